@@ -6,15 +6,14 @@ from flask import Response, request, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.models import RawModel
 from pydantic import ValidationError
-from werkzeug.exceptions import ServiceUnavailable
 
 from al_server.area_schemas import AreaAnswer, AreaFile, AreaId, AreaQuery, WindowOfRegistered
 from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.job_schemas import serialize_job
-from al_server.predictions import PREDICTION_FORMATS, RETRY_WHEN_FULL_S
+from al_server.predictions import PREDICTION_FORMATS, being_made, predicted_file, refused_when_full
 from al_server.problems import refuse_invalid
 from al_server.version_choice import chosen_version
-from catalog.errors import ConflictError, InvalidInputError, NotFoundError, QueueFullError
+from catalog.errors import ConflictError, InvalidInputError, NotFoundError
 from catalog.records import JobState
 from imagery.errors import StoreError
 from imagery.grid import Window
@@ -44,15 +43,11 @@ def predict(query: AreaQuery, raw: AreaBody) -> Any:
     """
     version = chosen_version(query.version).version
     try:
-        asked = _upload(query, version) if request.mimetype == GEOTIFF else _window(version)
+        with refused_when_full():
+            asked = _upload(query, version) if request.mimetype == GEOTIFF else _window(version)
     except ValidationError as error:
         return refuse_invalid(error)
-    except QueueFullError as error:
-        raise ServiceUnavailable(str(error), retry_after=RETRY_WHEN_FULL_S) from error
-    response = json_response(_answer(asked), 202)
-    response.headers["Location"] = url_for("area_predictions.describe", uid=asked.uid)
-    response.headers["Retry-After"] = "5"
-    return response
+    return being_made(_answer(asked), url_for("area_predictions.describe", uid=asked.uid))
 
 
 def _upload(query: AreaQuery, version: int) -> AreaPrediction:
@@ -100,10 +95,8 @@ def file(path: AreaFile) -> Response:
         raise NotFoundError(
             f"the files of this prediction were removed, since nobody used them for a while ({error}); ask for it anew"
         ) from error
-    response = Response(content, content_type=PREDICTION_FORMATS[path.suffix].media_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{found.name}-v{found.version}.{path.suffix}"'
-    response.headers["X-Model-Version"] = str(found.version)
-    return response
+    media_type = PREDICTION_FORMATS[path.suffix].media_type
+    return predicted_file(content, media_type, f"{found.name}-v{found.version}.{path.suffix}", found.version)
 
 
 def _answer(asked: AreaPrediction) -> AreaAnswer:

@@ -30,10 +30,6 @@ CALLED_BY_LABEL_STUDIO = {
 }
 
 
-FILES = {"scene_labels.upload": "application/geopackage+sqlite3"}
-"""Media type of the file that an endpoint takes as its body, in place of JSON."""
-
-
 def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
     """Add roles, errors and Label Studio's credentials to the app's OpenAPI document, once all views are registered.
 
@@ -65,9 +61,6 @@ def _complete(operation: Operation, endpoint: str, method: str) -> None:
     else:
         operation["security"] = [{"token": []}]
         operation["x-role"] = needed.title
-    if endpoint in FILES:
-        file = {"type": "string", "format": "binary"}
-        operation["requestBody"] = {"required": True, "content": {FILES[endpoint]: {"schema": file}}}
     # flask-openapi3 describes its own validation error, a list. Ours is a Problem like every error.
     responses = {status: response for status, response in operation["responses"].items() if status != "422"}
     operation["responses"] = {**responses, "default": PROBLEM}

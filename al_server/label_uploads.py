@@ -7,6 +7,7 @@ from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from flask import Response, request
+from flask_openapi3.models import RawModel
 from pydantic import BaseModel, Field
 
 from al_server.auth import actor
@@ -46,6 +47,12 @@ class UploadQuery(VersionChoice):
     dry_run: bool = Field(False, description="only tell what is recognised")
 
 
+class UploadBody(RawModel):
+    """A GeoPackage, or a zip archive; which of them it is, its first bytes tell."""
+
+    mimetypes: list[str] = ["application/geopackage+sqlite3", "application/zip"]  # noqa: RUF012 - as the library does
+
+
 class UploadedLayer(BaseModel):
     """A layer of the file."""
 
@@ -71,7 +78,7 @@ class UploadAnswer(BaseModel):
 
 
 @api.post("/<int:scene_id>/labels", responses={200: UploadAnswer, 202: UploadAnswer})
-def upload(path: SceneId, query: UploadQuery) -> Response:
+def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     """Take polygons drawn in a GIS as labels: 202, the labels follow; 200 with dry_run, or if it was sent before.
 
     The body is a GeoPackage, or a zip archive with one or with shapefiles.

@@ -1,12 +1,14 @@
 """Predictions: a scene as a model version maps it, made by a job at the first request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import ServiceUnavailable
 
@@ -14,7 +16,7 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.map_schemas import PredictionQuery
 from al_server.scene_reading import read_from_store
-from al_server.schemas import SceneId, media
+from al_server.schemas import GEOJSON, SceneId, media
 from al_server.version_choice import chosen_version
 from catalog.errors import QueueFullError
 from catalog.records import Job, Scene
@@ -41,7 +43,7 @@ from services.view_files import (
 
 api = APIBlueprint("predictions", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
 
-RETRY_WHEN_FULL_S: Final = 30
+_RETRY_WHEN_FULL_S: Final = 30
 
 
 class PredictionFormat(NamedTuple):
@@ -74,7 +76,7 @@ PREDICTION_FORMATS: Final = {
     ),
     "geojson": PredictionFormat(
         "prediction_geojson",
-        "application/geo+json",
+        GEOJSON,
         "The outlines",
         "Give a version's outlines, with holes, in WGS 84; 202 while they are being made.",
     ),
@@ -217,11 +219,16 @@ def prediction(scene_id: int, suffix: str, number: int | None, box: Box | None) 
 
 
 def _file(asked: _Asked, content: bytes, suffix: str, media_type: str) -> Response:
-    response = Response(content, content_type=media_type)
     name = f"{asked.scene.name}-v{asked.version}{'' if asked.box is None else f'-{asked.box}'}.{suffix}"
+    return predicted_file(content, media_type, name, asked.version)
+
+
+def predicted_file(content: bytes, media_type: str, name: str, version: int) -> Response:
+    """Answer with a file of a prediction, its name, and the version that predicted it."""
+    response = Response(content, content_type=media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["X-Model-Version"] = str(asked.version)
-    about = url_for("lineage.lineage", version=asked.version)
+    response.headers["X-Model-Version"] = str(version)
+    about = url_for("lineage.lineage", version=version)
     response.headers["Link"] = f'<{about}>; rel="describedby"'
     return response
 
@@ -256,12 +263,27 @@ def _enqueued(enqueue: Callable[[Session], Job]) -> Response:
     Raises:
         ServiceUnavailable: as many wait or run as may at once.
     """
+    with refused_when_full(), current_catalog().write() as session:
+        job = enqueue(session)
+    return being_made(serialize_job(job), url_for("jobs.get_job", job_id=job.id))
+
+
+@contextmanager
+def refused_when_full() -> Iterator[None]:
+    """Refuse what the block asks for if as many predictions wait or run as may at once.
+
+    Raises:
+        ServiceUnavailable: they do.
+    """
     try:
-        with current_catalog().write() as session:
-            job = enqueue(session)
+        yield
     except QueueFullError as error:
-        raise ServiceUnavailable(str(error), retry_after=RETRY_WHEN_FULL_S) from error
-    response = json_response(serialize_job(job), 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
+        raise ServiceUnavailable(str(error), retry_after=_RETRY_WHEN_FULL_S) from error
+
+
+def being_made(body: BaseModel, address: str) -> Response:
+    """Answer that something is being made, and at which address to ask for it again."""
+    response = json_response(body, 202)
+    response.headers["Location"] = address
     response.headers["Retry-After"] = "5"
     return response

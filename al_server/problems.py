@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError, RegistryError, ServiceDownError
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
-from services.image_urls import SignatureError
+from services.signatures import SignatureError
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from imagery.qgis_styles import classes_qml, outlines_qml
 from services.class_scheme import class_scheme
 from services.map_layers import PREDICTION
 from services.qgis_layers import TileLayer, layer_definition
-from services.tile_urls import tile_urls
+from services.tile_urls import tile_signatures
 
 api = APIBlueprint("qgis_layers", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="QGIS")])
 
@@ -35,7 +35,7 @@ def layers(path: SceneId, query: VersionChoice) -> Response:
     catalog, shown = current_catalog(), find_shown(path.scene_id, query)
     scene = shown.scene
     base = f"{catalog.settings.api_url.rstrip('/')}/api/v1/scenes/{scene.id}/qgis"
-    signature = tile_urls(catalog).sign(scene.id)
+    signature = tile_signatures(catalog).sign(scene.id)
     maps = [
         TileLayer(
             layer.title,
@@ -57,7 +57,7 @@ def layers(path: SceneId, query: VersionChoice) -> Response:
 )
 def view_tile(path: ViewTile, query: SignedTile) -> Response:
     """Draw a tile of a view of a scene; the signature in the URL is the credential."""
-    tile_urls(current_catalog()).check(path.scene_id, query.signature)
+    tile_signatures(current_catalog()).check(path.scene_id, query.signature)
     return draw_view_tile(path)
 
 
@@ -66,7 +66,7 @@ def view_tile(path: ViewTile, query: SignedTile) -> Response:
 )
 def layer_tile(path: LayerTile, query: SignedTile) -> Response:
     """Draw a tile of a map made of a scene; the signature in the URL is the credential."""
-    tile_urls(current_catalog()).check(path.scene_id, query.signature)
+    tile_signatures(current_catalog()).check(path.scene_id, query.signature)
     return draw_layer_tile(path, query)
 
 

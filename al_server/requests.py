@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flask import Response, current_app, request
 
-from al_server.document import CALLED_BY_LABEL_STUDIO, FILES, Operation
+from al_server.document import CALLED_BY_LABEL_STUDIO, Operation
 from al_server.problems import problem
 
 JSON_TYPES = {
@@ -40,7 +40,7 @@ def check_request() -> Response | None:
     if operation is None:
         return None
     refused = _check_query(operation) or _check_text("the address", _given_in_address())
-    if refused is None and "requestBody" in operation and request.endpoint not in {*CALLED_BY_LABEL_STUDIO, *FILES}:
+    if refused is None and "requestBody" in operation and request.endpoint not in CALLED_BY_LABEL_STUDIO:
         refused = _check_body(operation["requestBody"]["content"])
     return refused
 

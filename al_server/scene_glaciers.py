@@ -10,7 +10,7 @@ from shapely.geometry import mapping
 
 from al_server.context import current_catalog
 from al_server.scene_reading import ready_scene
-from al_server.schemas import SceneId, media
+from al_server.schemas import GEOJSON, SceneId, media
 from imagery.projection import to_wgs84
 from services.delivery import delivery_options
 from services.known_glaciers import known_glaciers
@@ -18,11 +18,10 @@ from services.scenes import source_of
 
 api = APIBlueprint("scene_glaciers", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
-GEOJSON: Final = "application/geo+json"
 _DECIMALS: Final = 6  # of a degree: a tenth of a metre
 
 
-@api.get("/<int:scene_id>/glaciers", responses={200: media(GEOJSON, "A FeatureCollection", text=True)})
+@api.get("/<int:scene_id>/glaciers", responses={200: media(GEOJSON, "A FeatureCollection")})
 def list_glaciers(path: SceneId) -> Response:
     """Give the polygons of glaciers in WGS 84, with `id` and `name` (null if unknown).
 

@@ -1,6 +1,7 @@
 """What people drew on a scene, as GeoJSON."""
 
 import json
+import logging
 from itertools import groupby
 from typing import Final
 
@@ -13,8 +14,9 @@ from shapely.geometry import mapping
 from al_server.auth import has_role
 from al_server.context import current_catalog, current_parts
 from al_server.scene_reading import ready_scene
-from al_server.schemas import SceneId, media
+from al_server.schemas import GEOJSON, SceneId, media
 from catalog.access_records import Role
+from imagery.errors import StoreError
 from imagery.masks import mask_from_geotiff
 from services.class_scheme import class_scheme
 from services.glims_lineage import labelled_patches, standing_labels
@@ -23,9 +25,9 @@ from services.pseudonyms import pseudonym
 from services.scene_request import Closed, Integer
 from services.scenes import source_of
 
+log = logging.getLogger(__name__)
 api = APIBlueprint("scene_labels", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
-GEOJSON: Final = "application/geo+json"
 _DECIMALS: Final = 7  # of a degree: about a centimetre
 
 
@@ -36,12 +38,13 @@ class LabelPage(Closed):
     limit: int = Field(50, ge=1, le=100)
 
 
-@api.get("/<int:scene_id>/labels", responses={200: media(GEOJSON, "A FeatureCollection", text=True)})
+@api.get("/<int:scene_id>/labels", responses={200: media(GEOJSON, "A FeatureCollection")})
 def list_labels(path: SceneId, query: LabelPage) -> Response:
     """Give the standing labels as polygons in WGS 84, background included; where nobody judged there are none.
 
     The labels of a patch count together: where they overlap, the newest. Properties: `class`, `patch`, `labels` (ids),
     `annotated_at` of the newest, `simulated`, and `annotators`: accounts for operators, pseudonyms for all others.
+    `left_out` names the patches with a mask that is damaged or missing at present.
     """
     catalog, store = current_catalog(), current_parts().store
     scene = ready_scene(path.scene_id)
@@ -49,13 +52,21 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
     with catalog.read() as session:
         patches = labelled_patches(session, scene.id, query.after, query.limit)
         labels = standing_labels(session, scene.id, simulated=True, patches=patches)
-    features = []
+    features, left_out = [], list[int]()
     by_patch = groupby(sorted(labels, key=lambda label: label.patch_id), lambda label: label.patch_id)
     for _, of_patch in by_patch:
         drawn = list(of_patch)
-        found = outline_labels(
-            drawn, grid, scheme, lambda label: mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)
-        )
+        try:
+            found = outline_labels(
+                drawn,
+                grid,
+                scheme,
+                lambda label: mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme),
+            )
+        except StoreError as error:  # the store has noted it, and the clock has it drawn again
+            log.warning("the labels of patch %d are left out of a list: %s", drawn[0].patch_id, error)
+            left_out.append(drawn[0].patch_id)
+            continue
         people = dict.fromkeys(label.annotator if reads_accounts else pseudonym(catalog, label) for label in drawn)
         about = {
             "patch": found.patch_id,
@@ -75,6 +86,5 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
     next_page = None
     if len(patches) == query.limit:
         next_page = url_for("scene_labels.list_labels", scene_id=scene.id, after=patches[-1], limit=query.limit)
-    return Response(
-        json.dumps({"type": "FeatureCollection", "features": features, "next": next_page}), content_type=GEOJSON
-    )
+    body = {"type": "FeatureCollection", "features": features, "left_out": left_out, "next": next_page}
+    return Response(json.dumps(body), content_type=GEOJSON)

@@ -1,21 +1,19 @@
 """The patches of a scene, with their states and scores, as GeoJSON."""
 
 import json
-from typing import Any, Final
+from typing import Any
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy import select
 
 from al_server.context import current_catalog
-from al_server.schemas import Page, SceneId, media
+from al_server.schemas import GEOJSON, Page, SceneId, media
 from catalog import scorings
 from catalog.records import Patch, Score
 from services.scenes import find_scene, source_of, window_of
 
 api = APIBlueprint("scene_patches", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
-
-GEOJSON: Final = "application/geo+json"
 
 
 @api.get(

@@ -1,11 +1,13 @@
 """Schemas that several resources share, and rows as schemas; the OpenAPI document is made from all of them."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import Base
 from services.scene_request import Closed, Integer
+
+GEOJSON: Final = "application/geo+json"
 
 
 class Problem(BaseModel):

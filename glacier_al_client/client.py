@@ -277,8 +277,8 @@ class Client(Calls):
             seconds: Working time, if it was measured.
         """
         query = {"dry_run": dry_run or None, "version": version, "seconds": seconds}
-        path = f"{API}/scenes/{scene_id}/labels"
-        return read(UploadAnswer, self.transport.request("POST", path, query, file, may_repeat=True))
+        path, headers = f"{API}/scenes/{scene_id}/labels", {"Content-Type": "application/geopackage+sqlite3"}
+        return read(UploadAnswer, self.transport.request("POST", path, query, file, headers, may_repeat=True))
 
     # Rounds
 

@@ -4,10 +4,11 @@ Each is a job of its own. What it writes is found by its id, and removed when no
 (`services.unused_predictions`).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -69,10 +70,9 @@ def predict_window(catalog: Catalog, scene: Scene, window: Window, version: int)
     """
     check_ready(scene)
     source_of(scene).grid.check_inside(window)
-    place = {"row_off": window.row_off, "col_off": window.col_off, "height": window.height, "width": window.width}
     name = f"{scene.name}-{window.row_off}-{window.col_off}"
     with catalog.write() as session:
-        return _enqueue(session, catalog, uuid4().hex, name, version, scene_id=scene.id, window=place)
+        return _enqueue(session, catalog, uuid4().hex, name, version, scene_id=scene.id, window=asdict(window))
 
 
 def predict_upload(
@@ -125,6 +125,15 @@ def request_for_upload(
         listed = [BandRequest(name=band, path=FILE, index=index) for index, band in enumerate(bands, start=1)]
     stated = {"name": name, "role": "pool", "sensor": sensor, "unit": unit, "level": level}
     return SceneRequest.model_validate({**stated, "bands": listed} if listed else {**stated, "path": FILE})
+
+
+def abandoned_uploads(session: Session, keys: Iterable[str]) -> list[str]:
+    """Return those of some keys that are GeoTIFFs whose job has ended and left them: it was cancelled, or failed."""
+    sent = {key for key in keys if raster_keys.is_upload(key)}
+    if not sent:
+        return []
+    ended = select(Job.subject).where(Job.kind == JobKind.PREDICT_AREA, Job.state.not_in(jobs.OPEN))
+    return sorted(sent & {raster_keys.upload(subject["uid"]) for subject in session.scalars(ended)})
 
 
 def find_area(session: Session, uid: str) -> AreaPrediction:

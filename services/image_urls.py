@@ -4,16 +4,9 @@ The browser sends no token of this server with an image request, so the URL carr
 list fetch an image several times, so a URL is valid until it expires, not only once.
 """
 
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
-
 from catalog.context import Catalog
 from services.places import COMPOSITE_ROUTE
-
-SALT = "composite"
-
-
-class SignatureError(ValueError):
-    """The signature is missing, wrong or expired."""
+from services.signatures import Signatures
 
 
 class ImageUrls:
@@ -22,11 +15,13 @@ class ImageUrls:
     def __init__(self, base_url: str, key: str, lifetime_s: int) -> None:
         self.base_url = base_url.rstrip("/")
         self.lifetime_s = lifetime_s
-        self._signer = URLSafeTimedSerializer(key, salt=SALT)
+        self._signatures = Signatures(
+            key, lifetime_s, salt="composite", what="image", signed="image", renewal="reload the task in Label Studio"
+        )
 
     def url(self, patch_id: int, name: str) -> str:
         """Return the signed URL of one composite of a patch."""
-        signature = self._signer.dumps([patch_id, name])
+        signature = self._signatures.sign([patch_id, name])
         return f"{self.base_url}{COMPOSITE_ROUTE.format(patch_id=patch_id, name=name)}?signature={signature}"
 
     def check(self, patch_id: int, name: str, signature: str) -> None:
@@ -35,14 +30,7 @@ class ImageUrls:
         Raises:
             SignatureError: it does not, or it has.
         """
-        try:
-            signed = self._signer.loads(signature, max_age=self.lifetime_s)
-        except SignatureExpired as error:
-            raise SignatureError("the address of this image has expired; reload the task in Label Studio") from error
-        except (BadSignature, UnicodeEncodeError) as error:
-            raise SignatureError("the address of this image carries no valid signature") from error
-        if signed != [patch_id, name]:
-            raise SignatureError("the signature belongs to another image")
+        self._signatures.check([patch_id, name], signature)
 
 
 def image_urls(catalog: Catalog) -> ImageUrls:

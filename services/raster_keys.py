@@ -96,6 +96,11 @@ def glims_package(scene_id: int, version: int, fingerprint: str, digest: str) ->
     return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}-{GLIMS}-{digest}.zip"
 
 
+def is_upload(key: str) -> bool:
+    """Return whether a key is one of `upload`."""
+    return key.startswith("uploads/")
+
+
 def prediction_of(key: str) -> str | None:
     """Return the part that the keys of all files of a prediction share; None if a key belongs to none.
 

@@ -103,7 +103,7 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
             is_owned = key.split("/")[1] in uids
         elif key.startswith("predictions/area-"):
             is_owned = key.split("/")[1].removeprefix("area-") in asked
-        elif key.startswith("uploads/"):  # needed until it is predicted
+        elif raster_keys.is_upload(key):  # needed until it is predicted
             is_owned = asked.get(key.removeprefix("uploads/").removesuffix(".tif"), False)
         elif match is None:
             is_owned = False

@@ -49,7 +49,7 @@ from services import passwords, tokens
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
-DATABASE = "GLACIER_AL_TEST_DATABASE"
+DATABASE = "TEST_DATABASE"
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NO_REDIS = "redis://127.0.0.1:9/0"
 PROJECT_ID = 15

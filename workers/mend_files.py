@@ -1,7 +1,8 @@
 """Job: make damaged and missing files again, and take back what was set aside and is whole again.
 
 It also deletes the bands of patches that nobody may click on any more, which are large, predictions that nobody has
-used for long (`services.unused_predictions`), and what killed processes wrote by half.
+used for long (`services.unused_predictions`), GeoTIFFs whose prediction was given up, and what killed processes wrote
+by half.
 
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
@@ -24,6 +25,7 @@ from catalog.registry import registry_of
 from catalog.set_aside import Kind
 from imagery.errors import SceneError, StoreError, UnreadableFileError
 from services import raster_keys
+from services.area_predictions import abandoned_uploads
 from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scenes import window_of
@@ -73,7 +75,7 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
             store.forget_damaged(key)
             _end(catalog, key, outcome)
     with catalog.read() as session:
-        unneeded = unneeded_bands(session, present)
+        unneeded = [*unneeded_bands(session, present), *abandoned_uploads(session, present)]
     for key in unneeded:
         store.delete(key)
     for prediction in remove_unused(catalog, present):

@@ -59,6 +59,10 @@ def predict_area(
         write_prediction(context, loaded, scene, options, area_keys(uid, version))
         return
     store, key = raster_store(context.catalog), raster_keys.upload(uid)
+    if all(map(store.exists, area_keys(uid, version).values())):  # an attempt that was killed at its very end made them
+        with suppress(StoreError):
+            store.delete(key)
+        return
     try:
         with TemporaryDirectory(dir=context.catalog.settings.var_dir) as folder:
             store.fetch(key, Path(folder, FILE))

@@ -13,11 +13,13 @@ from flask.testing import FlaskClient
 from rasterio.io import MemoryFile
 from werkzeug.test import TestResponse
 
-from catalog import jobs, prediction_uses
+from catalog import failures, jobs, prediction_uses
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, Scene, now
+from catalog.records import Job, JobKind, JobState, Scene, now
 from imagery.grid import Window
 from imagery.scene_source import SceneSource
+from services import raster_keys
+from services.area_predictions import abandoned_uploads
 from services.places import raster_store
 from services.stored_files import orphans
 from services.unused_predictions import remove_unused
@@ -28,6 +30,7 @@ from tests.served_version import add_version, serve
 from tests.workers.rows import champion, tiled
 from workers import predict_area as job_module
 from workers.jobs import perform
+from workers.mend_files import mend
 
 WINDOW = Window(16, 32, 48, 64)
 URL = "/api/v1/predict"
@@ -202,6 +205,34 @@ def test_a_file_may_be_larger_than_other_bodies_but_not_without_bound(
     assert answer.status_code == 202
     assert "area.tif" in str(work(catalog, answer.json["id"]).error)  # no raster is in there
     assert_problem(send(b"II*\0" + bytes(catalog.settings.upload_max_bytes)), 413)
+
+
+@pytest.mark.usefixtures("version")
+def test_an_attempt_that_was_killed_at_its_very_end_is_done(
+    client: FlaskClient, catalog: Catalog, scene: Scene, send: Callable[..., TestResponse], tmp_path: Path
+) -> None:
+    """Its files are there, the GeoTIFF is not any more, and the job is tried again."""
+    uid = send(cropped(scene, tmp_path)).json["id"]
+    job = work(catalog, uid)
+    with catalog.database.write() as session:
+        session.get_one(Job, job.id).state = JobState.QUEUED
+    assert work(catalog, uid).state is JobState.FINISHED
+    assert client.get(f"{URL}/{uid}/tif", headers=as_role(catalog, "reader")).status_code == 200
+
+
+@pytest.mark.usefixtures("version")
+def test_a_file_whose_prediction_is_cancelled_is_removed(
+    catalog: Catalog, scene: Scene, send: Callable[..., TestResponse], tmp_path: Path
+) -> None:
+    first, second = (send(cropped(scene, tmp_path)).json for _ in range(2))
+    with catalog.database.write() as session:
+        failures.cancel(session, first["job"]["id"])
+    keys = raster_store(catalog).all_keys()
+    with catalog.read() as session:
+        assert abandoned_uploads(session, keys) == [raster_keys.upload(first["id"])]
+    mend(catalog, lambda *_: None)
+    left = [key for key in raster_store(catalog).all_keys() if key.startswith("uploads/")]
+    assert left == [raster_keys.upload(second["id"])]
 
 
 @pytest.mark.usefixtures("version")

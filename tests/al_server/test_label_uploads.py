@@ -63,7 +63,8 @@ EXPECTED[4:12, 8:40] = 1
 def send(
     client: FlaskClient, catalog: Catalog, scene_id: int, content: bytes, query: str = "", role: str = "annotator"
 ) -> TestResponse:
-    return client.post(f"/api/v1/scenes/{scene_id}/labels{query}", data=content, headers=as_role(catalog, role))
+    headers = {**as_role(catalog, role), "Content-Type": "application/geopackage+sqlite3"}
+    return client.post(f"/api/v1/scenes/{scene_id}/labels{query}", data=content, headers=headers)
 
 
 def stored(catalog: Catalog) -> list[tuple[LabelEvent, CorrectedPatch]]:

@@ -20,9 +20,9 @@ from imagery.outlines import write_outlines_gpkg
 from imagery.scene_source import SceneSource
 from models.bundle import write_bundle
 from services import raster_keys
-from services.image_urls import SignatureError
 from services.places import raster_store
-from services.tile_urls import TileUrls
+from services.signatures import SignatureError, Signatures
+from services.tile_urls import tile_signatures
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
 from tests.imagery.forge import ForgedScene, forge_scene
@@ -111,9 +111,13 @@ def test_layers_are_tiles_that_need_no_token_until_they_expire(
         assert_problem(client.get(path[:-2]), 403, "no valid signature")
 
 
-def test_a_signature_expires() -> None:
+def test_a_signature_expires(catalog: Catalog) -> None:
+    def signatures(lifetime_s: int) -> Signatures:
+        catalog.settings = catalog.settings.model_copy(update={"image_url_lifetime_s": lifetime_s})
+        return tile_signatures(catalog)
+
     with pytest.raises(SignatureError, match="has expired"):
-        TileUrls("key", -1).check(1, TileUrls("key", 60).sign(1))
+        signatures(-1).check(1, signatures(60).sign(1))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from catalog.context import Catalog
 from catalog.records import Label, Patch, Scene, now
 from imagery.projection import reproject
+from services.places import raster_store
 from tests.catalog_fixtures import as_role
 from tests.imagery.forge import ForgedScene
 from tests.services.judging import judge
@@ -90,7 +91,21 @@ def test_what_was_superseded_is_not_shown(
     label_id = judge(catalog, patch_at(catalog, scene, 0, 0), forged.truth[:32, :32], minute=1)
     with catalog.database.write() as session:
         session.get_one(Label, label_id).superseded_at = now()
-    assert ask(client, catalog, scene) == {"type": "FeatureCollection", "features": [], "next": None}
+    assert ask(client, catalog, scene) == {"type": "FeatureCollection", "features": [], "left_out": [], "next": None}
+
+
+def test_a_mask_that_is_missing_hides_no_other(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene]
+) -> None:
+    scene, forged = pool
+    gone, there = (patch_at(catalog, scene, 0, column) for column in (0, 32))
+    label_id = judge(catalog, gone, forged.truth[:32, :32], minute=1)
+    judge(catalog, there, forged.truth[:32, 32:64], minute=2)
+    with catalog.read() as session:
+        raster_store(catalog).delete(session.get_one(Label, label_id).mask_key)
+    page = ask(client, catalog, scene)
+    assert page["left_out"] == [gone.id]
+    assert {item["properties"]["patch"] for item in page["features"]} == {there.id}
 
 
 def test_pages_hold_every_patch_once(client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene]) -> None:

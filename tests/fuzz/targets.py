@@ -29,8 +29,9 @@ from labeling.interactive import parse_request, read_clicks
 from labeling.regions import decode_result
 from labeling.rle import decode_rle
 from models.bundle import BundleError, read_bundle, write_bundle
-from services.image_urls import ImageUrls, SignatureError
+from services.image_urls import ImageUrls
 from services.scene_files import BelowRoot
+from services.signatures import SignatureError
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
 from tests.labeling import payloads
 from tests.models.cards import origin

@@ -4,7 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from itsdangerous import TimestampSigner
 
-from services.image_urls import ImageUrls, SignatureError
+from services.image_urls import ImageUrls
+from services.signatures import SignatureError
 
 DAY_S = 86400
 

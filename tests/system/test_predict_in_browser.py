@@ -253,7 +253,7 @@ def test_a_box_that_is_too_large_for_the_browser_is_mapped_by_the_server(
     expect(page.locator(".on-server")).to_contain_text("Version 1: ", timeout=30_000)
     assert serious_faults(page) == []
     with page.expect_download() as download:
-        page.get_by_role("link", name="outlines (GeoPackage)").click()
+        page.get_by_role("link", name="Outlines, GeoPackage").click()
     assert download.value.suggested_filename == "large-0-0-v1.gpkg"
 
 

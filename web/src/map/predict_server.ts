@@ -7,17 +7,11 @@ import type { Area } from "../predict/tiling";
 import type { Compare } from "./compare";
 import type { ColourOf } from "./outlines";
 import { featuresOf, outlineLayer } from "./outlines";
+import { FILES } from "./takeaway";
 
 const OVERLAY = "server-predicted";
 const ABOVE_ALL = 202;
-const TITLES: Record<string, string> = {
-  tif: "class map (GeoTIFF)",
-  "confidence.tif": "confidence (GeoTIFF)",
-  geojson: "outlines (GeoJSON)",
-  gpkg: "outlines (GeoPackage)",
-  "shp.zip": "outlines (shapefile)",
-  "areas.json": "areas (JSON)",
-};
+const TITLES = new Map<string, string>(FILES);
 
 interface Asked {
   id: string;
@@ -95,7 +89,7 @@ export class PredictOnServer {
     this.compare.overlay(OVERLAY, { name: null, side: "both", build: (className) => outlineLayer(source, ABOVE_ALL, className, this.colourOf) });
     this.start.hidden = true;
     this.said.textContent = `Version ${done.version}: ${outlines.features.length} outlines.`;
-    const items = Object.entries(done.files).map(([kind, url]) => make("li", {}, make("a", { href: url, download: "" }, TITLES[kind] ?? kind)));
+    const items = Object.entries(done.files).map(([kind, url]) => make("li", {}, make("a", { href: url, download: "" }, TITLES.get(kind) ?? kind)));
     this.files.replaceChildren(...items);
   }
 }

@@ -6,7 +6,8 @@ import * as link from "./link";
 import type { MapPage } from "./page";
 import { boxInView } from "./places";
 
-const FILES: [PredictionFile, string][] = [
+/** The files of a prediction, with what people read. */
+export const FILES: [PredictionFile, string][] = [
   ["gpkg", "Outlines, GeoPackage"],
   ["geojson", "Outlines, GeoJSON"],
   ["shp.zip", "Outlines, shapefile (zipped)"],
