@@ -34,7 +34,7 @@ export class PredictOnServer {
     private readonly compare: Compare,
     private readonly colourOf: ColourOf,
   ) {
-    this.element.append(this.start, this.bar, this.said, this.fault, this.files);
+    this.element.append(this.start, this.bar, this.said, this.files);
   }
 
   /** Offer to map a window of a scene. */
@@ -50,7 +50,8 @@ export class PredictOnServer {
     this.start.hidden = false;
     this.start.disabled = false;
     this.bar.hidden = true;
-    this.said.textContent = this.fault.textContent = "";
+    this.said.textContent = "";
+    this.fault.remove();
     this.files.replaceChildren();
     this.compare.remove(OVERLAY);
   }
@@ -59,7 +60,7 @@ export class PredictOnServer {
     const { wanted } = this;
     if (!wanted) return;
     this.start.disabled = true;
-    this.fault.textContent = "";
+    this.fault.remove();
     this.bar.hidden = false;
     try {
       const { area, scene } = wanted;
@@ -72,6 +73,7 @@ export class PredictOnServer {
     } catch (error) {
       if (wanted !== this.wanted) return;
       this.fault.textContent = (error as Error).message;
+      this.said.after(this.fault);
       this.start.disabled = false;
     } finally {
       if (wanted === this.wanted) this.bar.hidden = true;
