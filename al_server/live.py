@@ -9,16 +9,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from flask import Response, current_app, request
 from flask_openapi3 import APIBlueprint, Tag
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from al_server.http_server import STREAM
 from al_server.schemas import media
 from catalog.context import Catalog
-from services.live_state import Topic, live_state
+from services.live_state import Topic, changed_topics, live_state, mark
+from services.scene_request import Closed
 
 api = APIBlueprint("live", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="map")])
 log = logging.getLogger(__name__)
@@ -33,70 +37,101 @@ Send = Callable[[bytes | None], bool]
 """Sends bytes to a listener, or None to end the stream; returns whether the listener is still there."""
 
 
+@dataclass
+class Listener:
+    """One who is told of changes.
+
+    Attributes:
+        since: When the connection began, by the clock of `time.monotonic`.
+        known: The mark of the state that it knows (`services.live_state.mark`); None: nothing.
+    """
+
+    since: float
+    known: str | None
+
+
 class Live:
     """Looks for changes while anybody listens, in a thread of its own."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._listeners: dict[Send, float] = {}  # since when
+        self._listeners: dict[Send, Listener] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def add(self, send: Send) -> None:
-        """Begin to tell a listener of changes."""
+    def add(self, send: Send, known: str | None) -> None:
+        """Begin to tell a listener of changes, the first time of all that differ from what it knows."""
         with self._lock:
-            self._listeners[send] = time.monotonic()
+            self._listeners[send] = Listener(time.monotonic(), known)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="live", daemon=True)
                 self._thread.start()
 
     def _watch(self) -> None:
-        before: dict[Topic, str] | None = None
         told = time.monotonic()
         while True:
-            before, changed = self._look(before)
-            if changed:
-                self._tell(f"event: changed\ndata: {json.dumps(changed)}\n\n".encode())
-                told = time.monotonic()
-            elif time.monotonic() - told >= ALIVE_EVERY_S:
-                self._tell(b": alive\n\n")
+            state = self._look()
+            is_due = time.monotonic() - told >= ALIVE_EVERY_S
+            if is_due:
                 told = time.monotonic()
             with self._lock:
+                listeners = dict(self._listeners)
+            gone = [send for send, listener in listeners.items() if not self._tell(send, listener, state, is_due)]
+            with self._lock:
+                for send in gone:
+                    del self._listeners[send]
                 if not self._listeners:
                     self._thread = None
                     return
             time.sleep(LOOK_EVERY_S)
 
-    def _look(self, before: dict[Topic, str] | None) -> tuple[dict[Topic, str] | None, list[str]]:
-        """Return the state now, and the topics that changed since; the first look only begins."""
+    def _look(self) -> dict[Topic, str] | None:
+        """Return the state now, or None if the database does not say."""
         try:
             with self._catalog.read() as session:
-                found = live_state(session)
+                return live_state(session)
         except SQLAlchemyError:
             log.exception("changes cannot be looked for")
-            return before, []
-        return found, [] if before is None else [topic for topic in Topic if found[topic] != before[topic]]
+            return None
 
-    def _tell(self, message: bytes) -> None:
-        with self._lock:
-            listeners = dict(self._listeners)
-        gone = [send for send in listeners if not send(message)]
-        old = [send for send, since in listeners.items() if time.monotonic() - since > LONGEST_S]
-        for send in old:
+    @staticmethod
+    def _tell(send: Send, listener: Listener, state: dict[Topic, str] | None, is_due: bool) -> bool:
+        """Tell a listener what changed, or now and then that it is heard; return whether it listens further."""
+        topics = changed_topics(state, listener.known) if state else []
+        if state and topics:
+            listener.known = mark(state)
+            message = f"id: {listener.known}\nevent: changed\ndata: {json.dumps(topics)}\n\n".encode()
+        elif is_due:
+            message = b": alive\n\n"
+        else:
+            message = None
+        if message and not send(message):
+            return False
+        if time.monotonic() - listener.since > LONGEST_S:
             send(None)
-        with self._lock:
-            for send in (*gone, *old):
-                self._listeners.pop(send, None)
+            return False
+        return True
+
+
+class Known(Closed):
+    """What a listener knows."""
+
+    since: str | None = Field(
+        None,
+        max_length=200,
+        description="The id of the event that was heard last; the header `Last-Event-ID` goes before it",
+    )
 
 
 @api.get("/live", responses={200: media("text/event-stream", "Events that name what changed", text=True)})
-def live() -> Response:
+def live(query: Known) -> Response:
     """Tell what changes, as server-sent events: `changed` with a list of topics, for which to ask again.
 
-    Topics are models, rounds, jobs, labels, scenes and trouble. The stream ends after ten minutes; browsers come back.
+    Topics are models, rounds, jobs, labels, scenes and trouble. The first event names all that changed since the one
+    that was heard last, and all topics if none was. The stream ends after ten minutes; browsers come back.
     """
     watcher: Live = current_app.extensions["live"]
-    request.environ[STREAM] = watcher.add
+    request.environ[STREAM] = partial(watcher.add, known=request.headers.get("Last-Event-ID") or query.since)
     # An iterator has no length, so that the response is sent in chunks and may go on.
     response = Response(iter([b"retry: 2000\n\n"]), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"

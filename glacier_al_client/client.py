@@ -75,7 +75,7 @@ class Client(Calls):
     def live(self) -> Iterator[frozenset[str]]:
         """Yield the topics that changed, for ever: models, rounds, jobs, labels, scenes, trouble.
 
-        All of them come first, and again after each interruption; see `glacier_al_client.live.changed_topics`.
+        All of them come first, and what an interruption hid comes after it: `glacier_al_client.live.changed_topics`.
         """
         return changed_topics(self.transport)
 

@@ -11,7 +11,6 @@ import httpx
 from glacier_al_client.errors import ProblemError, UnreachableError
 from glacier_al_client.transport import Transport
 
-TOPICS: Final = frozenset({"models", "rounds", "jobs", "labels", "scenes", "trouble"})
 SILENCE_S: Final = 30.0
 """The server says something every ten seconds; after this time without a word the connection is taken for dead."""
 LONGEST_PAUSE_S: Final = 60.0
@@ -24,28 +23,31 @@ class Event:
 
     name: str
     data: str
+    id: str
 
 
 def changed_topics(transport: Transport) -> Iterator[frozenset[str]]:
     """Yield which topics changed: what to ask the API for again.
 
-    The first time, and after each interruption, all topics are named, because the server keeps no record of what it has
-    told: whatever happened before a connection is noticed so. The server ends the stream every ten minutes.
+    The first time all topics are named. After an interruption those are named that changed meanwhile, since the server
+    is told which event was heard last. The server ends the stream every ten minutes.
 
     Raises:
         ProblemError: The server refuses the stream, e.g. because the token was revoked.
     """
     failures = 0
     pause_s = 2.0
+    last = ""
     while True:
+        heard = {"Last-Event-ID": last} if last else {}
         try:
-            with transport.stream("GET", "/api/v1/live", attempts=1, silence_s=SILENCE_S) as response:
+            with transport.stream("GET", "/api/v1/live", headers=heard, attempts=1, silence_s=SILENCE_S) as response:
                 failures = 0
-                yield TOPICS
                 for event in _events(response.iter_lines()):
                     if event.name == "retry":
                         pause_s = int(event.data) / 1000
                     elif event.name == "changed":
+                        last = event.id
                         yield frozenset(json.loads(event.data))
         except ProblemError as problem:
             if problem.status in REFUSED:
@@ -58,17 +60,19 @@ def changed_topics(transport: Transport) -> Iterator[frozenset[str]]:
 
 def _events(lines: Iterator[str]) -> Iterator[Event]:
     """Parse a stream of events; the time to wait before coming back is an event ``retry``."""
-    name, data = "message", list[str]()
+    name, data, event_id = "message", list[str](), ""
     for line in lines:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line and data:
-            yield Event(name, "\n".join(data))
+            yield Event(name, "\n".join(data), event_id)
         if not line:
             name, data = "message", []
         elif field == "event":
             name = value
         elif field == "data":
             data.append(value)
+        elif field == "id":
+            event_id = value
         elif field == "retry" and value.isdecimal():
-            yield Event("retry", value)
+            yield Event("retry", value, event_id)

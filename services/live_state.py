@@ -1,7 +1,7 @@
 """What of the server's state has changed: one short text for each topic, which differs when what people see differs."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -26,6 +26,8 @@ class Topic(StrEnum):
     SCENES = "scenes"
     TROUBLE = "trouble"
 
+
+_DIGITS: Final = 12
 
 _QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
     Topic.MODELS: (
@@ -61,10 +63,23 @@ _QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
 
 
 def live_state(session: Session) -> dict[Topic, str]:
-    """Return a digest of what each topic shows; the queries read an index or a few rows."""
+    """Return a short digest of what each topic shows; the queries read an index or a few rows."""
     return {
         topic: hashlib.sha256(
             repr([[tuple(row) for row in session.execute(query())] for query in queries]).encode()
-        ).hexdigest()
+        ).hexdigest()[:_DIGITS]
         for topic, queries in _QUERIES.items()
     }
+
+
+def mark(state: Mapping[Topic, str]) -> str:
+    """Return a state as one word, which listeners keep to say later what they know."""
+    return ".".join(state[topic] for topic in Topic)
+
+
+def changed_topics(state: Mapping[Topic, str], known: str | None) -> list[Topic]:
+    """Return the topics that differ from what a listener knows: all, if its mark is none of ours."""
+    digests = (known or "").split(".")
+    if len(digests) != len(Topic):
+        return list(Topic)
+    return [topic for topic, digest in zip(Topic, digests, strict=True) if state[topic] != digest]

@@ -14,7 +14,7 @@ from al_server.http_server import THREADS
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind
-from services.live_state import Topic, live_state
+from services.live_state import Topic, changed_topics, live_state, mark
 from tests.catalog_fixtures import add_scene, as_role
 from tests.served_app import serving
 
@@ -27,8 +27,12 @@ def address(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @contextmanager
-def listening(address: str, catalog: Catalog) -> Iterator[Iterator[str]]:
-    with httpx.stream("GET", f"{address}/api/v1/live", headers=as_role(catalog, "reader"), timeout=10) as response:
+def listening(
+    address: str, catalog: Catalog, since: str | None = None, last: str | None = None
+) -> Iterator[Iterator[str]]:
+    headers = as_role(catalog, "reader") | ({"Last-Event-ID": last} if last else {})
+    query = {"since": since} if since else {}
+    with httpx.stream("GET", f"{address}/api/v1/live", params=query, headers=headers, timeout=10) as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
         lines = response.iter_lines()
         assert next(lines) == "retry: 2000"
@@ -43,20 +47,59 @@ def changes(lines: Iterator[str]) -> list[str]:
     return topics
 
 
+@pytest.mark.usefixtures("something_goes_on")
 def test_listeners_hear_what_changed(address: str, catalog: Catalog) -> None:
     with ExitStack() as stack:
         # More than the server has threads: they need none.
         heard = [stack.enter_context(listening(address, catalog)) for _ in range(2 * THREADS)]
         assert httpx.get(f"{address}/healthz", timeout=10).status_code == 200
-        first = heard[0]
-        while "jobs" not in changes(first):  # the watch may begin to look only after the first change
-            pass
-        for lines in heard[1:]:
-            assert "jobs" in changes(lines)
+        for lines in heard:
+            assert changes(lines) == list(Topic)  # they said nothing of what they know
+            assert changes(lines) == [Topic.JOBS]
 
 
-@pytest.fixture(autouse=True)
-def something_goes_on(request: pytest.FixtureRequest, catalog: Catalog) -> Iterator[None]:
+def test_what_changed_before_the_connection_is_told_first(address: str, catalog: Catalog) -> None:
+    """As on a page: it is made, something happens, and only then its script listens."""
+    with catalog.read() as session:
+        shown = mark(live_state(session))
+    with catalog.write() as session:
+        add_scene(session)
+    with listening(address, catalog, since=shown) as lines:
+        assert changes(lines) == [Topic.SCENES]
+
+
+def test_who_comes_back_hears_what_was_missed(address: str, catalog: Catalog) -> None:
+    with listening(address, catalog) as lines:
+        known = next(line.removeprefix("id: ") for line in lines if line.startswith("id: "))
+    with catalog.write() as session:
+        add_scene(session)
+    with listening(address, catalog, since="of the page, long ago", last=known) as lines:
+        assert changes(lines) == [Topic.SCENES]
+
+
+def test_who_knows_all_hears_only_of_what_comes(address: str, catalog: Catalog) -> None:
+    with catalog.read() as session:
+        known = mark(live_state(session))
+    with listening(address, catalog, since=known) as lines:
+        later = threading.Timer(0.3, enqueue_job, (catalog, 1))
+        later.start()
+        assert changes(lines) == [Topic.JOBS]
+        later.join()
+
+
+@pytest.mark.parametrize("known", ["", "nonsense", "a.b.c.d.e.f.g", "...", "é"])
+def test_an_unknown_mark_is_that_of_one_who_knows_nothing(catalog: Catalog, known: str) -> None:
+    with catalog.read() as session:
+        assert changed_topics(live_state(session), known) == list(Topic)
+
+
+def enqueue_job(catalog: Catalog, number: int) -> None:
+    with catalog.database.write() as session:
+        jobs.enqueue(session, JobKind.PREDICT_SCENE, str(number), scene_id=number, delivery={})
+
+
+@pytest.fixture
+def something_goes_on(catalog: Catalog) -> Iterator[None]:
     """Enqueue a job every tenth of a second."""
     stop = threading.Event()
 
@@ -64,18 +107,16 @@ def something_goes_on(request: pytest.FixtureRequest, catalog: Catalog) -> Itera
         number = 0
         while not stop.wait(0.1):
             number += 1
-            with catalog.database.write() as session:
-                jobs.enqueue(session, JobKind.PREDICT_SCENE, str(number), scene_id=number, delivery={})
+            enqueue_job(catalog, number)
 
     thread = threading.Thread(target=enqueue)
-    if "address" in request.fixturenames:
-        thread.start()
+    thread.start()
     yield
     stop.set()
-    if thread.is_alive():
-        thread.join()
+    thread.join()
 
 
+@pytest.mark.usefixtures("something_goes_on")
 def test_a_listener_is_sent_away_and_may_come_back(
     address: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,12 +23,10 @@ from glacier_al_client.errors import (
     TimedOutError,
     UnexpectedAnswerError,
 )
-from glacier_al_client.live import TOPICS
 from glacier_al_client.types import JobAnswer, RegionRequest, RoundRequest, SceneAnswer, SceneRequest
 from services import raster_keys
 from services.area_predictions import area_keys
 from services.delivery import delivery_options, prediction_keys
-from services.live_state import Topic
 from services.places import raster_store
 from tests.catalog_fixtures import add_round, add_scene
 from tests.dashboard_world import add_failed_event, populate, run_fine_tune, tick
@@ -281,10 +279,6 @@ def test_a_promotion_that_is_refused_later_is_an_error(operator: Client, catalog
     with pytest.raises(RefusedDecisionError, match=r"model\.onnx was changed"):
         operator.promote(2, "looks better")
     clock.join()
-
-
-def test_topics_are_those_of_the_server() -> None:
-    assert frozenset(Topic) == TOPICS
 
 
 def test_another_served_version_is_noticed(

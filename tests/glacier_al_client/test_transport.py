@@ -13,7 +13,6 @@ import pytest
 
 from glacier_al_client.client import Client
 from glacier_al_client.errors import ChecksumError, ProblemError, UnreachableError
-from glacier_al_client.live import TOPICS
 from glacier_al_client.transport import retry_after_s
 from glacier_al_client.types import JobAnswer, ReplayAnswer
 
@@ -31,7 +30,8 @@ def playing(*steps: Step) -> Iterator[tuple[str, list[str]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            asked.append(f"{self.command} {self.path}")
+            heard = self.headers.get("Last-Event-ID")
+            asked.append(f"{self.command} {self.path}" + (f" after {heard}" if heard else ""))
             step = steps[len(asked) - 1]
             self.close_connection = True
             if step is None:
@@ -132,26 +132,24 @@ def test_the_time_to_come_back_is_a_number_or_a_date() -> None:
     assert [retry_after_s(text) for text in (None, "soon", "")] == [None] * 3
 
 
-def test_all_topics_are_named_after_an_interruption(slept: list[float]) -> None:
-    first = b'retry: 3000\n\n: alive\n\nevent: changed\ndata: ["jobs", "models"]\n\nevent: other\ndata: 1\n\n'
-    second = b'event: changed\ndata: ["labels"]\n\n'
+def test_the_server_is_told_what_was_heard_last(slept: list[float]) -> None:
+    first = b'retry: 3000\n\n: alive\n\nid: a.b\nevent: changed\ndata: ["jobs", "models"]\n\nevent: other\ndata: 1\n\n'
+    second = b'id: a.c\nevent: changed\ndata: ["labels"]\n\n'
     steps: list[Step] = [(200, STREAM, first), BREAK_OFF, (200, STREAM, second), (401, {}, b"")]
     with playing(*steps) as (url, asked), Client(url) as client:
         heard = client.live()
-        assert [next(heard) for _ in range(4)] == [TOPICS, {"jobs", "models"}, TOPICS, {"labels"}]
+        assert [next(heard) for _ in range(2)] == [{"jobs", "models"}, {"labels"}]
         with pytest.raises(ProblemError, match="Unauthorized"):
             next(heard)
-    assert asked == ["GET /api/v1/live"] * 4
+    after = "GET /api/v1/live after"
+    assert asked == ["GET /api/v1/live", f"{after} a.b", f"{after} a.b", f"{after} a.c"]
     assert slept == [3, 3, 3]
 
 
 def test_a_stream_that_breaks_off_is_taken_up_again(slept: list[float]) -> None:
     unfinished: Step = (200, {**STREAM, "Content-Length": "1000"}, b"retry: 1000\n\n")
-    with playing(unfinished, (403, {}, b"")) as (url, asked), Client(url) as client:
-        heard = client.live()
-        assert next(heard) == TOPICS
-        with pytest.raises(ProblemError):
-            next(heard)
+    with playing(unfinished, (403, {}, b"")) as (url, asked), Client(url) as client, pytest.raises(ProblemError):
+        next(client.live())
     assert slept == [1]
     assert len(asked) == 2
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from al_server.live import LOOK_EVERY_S
 from catalog import labels
 from catalog.access_records import Role, User
 from catalog.bundle_cache import FILES, checksum_tag
@@ -202,10 +203,23 @@ def test_a_failed_event_is_the_next_step_and_is_replayed(server: Catalog, visit:
         assert session.get_one(LabelEvent, event).state is EventState.RECEIVED
 
 
-def test_an_alert_is_acknowledged_with_a_note(server: Catalog, visit: Callable[..., Visit]) -> None:
+def test_what_happens_before_the_page_listens_is_shown(server: Catalog, visit: Callable[..., Visit]) -> None:
     page = visit("olga").page
-    with server.database.write() as session:
-        world.add_alert(session)
+
+    def late(route: Route) -> None:
+        with server.database.write() as session:
+            world.add_alert(session)
+        time.sleep(2 * LOOK_EVERY_S)  # those who listen already have been told
+        route.continue_()
+
+    page.route("**/api/v1/live*", late, times=1)
+    page.reload()
+    expect(page.locator("#versions .alert")).to_be_visible(timeout=LIVE_MS)
+
+
+def test_an_alert_is_acknowledged_with_a_note(server: Catalog, visit: Callable[..., Visit]) -> None:
+    """The alert of the test before."""
+    page = visit("olga").page
     expect(page.locator("#next-step")).to_contain_text(
         "Version 2 maps the pool much otherwise than the version before", timeout=LIVE_MS
     )

@@ -279,7 +279,7 @@ def test_a_version_of_an_earlier_release_has_no_probe_and_says_so(page: Page, ca
 def test_a_new_version_shows_by_itself(page: Page, catalog: Catalog, told_by: str) -> None:
     serve(catalog, MULTICLASS)
     if told_by == "polling":
-        page.route("**/api/v1/live", lambda route: route.fulfill(status=204))  # an empty answer ends the stream
+        page.route("**/api/v1/live*", lambda route: route.fulfill(status=204))  # an empty answer ends the stream
         page.clock.install()
     open_map(page, catalog)
     page.get_by_role("button", name="Around the centre").click()

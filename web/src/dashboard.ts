@@ -12,16 +12,16 @@ const LOOK_AGAIN_MS = 30_000; // for what no event tells: time passes, and a sto
 const sections = [...document.querySelectorAll<HTMLElement>("section[data-topics]")];
 const missed = new Set<Topic>();
 
-function refresh(topics: readonly Topic[] | null): void {
+function refresh(topics: readonly Topic[]): void {
   if (document.hidden) {
-    (topics ?? ["models", "rounds", "jobs", "labels", "scenes", "trouble"]).forEach((topic) => missed.add(topic as Topic));
+    topics.forEach((topic) => missed.add(topic));
     return;
   }
   for (const section of sections) {
     const own = (section.dataset["topics"] ?? "").split(" ");
-    if (topics === null || topics.some((topic) => own.includes(topic))) htmx.trigger(section, "refresh");
+    if (topics.some((topic) => own.includes(topic))) htmx.trigger(section, "refresh");
   }
-  if (topics === null || topics.includes("models")) void drawCurve();
+  if (topics.includes("models")) void drawCurve();
 }
 
 // A section that is replaced keeps which of its details are open.
@@ -47,6 +47,6 @@ document.addEventListener("visibilitychange", () => {
 });
 setInterval(() => refresh(["trouble"]), LOOK_AGAIN_MS);
 
-actOnClicks(() => refresh(null));
+actOnClicks(() => refresh(["models", "rounds", "jobs", "labels", "scenes", "trouble"]));
 listen(refresh);
 void drawCurve();

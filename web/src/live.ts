@@ -4,23 +4,19 @@ export type Topic = "models" | "rounds" | "jobs" | "labels" | "scenes" | "troubl
 
 let shared: EventSource | null = null; // one connection a page: browsers allow six to a server
 
-/** Call `changed` with the topics that changed; with null at every new connection, since changes may have been missed. */
-export function listen(changed: (topics: readonly Topic[] | null) => void): void {
-  const source = (shared ??= new EventSource("/api/v1/live"));
-  let first = source.readyState !== EventSource.OPEN;
-  source.addEventListener("open", () => {
-    if (!first) changed(null);
-    first = false;
-  });
-  source.addEventListener("changed", (event) => changed(JSON.parse((event as MessageEvent<string>).data) as Topic[]));
+/**
+ * Call `changed` with the topics that changed since the page was made, as its element with `data-live` says; on other
+ * pages with all of them first. What is missed while the connection is broken is told when the browser comes back.
+ */
+export function listen(changed: (topics: readonly Topic[]) => void): void {
+  const since = document.querySelector<HTMLElement>("[data-live]")?.dataset["live"];
+  shared ??= new EventSource(since ? `/api/v1/live?since=${since}` : "/api/v1/live");
+  shared.addEventListener("changed", (event) => changed(JSON.parse((event as MessageEvent<string>).data) as Topic[]));
 }
 
-/**
- * Call `ask` when one of the topics has changed, and at every (new) connection. A browser comes back by itself when the
- * connection breaks.
- */
+/** Call `ask` when one of the topics has changed. */
 export function whenChanged(topics: readonly Topic[], ask: () => void): void {
   listen((changed) => {
-    if (changed === null || changed.some((topic) => topics.includes(topic))) ask();
+    if (changed.some((topic) => topics.includes(topic))) ask();
   });
 }
