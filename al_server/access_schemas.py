@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from catalog.access_records import NAME_LENGTH, AccessToken, User
 from services.passwords import LONGEST, SHORTEST
-from services.scene_request import Closed
+from services.scene_request import Body, Closed
 
 RoleName = Literal["reader", "annotator", "operator", "administrator"]
 
@@ -18,14 +18,14 @@ class AccessName(Closed):
     name: str = Field(min_length=1, max_length=NAME_LENGTH)
 
 
-class UserRequest(AccessName):
+class UserRequest(AccessName, Body):
     """A new user."""
 
     role: RoleName
     password: str = Field(min_length=SHORTEST, max_length=LONGEST)
 
 
-class UserChange(Closed):
+class UserChange(Body):
     """What to change of a user; what is left out stays."""
 
     role: RoleName | None = None
@@ -33,7 +33,7 @@ class UserChange(Closed):
     disabled: bool | None = None
 
 
-class TokenRequest(AccessName):
+class TokenRequest(AccessName, Body):
     """A new token."""
 
     role: RoleName
@@ -41,7 +41,7 @@ class TokenRequest(AccessName):
     expires_in_days: int | None = Field(365, ge=1, le=36500, description="null: never")
 
 
-class RotateRequest(Closed):
+class RotateRequest(Body):
     """A new value for a token."""
 
     overlap_hours: float = Field(0, ge=0, le=24 * 30, description="how long the old value stays good beside the new")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import serialize_row
 from catalog.canary_records import CanaryComparison
 from services import canary
-from services.scene_request import Closed, Integer
+from services.scene_request import Body, Closed, Integer
 
 
 class CanaryPage(Closed):
@@ -23,7 +23,7 @@ class ComparisonId(Closed):
     comparison_id: Integer
 
 
-class AcknowledgementRequest(Closed):
+class AcknowledgementRequest(Body):
     """What a person found who looked at an alert; it is stored with the caller's name."""
 
     note: str = Field(min_length=3, max_length=500)

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from al_server.schemas import serialize_row
 from catalog.decision_records import DecisionRequest, Promotion
 from services.gate_figures import GateFigures
-from services.scene_request import MAX_INTEGER, Closed
+from services.scene_request import MAX_INTEGER, Body, Closed, Time
 
 
 class DecisionPage(Closed):
@@ -21,10 +21,10 @@ class DecisionPage(Closed):
 class Moment(Closed):
     """A moment, with its time zone; now, unless it is given."""
 
-    at: AwareDatetime | None = Field(None, description="e.g. 2026-11-26T12:00:00Z")
+    at: Time | None = Field(None, description="e.g. 2026-11-26T12:00:00Z")
 
 
-class PromotionRequest(Closed):
+class PromotionRequest(Body):
     """The reason for a promotion or roll-back; it is stored with the caller's name."""
 
     reason: str = Field(min_length=3, max_length=500)

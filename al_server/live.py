@@ -19,7 +19,6 @@ from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from al_server.http_server import STREAM
-from al_server.schemas import media
 from catalog.context import Catalog
 from services.live_state import Topic, changed_topics, live_state, mark
 from services.scene_request import Closed
@@ -123,7 +122,22 @@ class Known(Closed):
     )
 
 
-@api.get("/live", responses={200: media("text/event-stream", "Events that name what changed", text=True)})
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "what the listener knows after it"},
+        "event": {"const": "changed"},
+        "data": {"type": "string", "description": "a list of topics as JSON"},
+    },
+}
+
+
+@api.get(
+    "/live",
+    responses={
+        200: {"description": "Events that name what changed", "content": {"text/event-stream": {"schema": _EVENT}}}
+    },
+)
 def live(query: Known) -> Response:
     """Tell what changes, as server-sent events: `changed` with a list of topics, for which to ask again.
 

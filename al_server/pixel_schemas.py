@@ -38,8 +38,10 @@ class GridAnswer(BaseModel):
     width: int
     height: int
     crs: str = Field(description="authority code or WKT")
-    transform: tuple[float, float, float, float, float, float] = Field(
-        description="a to f: x = a col + b row + c, y = d col + e row + f; (0, 0) is the corner of the first pixel"
+    transform: list[float] = Field(
+        min_length=6,
+        max_length=6,
+        description="a to f: x = a col + b row + c, y = d col + e row + f; (0, 0) is the corner of the first pixel",
     )
     rows: list[float] = Field(description="rows of the nodes, 0 is the upper edge of the first row")
     columns: list[float] = Field(description="columns of the nodes")

@@ -12,7 +12,7 @@ from al_server.schemas import serialize_row
 from catalog import rounds
 from catalog.records import Round, RoundState, Scoring
 from catalog.settings import PatchPart, Strategy
-from services.scene_request import Closed, Integer
+from services.scene_request import Body, Closed, Integer
 
 
 class RoundId(Closed):
@@ -21,7 +21,7 @@ class RoundId(Closed):
     round_id: Integer
 
 
-class RoundRequest(Closed):
+class RoundRequest(Body):
     """A round to open; a missing field is taken from the settings."""
 
     strategy: Strategy | None = None

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from al_server.schemas import serialize_row
 from catalog.webhook_records import Delivery, DeliveryState, Subscription
 from services import event_secrets
-from services.scene_request import MAX_INTEGER, Closed, Integer
+from services.scene_request import MAX_INTEGER, Body, Closed, Integer, Time
 
 
 class SubscriptionId(Closed):
@@ -24,16 +24,16 @@ class DeliveryPage(Closed):
     limit: int = Field(100, ge=1, le=1000)
 
 
-class SubscriptionRequest(Closed):
+class SubscriptionRequest(Body):
     """Where events are to be sent."""
 
     url: str = Field(max_length=2000, description="an address whose host the setting event_hosts names")
 
 
-class ReplayRequest(Closed):
+class ReplayRequest(Body):
     """Since when events are to be sent again."""
 
-    since: AwareDatetime = Field(description="with its time zone, e.g. 2026-11-26T12:00:00Z")
+    since: Time = Field(description="with its time zone, e.g. 2026-11-26T12:00:00Z")
 
 
 class SubscriptionAnswer(BaseModel):

@@ -1256,7 +1256,7 @@ class GridAnswer(Schema):
     mercator: list[list[float]]
     pixel_m2: list[float]
     rows: list[float]
-    transform: tuple[float, float, float, float, float, float]
+    transform: list[float]
     width: int
 
 

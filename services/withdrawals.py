@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -20,15 +20,15 @@ from catalog.records import Label, now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from catalog.registry_copy import RegistryCopy
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
-from services.scene_request import Closed
+from services.scene_request import Body, Time
 from services.version_figures import WITHDRAWN, withdrawals_tag
 
 
-class WithdrawalRequest(Closed):
+class WithdrawalRequest(Body):
     """Which labels to withdraw, and why."""
 
     annotator: str = Field(min_length=1, max_length=320, description="the account's address")
-    since: Annotated[AwareDatetime | None, Field(description="labels saved earlier stand; null withdraws all")] = None
+    since: Annotated[Time | None, Field(description="labels saved earlier stand; null withdraws all")] = None
     reason: str = Field(min_length=3, max_length=500)
     dry_run: bool = Field(False, description="tell what would happen, and change nothing")
 

@@ -57,6 +57,12 @@ CASES = [
     ("GET", NO_JOB, {}, 404, ["there is no job"]),
     ("POST", f"{NO_JOB}/retry", {}, 404, ["there is no job"]),
     ("POST", f"{EVENTS}/7/replay", {}, 404, ["there is no label event 7"]),
+    # Types are those of JSON, and times are written out
+    ("POST", ROUNDS, {"json": {"seed": False}}, 422, ["seed: Input should be a valid integer (found False)"]),
+    ("POST", ROUNDS, {"json": {"seed": "3"}}, 422, ["seed: Input should be a valid integer (found '3')"]),
+    ("POST", SCENES, {"json": SCENE | {"dry_run": 0}}, 422, ["dry_run: Input should be a valid boolean (found 0)"]),
+    ("GET", "/api/v1/models/champion?at=0.5", {}, 422, ["at: ", "expected a time with its zone in ISO 8601"]),
+    ("GET", "/api/v1/models/champion?at=2026-11-26T12:00:00", {}, 422, ["at: Input should have timezone info"]),
     # Paths and queries
     ("GET", f"{SCENES}/{10**20}", {}, 422, ["scene_id", "less than or equal"]),
     ("GET", f"{JOBS}/not-an-id", {}, 422, ["job_id", "'not-an-id'"]),
