@@ -27,6 +27,7 @@ BENCHMARKS: Final[dict[str, tuple[list[str], list[str]]]] = {
     "catalog_scale": (["--patches", "100000", "--databases", "sqlite", "--repeats", "1"], []),
     "webhook_latency": (["--events", "300"], []),
     "label_events": (["--events", "60", "--repeats", "1", "--minutes", "0.2"], ["--minutes", "5"]),
+    "stroke_latency": (["--repeats", "1"], []),
     "reconciliation": (["--tasks", "2000", "--annotated", "1000", "--changed", "10", "--repeats", "1"], []),
     "serving": (["--seconds", "1"], []),
     "fine_tune_speed": (["--sizes", "64", "256", "--rounds", "1", "--seeds", "1"], ["--rounds", "5", "--seeds", "8"]),

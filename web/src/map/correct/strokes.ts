@@ -8,9 +8,15 @@ import { Grid } from "./grid";
 const MAX_POINTS = 400;
 const REACH = 4.0;
 const PLACE_PX = 13.0;
+const PER_PX = 1 / (PLACE_PX * PLACE_PX);
 const NOISE = 0.1;
 const CONFIDENCE = 0.8;
 const NOTHING = 36; // squares of the distance from which on the kernel counts as 0
+const STEPS = 256; // of the table of kernels, between two whole squares of distance
+const BLOCK = 16; // pixels a side that are computed together, with the points that can reach them
+
+/** exp(-squares / 2) in steps; what lies between two of them is interpolated, wrong by less than 0.0000005. */
+const KERNEL = Float64Array.from({ length: NOTHING * STEPS + 2 }, (_, step) => Math.exp(-step / STEPS / 2));
 
 /** Maps (C, h, w) as one array, that show how alike pixels look. NaN counts as the map's mean. */
 export type Guides = Float32Array;
@@ -40,9 +46,10 @@ export function repaint(guides: Guides, proposal: Grid, classes: number, strokes
   const used = spaced(points, Math.min(points.length, MAX_POINTS));
   const space = spaceOf(guides, height, width);
   const at = space.points(used);
+  const everyone = Uint16Array.from(used, (_, index) => index);
   const kernels = used.map((pixel, index) => {
     const row = new Float64Array(used.length);
-    space.kernels(pixel, at, row);
+    space.kernels(pixel, at, everyone, row);
     row[index] = (row[index] as number) + NOISE;
     return row;
   });
@@ -53,18 +60,21 @@ export function repaint(guides: Guides, proposal: Grid, classes: number, strokes
   const weights = interleaved(solve(kernels, missing), used.length);
   const similar = new Float64Array(used.length);
   const corrected = new Float64Array(classes);
-  for (const pixel of near(used, height, width)) {
-    corrected.fill(other);
-    corrected[proposal.values[pixel] as number] = CONFIDENCE;
-    space.kernels(pixel, at, similar);
-    for (let index = 0, place = 0; index < used.length; index++, place += classes) {
-      const weight = similar[index] as number;
-      if (weight === 0) continue;
-      for (let value = 0; value < classes; value++) corrected[value] = (corrected[value] as number) + weight * (weights[place + value] as number);
+  for (const { pixels, reached } of blocks(used, height, width)) {
+    for (const pixel of pixels) {
+      corrected.fill(other);
+      corrected[proposal.values[pixel] as number] = CONFIDENCE;
+      space.kernels(pixel, at, reached, similar);
+      for (let nth = 0; nth < reached.length; nth++) {
+        const weight = similar[nth] as number;
+        if (weight === 0) continue;
+        const place = (reached[nth] as number) * classes;
+        for (let value = 0; value < classes; value++) corrected[value] = (corrected[value] as number) + weight * (weights[place + value] as number);
+      }
+      let best = 0;
+      for (let value = 1; value < classes; value++) if ((corrected[value] as number) > (corrected[best] as number)) best = value;
+      mended.values[pixel] = best;
     }
-    let best = 0;
-    for (let value = 1; value < classes; value++) if ((corrected[value] as number) > (corrected[best] as number)) best = value;
-    mended.values[pixel] = best;
   }
   for (const pixel of points) mended.values[pixel] = drawn[pixel] as number;
   return mended;
@@ -129,21 +139,21 @@ class Space {
     };
   }
 
-  /** Write the kernel of a pixel and some points; 0 where it is below 0.00000002. */
-  kernels(pixel: number, { rows, columns, guides }: Points, found: Float64Array): void {
+  /** Write the kernel of a pixel and some of the points, one after another; 0 where it is below 0.00000002. */
+  kernels(pixel: number, { rows, columns, guides }: Points, some: Uint16Array, found: Float64Array): void {
     const [row, column, start] = [Math.floor(pixel / this.width), pixel % this.width, pixel * this.maps];
     const { maps } = this;
     const own = this.guides;
-    for (let index = 0, place = 0; index < found.length; index++, place += maps) {
-      const [down, right] = [row - (rows[index] as number), column - (columns[index] as number)];
-      let squares = (down * down + right * right) / (PLACE_PX * PLACE_PX);
-      if (squares < NOTHING) {
-        for (let map = 0; map < maps; map++) {
-          const apart = (own[start + map] as number) - (guides[place + map] as number);
-          squares += apart * apart;
-        }
+    for (let nth = 0; nth < some.length; nth++) {
+      const index = some[nth] as number;
+      const down = row - (rows[index] as number);
+      const right = column - (columns[index] as number);
+      let squares = (down * down + right * right) * PER_PX;
+      for (let map = start, place = index * maps; map < start + maps && squares < NOTHING; map++, place++) {
+        const apart = (own[map] as number) - (guides[place] as number);
+        squares += apart * apart;
       }
-      found[index] = squares < NOTHING ? Math.exp(-squares / 2) : 0;
+      found[nth] = squares < NOTHING ? kernel(squares) : 0;
     }
   }
 }
@@ -168,18 +178,48 @@ function interleaved(weights: readonly Float64Array[], count: number): Float64Ar
   return found;
 }
 
-/** The pixels that strokes through some pixels can change: squares around them, as rows of runs. */
-function near(pixels: readonly number[], height: number, width: number): number[] {
+function kernel(squares: number): number {
+  const place = squares * STEPS;
+  const step = place | 0;
+  const below = KERNEL[step] as number;
+  return below + ((KERNEL[step + 1] as number) - below) * (place - step);
+}
+
+/** Pixels that lie together, and which of the points are so near that their kernel may be more than 0. */
+interface Block {
+  pixels: number[];
+  reached: Uint16Array;
+}
+
+/** The pixels that strokes through some points can change, squares around them, in blocks. */
+function* blocks(points: readonly number[], height: number, width: number): Generator<Block> {
   const reach = Math.ceil(REACH * PLACE_PX);
   const within = new Uint8Array(height * width);
-  for (const pixel of pixels) {
-    const [row, column] = [Math.floor(pixel / width), pixel % width];
+  for (const point of points) {
+    const [row, column] = [Math.floor(point / width), point % width];
     const [left, end] = [Math.max(0, column - reach), Math.min(width, column + reach + 1)];
     for (let at = Math.max(0, row - reach); at <= Math.min(height - 1, row + reach); at++) within.fill(1, at * width + left, at * width + end);
   }
-  const found: number[] = [];
-  within.forEach((inside, pixel) => inside && found.push(pixel));
-  return found;
+  for (let top = 0; top < height; top += BLOCK) {
+    for (let left = 0; left < width; left += BLOCK) {
+      const [bottom, right] = [Math.min(top + BLOCK, height) - 1, Math.min(left + BLOCK, width) - 1];
+      const pixels: number[] = [];
+      for (let row = top; row <= bottom; row++)
+        for (let pixel = row * width + left; pixel <= row * width + right; pixel++) if (within[pixel]) pixels.push(pixel);
+      if (!pixels.length) continue;
+      const reached = points.flatMap((point, index) => {
+        const down = outside(Math.floor(point / width), top, bottom);
+        const across = outside(point % width, left, right);
+        return down * down + across * across < NOTHING * PLACE_PX * PLACE_PX ? [index] : [];
+      });
+      yield { pixels, reached: Uint16Array.from(reached) };
+    }
+  }
+}
+
+/** How far a number lies outside of a range. */
+function outside(place: number, first: number, last: number): number {
+  return Math.max(first - place, 0, place - last);
 }
 
 /** Solve a symmetric positive definite system for several right sides (Cholesky). The matrix is overwritten. */
@@ -187,10 +227,12 @@ function solve(matrix: Float64Array[], sides: readonly Float64Array[]): Float64A
   const count = matrix.length;
   const cell = (row: number, column: number) => (matrix[row] as Float64Array)[column] as number;
   for (let row = 0; row < count; row++) {
+    const own = matrix[row] as Float64Array;
     for (let column = 0; column <= row; column++) {
-      let rest = cell(row, column);
-      for (let index = 0; index < column; index++) rest -= cell(row, index) * cell(column, index);
-      (matrix[row] as Float64Array)[column] = row === column ? Math.sqrt(rest) : rest / cell(column, column);
+      const other = matrix[column] as Float64Array;
+      let rest = own[column] as number;
+      for (let index = 0; index < column; index++) rest -= (own[index] as number) * (other[index] as number);
+      own[column] = row === column ? Math.sqrt(rest) : rest / (other[column] as number);
     }
   }
   return sides.map((side) => {
