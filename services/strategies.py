@@ -187,16 +187,19 @@ def _unsure_and_unlike(evidence: Evidence) -> str:
 
 
 def _disagree(evidence: Evidence) -> str:
-    return (
-        f"repeated predictions of model version {evidence.model_version} disagree here "
-        f"(mutual information {evidence.score or 0.0:.2g} {NATS})"
-    )
+    """Say how far the passes disagree: their mutual information is at most ln K, if each is sure of another class."""
+    return _differ(evidence, math.log(evidence.class_count))
 
 
 def _vary(evidence: Evidence) -> str:
+    """Say how far the passes disagree: their variance, summed over K classes, is at most 1 - 1 / K."""
+    return _differ(evidence, 1 - 1 / evidence.class_count)
+
+
+def _differ(evidence: Evidence, highest: float) -> str:
     return (
         f"repeated predictions of model version {evidence.model_version} disagree here "
-        f"(variance of the probabilities {evidence.score or 0.0:.2g})"
+        f"(by {(evidence.score or 0.0) / highest:.0%} of the highest possible)"
     )
 
 

@@ -50,7 +50,7 @@ def test_controls_are_told_that_they_were_drawn_at_random(reason: ProposalReason
     )
 
 
-def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
+def test_reasons_need_no_measure_to_be_understood() -> None:
     evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
     told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
     unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
@@ -59,7 +59,8 @@ def test_only_entropies_are_told_as_a_share_of_the_highest_possible() -> None:
         name for name in told if "entropy" in name
     ]
     told = {name: sentence for name, sentence in told.items() if sentence != unsure}
-    assert "0.55 nats" in told["mutual_information"]
+    assert told.pop("mutual_information").endswith("disagree here (by 50% of the highest possible)")
+    assert told.pop("variance_top10").endswith("disagree here (by 82% of the highest possible)")  # of 1 - 1 / 3
     assert "their probabilities differ by 0.45" in told["margin_top10"]
     assert told["random"] == "drawn at random, to start from"
     assert told.pop("prior_disagreement").startswith("model version 4 contradicts the prior outlines on 55% of the")
