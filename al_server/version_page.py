@@ -35,6 +35,7 @@ page = Blueprint("version_page", __name__)
 DECISIONS_SHOWN: Final = 20
 BLOCKS_SHOWN: Final = 4
 """Of the blocks that a version maps better, and of those that it maps worse, with pictures."""
+_ZOOM: Final = 14  # of the map: some 5 km across on a screen
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class ShownBlock:
         change: What changed on it.
         scene: The scene.
         window: The block in pixels of the scene.
+        at: Where its middle is on the map: longitude, latitude and zoom.
         ground: The picture that the maps are laid upon; None if it cannot be drawn at once.
         maps: The outlines, and what the versions map there.
     """
@@ -52,6 +54,7 @@ class ShownBlock:
     change: BlockChange
     scene: Scene
     window: Window
+    at: str
     ground: Picture | None
     maps: list[Picture]
 
@@ -151,7 +154,8 @@ def _shown_block(change: BlockChange, scene: Scene, layers: Sequence[MapLayer]) 
     window = Window(row, col, min(change.side_px, grid.height - row), min(change.side_px, grid.width - col))
     ground = view_pictures(scene, window, ["false-colour"])
     maps = [layer_picture(scene, layer, window) for layer in layers]
-    return ShownBlock(change, scene, window, ground[0] if ground else None, maps)
+    lon, lat = grid.centre_wgs84(window)
+    return ShownBlock(change, scene, window, f"{lon:.5f},{lat:.5f},{_ZOOM}", ground[0] if ground else None, maps)
 
 
 def _learnt(session: Session, ids: Sequence[int]) -> list[tuple[int | None, list[int]]]:
