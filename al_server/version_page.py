@@ -67,6 +67,7 @@ def show_version(version: int) -> Response:
     figures, card = figures_of(found), _card(found)
     compared = figures.champion_version or figures.parent_version
     changes = _changes(card, compared)
+    pair = [version] if compared is None else [version, compared]
     with catalog.read() as session:
         run = session.scalar(select(TrainingRun).where(TrainingRun.model_version == version))
         ids = [] if run is None else run.label_ids
@@ -87,8 +88,8 @@ def show_version(version: int) -> Response:
         compared=compared,
         scenes=scenes,
         changes={scene.id: [change for change in changes if change.scene_id == scene.id] for scene in scenes},
-        unmapped=[scene for scene in scenes if version not in predicted(scene, [version])],
-        shown_blocks=_shown_blocks(changes, scenes, [number for number in (version, compared) if number]),
+        unmapped=[(scene, number) for scene in scenes for number in pair if number not in predicted(scene, [number])],
+        shown_blocks=_shown_blocks(changes, scenes, pair),
         classes=classes,
         run=run,
         learnt=learnt,

@@ -45,7 +45,7 @@ BLOCK_PX, UNKNOWN = 32, 255
 
 @dataclass(frozen=True)
 class World:
-    """A running server with a round of six patches, and two versions that mapped the validation scene."""
+    """A running server with a round of six patches, and three versions, the last of which mapped no scene."""
 
     catalog: Catalog
     validation: Scene
@@ -79,6 +79,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, red
     validation, _ = tiled(catalog, folder / "langtang.tif", SceneRole.VALIDATION, offset_px=400)
     for number, mapped in enumerate(mapped_by_versions(forged.truth), start=1):
         judge(catalog, folder / f"bundle-{number}", number, validation, forged.truth, mapped)
+        key = prediction_keys(validation, number, delivery_options(settings))["tif"]
+        raster_store(catalog).put(key, mask_to_geotiff(mapped, source_of(validation).grid, GLACIER_SCHEME))
+    judge(catalog, folder / "bundle-3", 3, validation, forged.truth, forged.truth)
     serve(catalog, 2)
     first = label_patches(catalog, pool, forged.truth)
     with catalog.database.write() as session:
@@ -100,7 +103,7 @@ def mapped_by_versions(truth: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDA
 def judge(
     catalog: Catalog, folder: Path, number: int, scene: Scene, truth: NDArray[np.uint8], mapped: NDArray[np.uint8]
 ) -> None:
-    """Register a version with a card of how it maps the validation scene, and store its map."""
+    """Register a version with a card of how it maps the validation scene."""
     blocks = SceneBlocks.empty(truth.shape, len(CLASSES), BLOCK_PX)
     blocks.add(mapped, truth, 0, UNKNOWN)
     too_sure = ClassAreaError(table=tuple(UNCALIBRATED**1.5), calibration={}, blocks=1)
@@ -119,8 +122,6 @@ def judge(
     folder.mkdir()
     write_bundle(folder, small_segmenter(), about)
     add_version(catalog, number, folder, version_tags()[number - 1])
-    key = prediction_keys(scene, number, delivery_options(catalog.settings))["tif"]
-    raster_store(catalog).put(key, mask_to_geotiff(mapped, source_of(scene).grid, GLACIER_SCHEME))
 
 
 def label_patches(catalog: Catalog, pool: Scene, truth: NDArray[np.uint8]) -> int:
@@ -213,6 +214,15 @@ def test_a_version_shows_its_calibration_and_where_it_gained_and_lost(world: Wor
     )
     expect(page.locator(".confusion .right-10")).to_have_count(3)  # the diagonal: 99.5 % and more
     expect(page.get_by_role("region", name="Confusion, validation")).to_contain_text("true pixels")
+
+
+def test_a_version_without_maps_leads_to_where_they_are_made(world: World, visit: Callable[..., Page]) -> None:
+    page = visit("rita", "/versions/3")
+    assert page.locator(".block p b").all_inner_texts() == ["+80 pixels"]
+    expect(page.locator(".block figcaption")).to_have_text(["False colour", "Outlines", "Prediction of version 2"])
+    link = page.get_by_role("link", name="have it mapped")
+    expect(link).to_have_text(["have it mapped by version 3"])
+    assert link.get_attribute("href") == f"/map#scene={world.validation.id}&version=3&layers=outlines"
 
 
 def test_the_map_compares_a_version_with_the_one_before(world: World, visit: Callable[..., Page]) -> None:
