@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from catalog import labels
 from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.records import Proposal, RunState, RunTrigger, Scene, SceneRole, TrainingRun
+from catalog.records import Patch, Proposal, RunState, RunTrigger, Scene, SceneRole, TrainingRun
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
@@ -233,6 +233,25 @@ def test_the_map_compares_a_version_with_the_one_before(world: World, visit: Cal
     assert "version=1" in state
     assert "otherVersion=2" in state
     assert f"scene={world.validation.id}" in state
+
+
+def test_the_map_leads_to_the_patch_in_the_middle_and_to_one_that_is_clicked(
+    world: World, visit: Callable[..., Page]
+) -> None:
+    with world.catalog.read() as session:
+        patch = session.get_one(Patch, world.patch)
+        lon, lat = source_of(patch.scene).grid.centre_wgs84(window_of(patch))
+    page = visit("rita", f"/map#scene={patch.scene_id}&layers=patches&at={lon},{lat},15")
+    expect(page.get_by_role("link", name=f"Patch {patch.id}, labelled")).to_be_visible()
+    page.get_by_label("Patches").uncheck()
+    expect(page.get_by_role("link", name="Patch ")).to_have_count(0)
+    page.get_by_label("Patches").check()
+    # 960 m to the east lies the next patch: at this zoom a pixel is 4.78 m * cos(28 degrees) = 4.2 m wide.
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2 + 960 / 4.2, box["y"] + box["height"] / 2)
+    page.get_by_role("link", name=f"Patch {patch.id + 1}, labelled").click()
+    expect(page.locator("h1")).to_have_text(f"Patch {patch.id + 1} of khumbu-pool, labelled")
 
 
 def test_a_patch_is_reached_by_the_keyboard_and_shows_its_views_and_labels(
