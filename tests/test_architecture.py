@@ -109,6 +109,7 @@ print(json.dumps([statuses, sorted({name.partition(".")[0] for name in sys.modul
 """
 
 
+PAGES = ("/", "/rounds/1", "/patches/1", "/docs/", "/openapi.json")
 WINDOW = {"row_off": 0, "col_off": 0, "height": 4, "width": 4}
 CORRECTION = WINDOW | {"id": str(UUID(int=1)), "runs": [1, 16], "shown": None, "seconds": 1}
 
@@ -184,7 +185,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
             **({"json": {}} if method in {"POST", "PUT", "PATCH"} else {}),
             **bodies.get(f"{method} {path}", {}),
         }
-        for method, path in [*described, ("GET", "/"), ("GET", "/docs/"), ("GET", "/openapi.json")]
+        for method, path in [*described, *(("GET", page) for page in PAGES)]
     }
 
 
