@@ -9,12 +9,12 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from al_server import (
+    annotator_page,
     area_predictions,
     arms,
     canary,
     corrections,
     dashboard,
-    detail_pages,
     effort,
     health,
     interactive,
@@ -28,11 +28,13 @@ from al_server import (
     map_tiles,
     metrics,
     model_versions,
+    patch_page,
     patches,
     predictions,
     qgis,
     qgis_layers,
     quality,
+    round_page,
     rounds,
     scene_glaciers,
     scene_page,
@@ -46,6 +48,7 @@ from al_server import (
     subscriptions,
     tokens,
     users,
+    version_page,
     withdrawals,
 )
 from al_server.auth import KnownTokens, check_access
@@ -120,11 +123,8 @@ def create_app(catalog: Catalog) -> Flask:
     )
     for resource in resources:
         app.register_api(resource.api)
-    app.register_blueprint(dashboard.page)
-    app.register_blueprint(map_page.page)
-    app.register_blueprint(detail_pages.page)
-    app.register_blueprint(scene_page.page)
-    app.register_blueprint(log_in.page)
+    for pages in (dashboard, map_page, version_page, round_page, patch_page, annotator_page, scene_page, log_in):
+        app.register_blueprint(pages.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
     app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)
     app.extensions["operations"] = complete(app)

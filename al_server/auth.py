@@ -55,7 +55,12 @@ EXCEPTIONS = {
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
 ADMINISTRATION = frozenset({"users", "tokens"})
-PAGES = frozenset({"dashboard", "detail_pages", "log_in", "map_page", "scene_page"})
+PAGES = frozenset(
+    {
+        *("dashboard", "log_in", "map_page", "scene_page"),
+        *("version_page", "round_page", "patch_page", "annotator_page"),
+    }
+)
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

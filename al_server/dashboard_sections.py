@@ -1,5 +1,6 @@
 """What each section of the dashboard shows."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from al_server.annotator_names import shown_name
 from al_server.arms import describe_arms
-from al_server.auth import has_role
 from al_server.canary_schemas import serialize_canary
 from al_server.context import current_catalog, current_parts
 from al_server.event_schemas import serialize_event, serialize_reconciliation
@@ -21,7 +22,6 @@ from al_server.set_aside_schemas import serialize_set_aside
 from al_server.status import open_jobs
 from al_server.version_schemas import ModelAnswer, serialize_version
 from catalog import registry_copy, scorings, set_aside, training
-from catalog.access_records import Role
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
@@ -34,7 +34,6 @@ from services import canary, forecast, outgoing_events, promotion
 from services.class_scheme import scheme_in_force
 from services.next_step import Act, light, next_step, troubles
 from services.part_checks import part_faults
-from services.pseudonyms import SIMULATED, of_account
 from services.registry_watch import STALE_S
 from services.scenes import registered_scenes
 from services.situation import read_situation
@@ -134,11 +133,7 @@ def rounds() -> Shown:
 
 
 def _people(session: Session) -> dict[int, dict[str, int]]:
-    """Return by round how many of its standing labels each annotator drew.
-
-    Operators read accounts, others pseudonyms.
-    """
-    catalog, reads_accounts = current_catalog(), has_role(Role.OPERATOR)
+    """Return by round how many of its standing labels each annotator drew."""
     counted = (
         select(Proposal.round_id, Label.annotator, Label.simulated, func.count())
         .join(Proposal, Label.proposal_id == Proposal.id)
@@ -150,9 +145,18 @@ def _people(session: Session) -> dict[int, dict[str, int]]:
     for round_id, account, simulated, count in session.execute(counted):
         if round_id is None:  # corrections on the map
             continue
-        unnamed = SIMULATED if simulated else of_account(catalog, account)
-        people.setdefault(round_id, {})[account if reads_accounts else unnamed] = count
+        of_round, name = people.setdefault(round_id, {}), shown_name(account, simulated=simulated)
+        of_round[name] = of_round.get(name, 0) + count  # all simulated annotators have one name
     return people
+
+
+def _annotators(session: Session) -> list[tuple[str, int]]:
+    """Return who drew how many of the standing labels, the most first."""
+    counted = select(Label.annotator, Label.simulated, func.count()).where(Label.superseded_at.is_(None))
+    labels: Counter[str] = Counter()
+    for account, simulated, count in session.execute(counted.group_by(Label.annotator, Label.simulated)):
+        labels[shown_name(account, simulated=simulated)] += count
+    return labels.most_common()
 
 
 def versions() -> Shown:
@@ -192,6 +196,7 @@ def labels() -> Shown:
             "newest_events": [serialize_event(event) for event in session.scalars(_newest_events())],
             "labels": session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0,
             "fresh": len(training.new_labels(session)),
+            "annotators": _annotators(session),
             "not_learnt": [serialize_event(event) for event in session.scalars(_not_learnt())],
             "compared_at": session.scalar(select(func.max(SeenProject.compared_at))),
             "mended": [serialize_reconciliation(row) for row in session.scalars(_reconciliations())],

@@ -111,7 +111,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
         classes=[
             ClassAnswer(value=e.value, name=e.name, colour=e.colour)
             for e in shown.scheme.legend
-            if e.value in _drawn(shown.scheme)
+            if e.value in drawn_colours(shown.scheme)
         ],
     )
     return json_response(answer)
@@ -154,7 +154,7 @@ def draw_layer_tile(path: LayerTile, choice: VersionChoice) -> Response:
         return _answer(None, etag)
     missing = math.nan if found.kind is LayerKind.ENTROPY else UNKNOWN
     values = read_from_store(store, found.key, read_map_tile, source_of(scene).grid, tile, missing)
-    return _answer(None if values is None else _draw(found, values, scheme), etag)
+    return _answer(None if values is None else draw_layer(found, values, scheme), etag)
 
 
 def shown_version(query: VersionChoice) -> int | None:
@@ -165,15 +165,16 @@ def shown_version(query: VersionChoice) -> int | None:
     return None if served is None else served.version.version
 
 
-def _draw(layer: MapLayer, values: NDArray[np.generic], scheme: ClassScheme) -> NDArray[np.uint8]:
+def draw_layer(layer: MapLayer, values: NDArray[np.generic], scheme: ClassScheme) -> NDArray[np.uint8]:
+    """Draw values of a map of a scene as a picture (h, w, 4), transparent where it shows nothing."""
     if layer.kind is LayerKind.ENTROPY:
         return draw_share(values.astype(np.float32) / math.log(len(scheme.names)))
     if layer.kind is LayerKind.PERCENT:
         return draw_share(np.where(values == UNKNOWN, np.nan, values.astype(np.float32) / 100.0))
-    return draw_classes(values.astype(np.uint8), _drawn(scheme))
+    return draw_classes(values.astype(np.uint8), drawn_colours(scheme))
 
 
-def _drawn(scheme: ClassScheme) -> dict[int, tuple[int, int, int]]:
+def drawn_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int]]:
     """Return the colours of the values that a map shows; background and unknown are transparent."""
     return {entry.value: entry.rgb for entry in scheme.legend if entry.value not in {BACKGROUND, UNKNOWN}}
 

@@ -18,7 +18,7 @@ from al_server.correction_schemas import (
     WindowQuery,
 )
 from al_server.map_schemas import LayerPath, ViewPath
-from al_server.map_tiles import WEBP, shown_version
+from al_server.map_tiles import WEBP, draw_layer, shown_version
 from al_server.scene_reading import float_bytes, read_channels, read_from_store, ready_scene, scene_window, view_of
 from al_server.schemas import SceneId, media
 from catalog.errors import InvalidInputError
@@ -26,6 +26,7 @@ from imagery.map_views import draw_view, encode_tile
 from imagery.maps import read_map
 from imagery.projection import WGS84, transform_points
 from imagery.superpixels import superpixels
+from services.class_scheme import scheme_in_force
 from services.map_layers import LayerKind, find_layer
 from services.scenes import source_of
 
@@ -75,6 +76,20 @@ def map_window(path: LayerPath, query: LayerWindow) -> Response:
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; expected prediction, learner or prior")
     return _answer(read_from_store(store, layer.key, read_map, query.window).astype(np.uint8).tobytes(), RAW)
+
+
+@api.get("/<int:scene_id>/maps/<layer>/window.webp", responses={200: media(WEBP, "The map of the window")})
+def window_picture(path: LayerPath, query: LayerWindow) -> Response:
+    """Draw a window of a map, one pixel for each of the scene; transparent where it shows background or nothing."""
+    scene, _ = scene_window(path.scene_id, query.window)
+    catalog, store = current_catalog(), current_parts().store
+    version = shown_version(query)
+    with catalog.read() as session:
+        layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
+        scheme = scheme_in_force(session, catalog.settings)
+    return _answer(
+        encode_tile(draw_layer(layer, read_from_store(store, layer.key, read_map, query.window), scheme)), WEBP
+    )
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})

@@ -4,13 +4,13 @@ Also how good the expected edits were, which decide what annotators start from (
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from catalog.records import Label, Patch, Proposal
@@ -134,25 +134,41 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-def effort(session: Session) -> list[EffortGroup]:
-    """Return the costs of all labels that are not superseded, by kind."""
+def expected_px(stored: Mapping[str, Any] | None, preannotated_by: int | None) -> float | None:
+    """Return the edits that are expected of a proposal from what its annotator starts from; None if not estimated."""
+    if stored is None:
+        return None
+    edits = ExpectedEdits.model_validate(stored)
+    return edits.from_empty_px if preannotated_by is None else edits.from_proposal_px
+
+
+def check_of_round(session: Session, round_id: int) -> ExpectationCheck | None:
+    """Compare the expected edits of a round with those made; None if none were estimated or nothing was labelled."""
+    costs = _costs(session, Proposal.round_id == round_id)
+    return check_expectations([cost for of_kind in costs.values() for cost in of_kind])
+
+
+def effort(session: Session, *conditions: ColumnElement[bool]) -> list[EffortGroup]:
+    """Return the costs of all labels that are not superseded and meet these conditions, by kind."""
+    return [
+        summarize(asked, start, costs, simulated=simulated)
+        for (asked, start, simulated), costs in sorted(_costs(session, *conditions).items())
+    ]
+
+
+def _costs(session: Session, *conditions: ColumnElement[bool]) -> dict[tuple[Asked, Start, bool], list[LabelCost]]:
     columns = (
         *(Label.simulated, Label.edited_px, Label.lead_time_s),
         *(Proposal.region, Proposal.preannotated_by, Proposal.expected_edits, Patch.size_px, Patch.valid_share),
     )
-    statement = select(*columns).join(Label.proposal).join(Label.patch).where(Label.superseded_at.is_(None))
+    standing = (Label.superseded_at.is_(None), *conditions)
+    statement = select(*columns).join(Label.proposal).join(Label.patch).where(*standing)
     kinds: dict[tuple[Asked, Start, bool], list[LabelCost]] = defaultdict(list)
     for simulated, edited_px, seconds, region, drawn_by, stored, size_px, valid_share in session.execute(statement):
-        edits = None if stored is None else ExpectedEdits.model_validate(stored)
-        expected = None
-        if edits is not None:
-            expected = edits.from_empty_px if drawn_by is None else edits.from_proposal_px
         # The odd runs are those asked for (`catalog.pixel_regions`).
         asked_px = round(valid_share * size_px**2) if region is None else sum(region[1::2])
         start: Start = "empty mask" if drawn_by is None else "proposal"
         asked: Asked = "whole patches" if region is None else "parts"
-        kinds[asked, start, simulated].append(LabelCost(max(1, asked_px), edited_px, seconds, expected))
-    return [
-        summarize(asked, start, costs, simulated=simulated)
-        for (asked, start, simulated), costs in sorted(kinds.items())
-    ]
+        cost = LabelCost(max(1, asked_px), edited_px, seconds, expected_px(stored, drawn_by))
+        kinds[asked, start, simulated].append(cost)
+    return kinds

@@ -21,8 +21,12 @@ class ImageUrls:
 
     def url(self, patch_id: int, name: str) -> str:
         """Return the signed URL of one composite of a patch."""
+        return f"{self.base_url}{self.path(patch_id, name)}"
+
+    def path(self, patch_id: int, name: str) -> str:
+        """Return the same address without the host, for our own pages."""
         signature = self._signatures.sign([patch_id, name])
-        return f"{self.base_url}{COMPOSITE_ROUTE.format(patch_id=patch_id, name=name)}?signature={signature}"
+        return f"{COMPOSITE_ROUTE.format(patch_id=patch_id, name=name)}?signature={signature}"
 
     def check(self, patch_id: int, name: str, signature: str) -> None:
         """Check that a signature belongs to this image and has not expired.

@@ -136,15 +136,21 @@ def resolve(name: str, past_rounds: int, settings: Settings, by_outlines: bool =
     return get(SCHEDULES[name](past_rounds, settings) if name in SCHEDULES else name)
 
 
+def disguised(reason: ProposalReason, of_round: Round, score: float | None) -> ProposalReason:
+    """Return the reason that people who label may read: of second labels and honeypots that of another patch."""
+    if reason not in _DISGUISED:
+        return reason
+    is_ranked = of_round.measure is not None and score is not None
+    chosen = is_ranked or of_round.scoring_id is None
+    return ProposalReason.UNCERTAIN if chosen else ProposalReason.CONTROL
+
+
 def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
     """Return why a patch was proposed, in a sentence for its annotator.
 
     Second labels and honeypots are told of as other patches of the round, so that nobody takes more care of them.
     """
-    if reason in _DISGUISED:
-        is_ranked = of_round.measure is not None and evidence.score is not None
-        chosen = is_ranked or of_round.scoring_id is None
-        reason = ProposalReason.UNCERTAIN if chosen else ProposalReason.CONTROL
+    reason = disguised(reason, of_round, evidence.score)
     drawn = {
         ProposalReason.CONTROL: "drawn at random, to measure what choosing gains",
         ProposalReason.SHORTLIST_CONTROL: f"{_sees_foreground(evidence)}, to measure what choosing gains",

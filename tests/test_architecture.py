@@ -109,13 +109,20 @@ print(json.dumps([statuses, sorted({name.partition(".")[0] for name in sys.modul
 """
 
 
+PAGES = ("/", "/rounds/1", "/patches/1", "/docs/", "/openapi.json")
 WINDOW = {"row_off": 0, "col_off": 0, "height": 4, "width": 4}
 CORRECTION = WINDOW | {"id": str(UUID(int=1)), "runs": [1, 16], "shown": None, "seconds": 1}
 
 
 def windows_of_scene_1() -> Iterator[tuple[str, str]]:
     """Yield paths of the API with the same paths for scene 1 and a window or a place."""
-    for path in ("tiles/{view}/window", "maps/{layer}/window", "bands/window", "superpixels"):
+    for path in (
+        "tiles/{view}/window",
+        "maps/{layer}/window",
+        "maps/{layer}/window.webp",
+        "bands/window",
+        "superpixels",
+    ):
         named = path.format(view="true-colour", layer="prior")
         yield f"/api/v1/scenes/{{scene_id}}/{path}", f"/api/v1/scenes/1/{named}?{urlencode(WINDOW)}"
     place = urlencode({"west": 86.79, "east": 86.79, "south": 28.09, "north": 28.09})
@@ -178,7 +185,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
             **({"json": {}} if method in {"POST", "PUT", "PATCH"} else {}),
             **bodies.get(f"{method} {path}", {}),
         }
-        for method, path in [*described, ("GET", "/"), ("GET", "/docs/"), ("GET", "/openapi.json")]
+        for method, path in [*described, *(("GET", page) for page in PAGES)]
     }
 
 
@@ -226,6 +233,8 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "GET /api/v1/scenes/{scene_id}/bands/window": 422,
         "GET /api/v1/scenes/{scene_id}/superpixels": 422,
         "GET /api/v1/scenes/{scene_id}/maps/{layer}/window": 404,
+        "GET /api/v1/scenes/{scene_id}/maps/{layer}/window.webp": 404,
+        "GET /api/v1/patches/{patch_id}/labels/{label_id}.webp": 404,
         "GET /api/v1/scenes/{scene_id}/pixels": 422,  # no window was named
         "GET /api/v1/scenes/requests/{request_id}": 404,
         "POST /api/v1/scenes/{scene_id}/labels": 422,  # no file

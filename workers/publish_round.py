@@ -17,11 +17,11 @@ from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.task_calls import PresentTask
 from services.label_studio import connect, label_studio
+from services.patch_views import SURROUNDINGS
 from services.unusable_scenes import check_scenes
 from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
 from workers.task_doubles import remove_doubles
-from workers.views import SURROUNDINGS
 
 log = logging.getLogger(__name__)
 

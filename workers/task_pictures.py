@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from catalog.records import Patch, Scene
-from imagery.map_views import map_views
 from labeling.views_panel import Picture, write_panel
 from services.image_urls import ImageUrls
+from services.patch_views import SURROUNDINGS, TRUE_COLOUR, field_of, titles_of
 from services.scenes import source_of, window_of
-from workers.views import SURROUNDINGS, TRUE_COLOUR, UNCERTAINTY, field_of
 
 _ZOOM = 13
 """Of web maps: some 10 km across on a screen."""
@@ -30,10 +29,7 @@ def picture_fields(urls: ImageUrls, scene: Scene, patch: Patch, views: Mapping[s
         SceneError: The scene's CRS has no transformation to WGS 84.
     """
     source = source_of(scene)
-    titles = {view.name: (view.title, view.hint or ", ".join(view.channels)) for view in map_views(source).values()} | {
-        UNCERTAINTY: ("Model's doubt", "light where the model is unsure, dark where it is certain"),
-        SURROUNDINGS: ("Surroundings", "False colour; the patch is framed."),
-    }
+    titles = titles_of(source)
     pictures = {
         name: Picture(name, *titles[name], urls.url(patch.id, views[field_of(name)]))
         for name in titles

@@ -25,13 +25,11 @@ from imagery.scene_reader import SceneReader
 from imagery.store import RasterStore
 from services import raster_keys
 from services.patch_bands import store_bands
+from services.patch_views import SURROUNDINGS, TRUE_COLOUR, UNCERTAINTY, field_of
 from services.scenes import source_of, window_of
 
 log = logging.getLogger(__name__)
 
-TRUE_COLOUR: Final = "true-colour"
-UNCERTAINTY: Final = "uncertainty"
-SURROUNDINGS: Final = "surroundings"
 # Of the views of a map, those that tell ice from what looks like it; the first is the one that is drawn on.
 _VIEWS: Final = (TRUE_COLOUR, "false-colour", "colour-infrared", HILLSHADE, "channel-slope")
 _SURROUNDINGS_PX: Final = 384
@@ -49,11 +47,6 @@ class OutlinedRegion:
 
     name: str
     asked: NDArray[np.bool_]
-
-
-def field_of(view: str) -> str:
-    """Return the key of a view in `catalog.records.Proposal.views`."""
-    return view.replace("-", "_")
 
 
 def draw_views(

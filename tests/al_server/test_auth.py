@@ -27,6 +27,8 @@ EXPECTED = {
     ("GET", "/dashboard/<name>"): Role.READER,
     ("GET", "/versions/<int:version>"): Role.READER,
     ("GET", "/rounds/<int:round_id>"): Role.READER,
+    ("GET", "/patches/<int:patch_id>"): Role.READER,
+    ("GET", "/annotators/<path:name>"): Role.READER,  # agreement, and the accounts of others, for operators only
     ("GET", "/scenes/add"): Role.OPERATOR,
     ("GET", "/healthz"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
@@ -51,6 +53,7 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/window"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/tiles/<view>/window"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/maps/<layer>/window"): Role.READER,
+    ("GET", "/api/v1/scenes/<int:scene_id>/maps/<layer>/window.webp"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/bands/window"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/superpixels"): Role.READER,
     ("POST", "/api/v1/scenes/<int:scene_id>/corrections"): Role.ANNOTATOR,
@@ -69,6 +72,7 @@ EXPECTED = {
     ("GET", "/api/v1/scenes/<int:scene_id>/glaciers"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/labels"): Role.READER,
     ("GET", "/api/v1/patches/<int:patch_id>/composites/<name>.png"): Role.PUBLIC,  # signed
+    ("GET", "/api/v1/patches/<int:patch_id>/labels/<int:label_id>.webp"): Role.READER,
     ("PUT", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/live"): Role.READER,

@@ -1,16 +1,32 @@
-"""The pages of a version and of a round."""
+"""The pages of a version, a round, a patch and an annotator."""
 
+import hashlib
+import io
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
+from sqlalchemy import select
 
-from catalog import registry_copy
+from catalog import labels, registry_copy
+from catalog.access_records import Role
 from catalog.context import Catalog
+from catalog.records import Label, Patch, Proposal, ProposalReason, Scene
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
+from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
+from imagery.masks import mask_to_geotiff
+from services import tokens, users
+from services.places import raster_store
+from services.pseudonyms import of_account
+from services.scenes import source_of, window_of
 from tests.al_server.test_dashboard import Page
-from tests.catalog_fixtures import as_role
-from tests.dashboard_world import populate, version_tags
+from tests.al_server.test_error_shape import assert_problem
+from tests.catalog_fixtures import add_scoring, as_role, label_of
+from tests.dashboard_world import PEOPLE, populate, version_tags
+
+ANNA, BEN = PEOPLE
 
 
 @pytest.fixture
@@ -26,12 +42,24 @@ def in_round_3(catalog: Catalog) -> Catalog:
     return catalog
 
 
+def words_of(html: str) -> str:
+    page = Page(html)
+    assert page.open == []
+    return " ".join(page.text.split())
+
+
 def words(client: FlaskClient, catalog: Catalog, path: str, role: str = "reader") -> str:
     response = client.get(path, headers=as_role(catalog, role))
     assert response.status_code == 200
-    page = Page(response.text)
-    assert page.open == []
-    return " ".join(page.text.split())
+    return words_of(response.text)
+
+
+def as_person(catalog: Catalog, name: str) -> dict[str, str]:
+    """Return the header of a token that belongs to an annotator who may log in under this name."""
+    with catalog.database.write() as session:
+        users.add(session, name, Role.ANNOTATOR, "correct horse battery")
+        _, token = tokens.add(session, f"{name}-token", Role.ANNOTATOR, user=name)
+    return {"Authorization": f"Bearer {token}"}
 
 
 def test_a_version_tells_its_figures_evidence_and_labels(client: FlaskClient, in_round_3: Catalog) -> None:
@@ -39,29 +67,146 @@ def test_a_version_tells_its_figures_evidence_and_labels(client: FlaskClient, in
     for expected in (
         "Version 2 champion",
         "promoted: mean IoU changed by +0.080. Trained 2026-11-20 00:00 UTC from version 1 ; compared with version 1",
+        "What changed since version 1, on the map",
         "Mean IoU 0.600, +0.080 against what was served",
         "clean ice 0.700",
         "60 blocks of 32 px, worth 52 independent ones; about 40 are needed",
         "mean IoU +0.080 +0.030 to +0.130 better",
         "12; started by: enough new labels.",
-        "6 of round 1 6 of round 2",
+        "6 patches of round 1 Round 1 : patch 1 , patch 2 ,",
+        "6 patches of round 2 Round 2 : patch 7 , patch 8 ,",
         "Its card is not in the local cache",
     ):
         assert expected in shown
-    assert "/#/models/" in client.get("/versions/2", headers=as_role(in_round_3, "reader")).text
+    html = client.get("/versions/2", headers=as_role(in_round_3, "reader")).text
+    assert "/#/models/" in html
+    assert "/map#mode=swipe&amp;view=true-colour&amp;other=true-colour&amp;version=1&amp;otherVersion=2" in html
+    assert 'href="/patches/7"' in html
 
 
-def test_a_round_tells_why_each_patch_was_chosen_and_what_became_of_it(
+def test_a_round_tells_its_progress_why_each_patch_was_chosen_and_what_became_of_it(
     client: FlaskClient, in_round_3: Catalog
 ) -> None:
+    with in_round_3.database.write() as session:
+        first = session.scalars(select(Proposal).where(Proposal.round_id == 3).order_by(Proposal.rank)).first()
+        first.expected_edits = {
+            "model_version": 2,
+            "screening": False,
+            "asked_px": 1024,
+            "from_empty_px": 12.0,
+            "from_proposal_px": None,
+        }
     shown = words(client, in_round_3, "/rounds/3", "operator")
     assert "Round 3, open" in shown
-    assert "1 khumbu 13 uncertain – labelled anna@glacier.local 7 1.5 201" in shown
-    assert "3 khumbu 15 shortlist control – labelled anna@glacier.local 7 1.5 203" in shown
-    assert "6 khumbu 18 random start – published – – – 206" in shown
+    assert "4 of 6 patches are done: 2 published, 4 labelled." in shown
+    assert "anna@glacier.local : 2 patches ben@glacier.local : 2 patches" in shown
+    # Of its first patch, which was begun from an empty mask: 12 expected, 7 changed.
+    assert "Of 1 labels, 12 pixels were expected to change and 7 did: 5 pixels a label fewer than expected." in shown
+    assert "1 khumbu 13 uncertain – labelled anna@glacier.local 12 7 1.5 201" in shown
+    assert "3 khumbu 15 shortlist control – labelled anna@glacier.local – 7 1.5 203" in shown
+    assert "6 khumbu 18 random start – published – – – – 206" in shown
     assert "@" not in words(client, in_round_3, "/rounds/3")
 
 
-@pytest.mark.parametrize("path", ["/versions/9", "/rounds/9"])
+def test_only_operators_can_tell_a_honeypot_from_other_patches(client: FlaskClient, in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        honeypot = session.scalars(select(Proposal).where(Proposal.round_id == 3)).first()
+        honeypot.reason = ProposalReason.KNOWN_TRUTH
+        patch = honeypot.patch_id
+    for path in ("/rounds/3", f"/patches/{patch}"):
+        assert "known truth" in words(client, in_round_3, path, "operator")
+        assert "known truth" not in words(client, in_round_3, path, "annotator")
+
+
+def test_a_patch_tells_where_it_lies_and_what_happened_to_it(client: FlaskClient, in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        patch = session.get_one(Patch, 13)
+        session.get_one(Scene, patch.scene_id).sensor = "landsat-8-oli"
+        add_scoring(session, 3, {patch.id: 0.25})
+        again = session.scalars(select(Proposal).where(Proposal.patch_id == patch.id)).one()
+        old = session.scalars(select(Label).where(Label.patch_id == patch.id)).one()
+        labels.store(session, label_of(session, again, old.annotation_id, minutes=500, annotator=ANNA, edited_px=9))
+    shown = words(client, in_round_3, "/patches/13", "operator")
+    for expected in (
+        "Patch 13 of khumbu, labelled",
+        # The 13th of 20 patches of a row: 12 * 32 columns of 30 m east of the corner of the scene.
+        "row 0, column 384, 32 × 32 px, 960 m across, 100 % of them valid",
+        "landsat-8-oli",
+        "Round 3 , place 1, labelled",
+        "task 201 in Label Studio",
+        "3 2026",
+        "0.250",
+        "0.500",
+        "anna@glacier.local round 3 9 – yes",
+        "anna@glacier.local round 3 7 1.5 until",
+    ):
+        assert expected in shown
+    for_readers = words(client, in_round_3, "/patches/13")
+    assert "@" not in for_readers
+    assert of_account(in_round_3, ANNA) in for_readers
+    assert "validation ground" in words(client, in_round_3, "/patches/201")
+
+
+def test_a_label_is_drawn_in_the_colours_of_its_classes(client: FlaskClient, in_round_3: Catalog) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:8, 5:9] = CLEAN_ICE.value
+    with in_round_3.database.write() as session:
+        label = session.scalars(select(Label).where(Label.patch_id == 13)).one()
+        grid, window = source_of(label.patch.scene).grid, window_of(label.patch)
+        label.mask_key = "labels/test.tif"
+        raster_store(in_round_3).put(label.mask_key, content := mask_to_geotiff(mask, grid, GLACIER_SCHEME, window))
+        label.mask_sha256 = hashlib.sha256(content).hexdigest()
+        number = label.id
+    reader = as_role(in_round_3, "reader")
+    response = client.get(f"/api/v1/patches/13/labels/{number}.webp", headers=reader)
+    picture = np.asarray(Image.open(io.BytesIO(response.data)).convert("RGBA"))
+    assert picture[4, 5].tolist() == [*CLEAN_ICE.rgb, 255]
+    assert (picture[..., 3] > 0).sum() == 16
+    assert_problem(client.get(f"/api/v1/patches/14/labels/{number}.webp", headers=reader), 404)
+
+
+def test_an_annotator_sees_own_work_operators_all_and_readers_pseudonyms(
+    client: FlaskClient, in_round_3: Catalog
+) -> None:
+    # Of the 16 labels every other one is Anna's: in each round those at the places 0, 2, 4, of the third only 0 and 2.
+    path, hidden = f"/annotators/{ANNA}", f"/annotators/{of_account(in_round_3, ANNA)}"
+    own = as_person(in_round_3, ANNA)
+    seconds = {1: 90 + 92 + 94, 2: 90 + 92 + 94, 3: 90 + 92}
+    for shown in (
+        words(client, in_round_3, path, "operator"),
+        words(client, in_round_3, hidden, "operator"),
+        words_of(client.get(path, headers=own).text),
+        words_of(client.get(hidden, headers=own).text),
+        words(client, in_round_3, hidden),
+    ):
+        assert "8 labels that stand 0 updated, deleted or withdrawn since 0.2 h working time" in shown
+        assert f"round 3 2 14 {seconds[3] / 60:.1f} {seconds[3] / 120:.1f}" in shown
+        assert f"round 1 3 21 {seconds[1] / 60:.1f} {seconds[1] / 180:.1f}" in shown
+        assert "whole patches empty mask 8 0.7 %" in shown  # 7 of 1024 pixels of each
+    assert "Agreement" in words(client, in_round_3, path, "operator")
+    for headers in (own, as_role(in_round_3, "reader")):
+        assert "Agreement" not in client.get(hidden, headers=headers).text
+    for account in (ANNA, BEN, "nobody@glacier.local"):
+        refused = client.get(f"/annotators/{account}", headers=as_role(in_round_3, "reader"))
+        assert_problem(refused, 404)
+        assert account not in refused.text
+    assert client.get(f"/annotators/{BEN}", headers=own).status_code == 404
+    assert ANNA not in client.get(hidden, headers=as_role(in_round_3, "reader")).text
+
+
+def test_who_has_drawn_nothing_is_told_so_on_the_own_page_only(client: FlaskClient, in_round_3: Catalog) -> None:
+    shown = words_of(client.get("/annotators/zoe", headers=as_person(in_round_3, "zoe")).text)
+    assert "No labels yet: those that you draw under this name are listed here" in shown
+    assert client.get("/annotators/zoe", headers=as_role(in_round_3, "operator")).status_code == 404
+
+
+def test_simulated_annotators_have_one_page(client: FlaskClient, in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        for label in session.scalars(select(Label).where(Label.annotator == BEN)):
+            label.simulated = True
+    assert "8 labels that stand" in words(client, in_round_3, "/annotators/simulated annotator")
+
+
+@pytest.mark.parametrize("path", ["/versions/9", "/rounds/9", "/patches/9999", "/annotators/somebody"])
 def test_what_does_not_exist_is_404(client: FlaskClient, in_round_3: Catalog, path: str) -> None:
     assert client.get(path, headers=as_role(in_round_3, "reader")).status_code == 404

@@ -33,6 +33,7 @@ GET /api/v1/scenes/{scene_id}/maps/{layer}/{z}/{x}/{y}.webp
 GET /api/v1/scenes/{scene_id}/window
 GET /api/v1/scenes/{scene_id}/tiles/{view}/window
 GET /api/v1/scenes/{scene_id}/maps/{layer}/window
+GET /api/v1/scenes/{scene_id}/maps/{layer}/window.webp
 GET /api/v1/scenes/{scene_id}/bands/window
 GET /api/v1/scenes/{scene_id}/superpixels
 GET /api/v1/scenes/{scene_id}/grid
@@ -60,6 +61,7 @@ GET /api/v1/arms
 GET /api/v1/effort
 GET /api/v1/quality
 GET /api/v1/patches/{patch_id}/composites/{name}.png
+GET /api/v1/patches/{patch_id}/labels/{label_id}.webp
 POST /api/v1/webhooks/label-studio
 GET /api/v1/interactive/health
 POST /api/v1/interactive/setup

@@ -78,6 +78,15 @@ def test_a_tile_shows_the_pixels_of_its_place(
     assert picture(client, f"/api/v1/scenes/{scene_id}/maps/prior/{rock}", reader)[down, across, 3] == 0
 
 
+def test_a_window_of_a_map_is_drawn_pixel_by_pixel(client: FlaskClient, catalog: Catalog, scene_id: int):
+    window = "row_off=28&col_off=38&height=4&width=5"  # over the corner of the island of rock at row 30, column 40
+    path = f"/api/v1/scenes/{scene_id}/maps/prior/window.webp?{window}"
+    drawn = picture(client, path, as_role(catalog, "reader"))
+    assert drawn.shape == (4, 5, 4)
+    assert (drawn[..., 3] > 0).tolist() == [[True] * 5] * 2 + [[True, True, False, False, False]] * 2
+    assert drawn[0, 0].tolist() == [*CLEAN_ICE.rgb, 255]
+
+
 def test_a_tile_that_is_known_is_not_sent_again(
     client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
 ):

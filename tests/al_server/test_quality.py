@@ -52,6 +52,17 @@ def test_operators_see_annotators_with_their_figures(client: FlaskClient, labell
     ]
 
 
+def test_operators_read_the_agreement_on_the_page_of_an_annotator(client: FlaskClient, labelled_twice: Catalog) -> None:
+    compare_labels(labelled_twice)
+    path = "/annotators/b@glacier.local"
+    shown = " ".join(client.get(path, headers=as_role(labelled_twice, "operator")).text.split())
+    assert "<h3>With known truth: 1 patch</h3>" in shown
+    assert "<dt>same class</dt><dd>0.500 of the pixels of which both name a class</dd>" in shown
+    assert "<dt>IoU of clean ice</dt><dd>0.500</dd>" in shown
+    assert "<dt>IoU of debris-covered ice</dt><dd>–</dd>" in shown
+    assert client.get(path, headers=as_role(labelled_twice, "reader")).status_code == 404
+
+
 @pytest.mark.parametrize("role", ["reader", "annotator"])
 def test_annotators_do_not_see_each_other(client: FlaskClient, catalog: Catalog, role: str) -> None:
     assert client.get(QUALITY, headers=as_role(catalog, role)).status_code == 403

@@ -3,6 +3,7 @@
 import htmx from "htmx.org";
 import "uplot/dist/uPlot.min.css";
 import "./dashboard/dashboard.css";
+import "./dashboard/details.css";
 import { actOnClicks } from "./dashboard/actions";
 import { drawCurve } from "./dashboard/curve";
 import { listen, type Topic } from "./live";

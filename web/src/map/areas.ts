@@ -1,4 +1,4 @@
-/** The section of the panel with areas: in the view, of the outline under the cursor, and of its glacier. */
+/** The section of the panel with areas: in the view, of the outline under the cursor, and of its glacier; and the patch there. */
 
 import type Feature from "ol/Feature";
 import type { Coordinate } from "ol/coordinate";
@@ -24,10 +24,12 @@ export class Areas {
   private readonly table = make("tbody");
   private readonly note = make("p", { class: "soft", role: "status" });
   private readonly here = make("div", { class: "here" });
+  private readonly patch = make("p", { role: "status" });
   private glaciers: Glaciers | null = null;
   /** The scene and version that `glaciers` are of. */
   private glaciersOf = "";
   private outlines: VectorSource | null = null;
+  private patches: VectorSource | null = null;
   private asked = new AbortController();
   private still = 0;
   private pointed: Coordinate | null = null;
@@ -44,13 +46,20 @@ export class Areas {
       this.note,
       make("h3", {}, "Under the cursor"),
       this.here,
+      this.patch,
     );
     const map = page.olMap;
-    map.on("moveend", () => this.update());
+    map.on("moveend", () => {
+      this.update();
+      this.choosePatch();
+    });
     map.on("pointermove", ({ coordinate, dragging }) => {
       if (!dragging) this.point(coordinate);
     });
-    map.on("click", ({ coordinate }) => this.point(coordinate)); // fingers do not hover
+    map.on("click", ({ coordinate }) => {
+      this.point(coordinate); // fingers do not hover
+      this.choosePatch(coordinate);
+    });
     page.target.addEventListener("pointerleave", () => this.point(null));
     this.tell();
   }
@@ -59,6 +68,19 @@ export class Areas {
   setOutlines(outlines: VectorSource | null): void {
     this.outlines = outlines;
     this.tell();
+  }
+
+  /** Take the patches that show; null: none. */
+  setPatches(patches: VectorSource | null): void {
+    this.patches = patches;
+    this.choosePatch();
+  }
+
+  /** Lead to the page of the patch that was clicked, or in the middle of the view. Hovering must not change a link on the way to it. */
+  choosePatch(place = this.page.olMap.getView().getCenter()): void {
+    const patch = place && this.page.showsPatches ? firstAt(this.patches, place) : undefined;
+    const text = patch && `Patch ${patch.getId()}, ${patch.get("state")}`;
+    this.patch.replaceChildren(...(patch && text ? [make("a", { href: `/patches/${patch.getId()}` }, text)] : []));
   }
 
   /** Ask for what is in view, once the map has been still for a moment. */

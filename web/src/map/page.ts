@@ -102,6 +102,10 @@ export class MapPage {
     return [`${title(view)}${of(version)}`, `${title(other)}${of(otherVersion)}`];
   }
 
+  get showsPatches(): boolean {
+    return this.layout.layers.includes(PATCHES);
+  }
+
   /** The layers that show, by their titles. */
   layerTitles(): string[] {
     const titles = this.panel.layerTitles();
@@ -132,6 +136,7 @@ export class MapPage {
     for (const key of this.loading) this.compare.remove(key);
     this.loading.clear();
     this.areas.setOutlines(null);
+    this.areas.setPatches(null);
     const { scene } = this.layout;
     if (scene === null) return;
     const maps = await Promise.all(this.sides.map(([, version]) => this.api.sceneMap(scene, version)));
@@ -171,6 +176,7 @@ export class MapPage {
     );
     for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
     this.compare.only(this.layout.layers);
+    this.areas.choosePatch();
     this.panel.show();
     this.write();
   }
@@ -198,7 +204,9 @@ export class MapPage {
     const raster = map.layers.find((item) => item.name === name);
     if (raster) return (className) => tileLayer(map, raster.tiles, order, className);
     if (name === PATCHES) {
+      const signal = this.asked.signal;
       const patches = featuresOf(await this.api.patches(scene.id));
+      if (!signal.aborted) this.areas.setPatches(patches);
       return (className) => patchLayer(patches, order, className);
     }
     if (name === LABELS) {

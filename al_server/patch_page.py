@@ -1,0 +1,155 @@
+"""The page of a patch: where it lies, what it looks like, and everything that happened to it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from al_server.annotator_names import annotator_of
+from al_server.auth import has_role
+from al_server.context import current_catalog, current_parts
+from al_server.page_frame import render_page
+from al_server.pictures import Picture, layer_picture, predicted, view_pictures
+from catalog.access_records import Role
+from catalog.errors import NotFoundError
+from catalog.records import Label, Patch, Proposal, Round, SceneState, Score, Scoring
+from catalog.withdrawal_records import WithdrawnLabel
+from imagery.coordinates import format_place
+from imagery.ground_metric import pixel_size_m
+from services import raster_keys
+from services.class_scheme import scheme_in_force
+from services.effort import expected_px
+from services.map_layers import existing, other_layers
+from services.patch_views import field_of, titles_of
+from services.scenes import source_of, window_of
+from services.strategies import Evidence, reason_of
+
+page = Blueprint("patch_page", __name__)
+
+VERSIONS_SHOWN: Final = 6
+"""Of the newest versions, whose maps are shown if they exist."""
+_ZOOM: Final = 13  # of the map: some 10 km across on a screen
+
+
+@dataclass(frozen=True)
+class ShownProposal:
+    """A proposal of the patch.
+
+    Attributes:
+        row: The proposal.
+        why: Why the patch was proposed, as the caller may know.
+        secret: The reason that annotators are not told; empty for everybody but operators, and if there is none.
+        expected_px: Edits that were expected; None if they were not estimated.
+    """
+
+    row: Proposal
+    why: str
+    secret: str
+    expected_px: float | None
+
+
+@dataclass(frozen=True)
+class ShownScores:
+    """The scores of the patch by one scoring: by measure."""
+
+    scoring: Scoring
+    screening: bool
+    values: dict[str, float]
+
+
+@page.get("/patches/<int:patch_id>")
+def show_patch(patch_id: int) -> Response:
+    """Return the page of a patch: views, maps, state, scores, why it was proposed, its labels over time."""
+    catalog = current_catalog()
+    with catalog.read() as session:
+        patch = _find_patch(session, patch_id)
+        scene, window = patch.scene, window_of(patch)
+        scheme = scheme_in_force(session, catalog.settings)
+        proposals = _proposals(session, patch)
+        labels = _labels(session, patch)
+        scores = _scores(session, patch)
+        withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
+        layers = other_layers(session, scene)
+        shown = [_shown(proposal, len(scheme.names)) for proposal in proposals]
+    source = source_of(scene)
+    lon, lat = source.grid.centre_wgs84(window)
+    views = _stored_views(patch, proposals) or view_pictures(scene, window)
+    newest = [version.version for version in current_parts().models.versions(VERSIONS_SHOWN)]
+    maps = [*existing(current_parts().store, layers), *predicted(scene, newest).values()]
+    return render_page(
+        "patch.html",
+        patch=patch,
+        scene=scene,
+        place=format_place(lon, lat),
+        at=f"{lon:.5f},{lat:.5f},{_ZOOM}",
+        lon=lon,
+        lat=lat,
+        side_m=patch.size_px * max(pixel_size_m(source.grid)),
+        views=views,
+        ground=next(iter(view_pictures(scene, window, ["true-colour"])), None),
+        maps=[layer_picture(scene, layer, window) for layer in maps],
+        legend_classes=scheme.classes[1:],
+        scores=scores,
+        measures=sorted({measure for row in scores for measure in row.values}),
+        proposals=shown,
+        labels=[(label, annotator_of(label)) for label in labels.values()],
+        withdrawn=withdrawn,
+        studio=catalog.settings.label_studio_public_url or catalog.settings.label_studio_url,
+    )
+
+
+def _find_patch(session: Session, patch_id: int) -> Patch:
+    patch = session.get(Patch, patch_id, options=[joinedload(Patch.scene)])
+    if patch is None or patch.scene.state is SceneState.REMOVED:
+        raise NotFoundError(f"there is no patch {patch_id}")
+    return patch
+
+
+def _proposals(session: Session, patch: Patch) -> list[Proposal]:
+    """Return the proposals of a patch, the newest first, each with its round and scoring."""
+    loaded = select(Proposal).options(joinedload(Proposal.round).joinedload(Round.scoring))
+    return list(session.scalars(loaded.where(Proposal.patch_id == patch.id).order_by(Proposal.id.desc())))
+
+
+def _labels(session: Session, patch: Patch) -> dict[int, Label]:
+    """Return the labels of a patch by id, the newest first, superseded ones included."""
+    loaded = select(Label).options(joinedload(Label.proposal)).where(Label.patch_id == patch.id)
+    return {label.id: label for label in session.scalars(loaded.order_by(Label.event_id.desc()))}
+
+
+def _scores(session: Session, patch: Patch) -> list[ShownScores]:
+    """Return the scores of a patch by the scorings that are kept, the newest first."""
+    of_patch = select(Score, Scoring).join(Scoring, Score.scoring_id == Scoring.id).where(Score.patch_id == patch.id)
+    found: dict[int, ShownScores] = {}
+    for score, scoring in session.execute(of_patch.order_by(Scoring.id.desc(), Score.measure)):
+        row = found.setdefault(scoring.id, ShownScores(scoring, score.screening, {}))
+        row.values[score.measure] = score.value
+    return list(found.values())
+
+
+def _shown(proposal: Proposal, classes: int) -> ShownProposal:
+    of_round = proposal.round
+    expected = expected_px(proposal.expected_edits, proposal.preannotated_by)
+    if of_round is None:
+        return ShownProposal(proposal, "A person corrected the map here of their own accord.", "", expected)
+    version = of_round.scoring.model_version if of_round.scoring is not None else None
+    why = reason_of(proposal.reason, of_round, Evidence(version, proposal.score, classes))
+    return ShownProposal(proposal, why, proposal.reason.value if has_role(Role.OPERATOR) else "", expected)
+
+
+def _stored_views(patch: Patch, proposals: list[Proposal]) -> list[Picture]:
+    """Return the views that the annotator of the newest proposal saw, as far as they are stored."""
+    urls, store = current_parts().image_urls, current_parts().store
+    stored = next((proposal.views for proposal in proposals if proposal.views), {})
+    named = [
+        (about, stored[field_of(name)])
+        for name, about in titles_of(source_of(patch.scene)).items()
+        if field_of(name) in stored
+    ]
+    return [
+        Picture(title, hint, urls.path(patch.id, name))
+        for (title, hint), name in named
+        if store.exists(raster_keys.view(patch.id, name))
+    ]

@@ -1,0 +1,175 @@
+"""The page of a model version."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from flask import Blueprint, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from al_server.context import current_catalog, current_parts
+from al_server.decision_schemas import serialize_promotion
+from al_server.page_frame import render_page
+from al_server.pictures import Picture, layer_picture, predicted, view_pictures
+from al_server.version_schemas import serialize_version
+from catalog.bundle_cache import CARD
+from catalog.decision_records import Promotion
+from catalog.errors import NotFoundError
+from catalog.records import Label, Proposal, Scene, SceneState, TrainingRun
+from catalog.registry import ModelVersion
+from catalog.training import MOST_PARAMETERS
+from imagery.grid import Window
+from services import raster_keys
+from services.block_changes import BlockChange, block_changes
+from services.class_scheme import scheme_in_force
+from services.map_layers import REFERENCE, LayerKind, MapLayer
+from services.reliability import reliability_curves
+from services.scenes import source_of
+from services.version_figures import figures_of
+
+page = Blueprint("version_page", __name__)
+
+DECISIONS_SHOWN: Final = 20
+BLOCKS_SHOWN: Final = 4
+"""Of the blocks that a version maps better, and of those that it maps worse, with pictures."""
+_ZOOM: Final = 14  # of the map: some 5 km across on a screen
+
+
+@dataclass(frozen=True)
+class ShownBlock:
+    """A block of a validation scene with its pictures.
+
+    Attributes:
+        change: What changed on it.
+        scene: The scene.
+        window: The block in pixels of the scene.
+        at: Where its middle is on the map: longitude, latitude and zoom.
+        ground: The picture that the maps are laid upon; None if it cannot be drawn at once.
+        maps: The outlines, and what the versions map there.
+    """
+
+    change: BlockChange
+    scene: Scene
+    window: Window
+    at: str
+    ground: Picture | None
+    maps: list[Picture]
+
+
+@page.get("/versions/<int:version>")
+def show_version(version: int) -> Response:
+    """Return the page of a version: figures, calibration, where it gained and lost, labels, decisions."""
+    catalog, models = current_catalog(), current_parts().models
+    found = models.get(version)
+    figures, card = figures_of(found), _card(found)
+    compared = figures.champion_version or figures.parent_version
+    changes = _changes(card, compared)
+    pair = [version] if compared is None else [version, compared]
+    with catalog.read() as session:
+        run = session.scalar(select(TrainingRun).where(TrainingRun.model_version == version))
+        ids = [] if run is None else run.label_ids
+        about = Promotion.model_version == version
+        decided = session.scalars(select(Promotion).where(about).order_by(Promotion.id.desc()).limit(DECISIONS_SHOWN))
+        decisions = [serialize_promotion(decision) for decision in decided]
+        scenes = _scenes(session, changes)
+        learnt = _learnt(session, ids)
+        classes = scheme_in_force(session, catalog.settings).classes[1:]
+        patch_of = _patches(session, [doubted.label for doubted in figures.doubted])
+    mlflow = catalog.settings.mlflow_public_url or catalog.settings.mlflow_url
+    return render_page(
+        "version.html",
+        version=serialize_version(found, models.aliases()),
+        figures=figures,
+        card=card,
+        curves=reliability_curves(card or {}),
+        compared=compared,
+        scenes=scenes,
+        changes={scene.id: [change for change in changes if change.scene_id == scene.id] for scene in scenes},
+        unmapped=[(scene, number) for scene in scenes for number in pair if number not in predicted(scene, [number])],
+        shown_blocks=_shown_blocks(changes, scenes, pair),
+        classes=classes,
+        run=run,
+        learnt=learnt,
+        patch_of=patch_of,
+        decisions=decisions,
+        mlflow_version=f"{mlflow}/#/models/{catalog.settings.registered_model}/versions/{version}",
+    )
+
+
+def _card(version: ModelVersion) -> dict[str, Any] | None:
+    """Return the card of a version as JSON; None if it is not in the local cache: a page does not wait for MLflow."""
+    held = current_parts().bundles.held(version, CARD)
+    if held is None:
+        return None
+    card: dict[str, Any] = json.loads(held.read_bytes())
+    return card
+
+
+def _changes(card: Mapping[str, Any] | None, compared: int | None) -> list[BlockChange]:
+    """Return where a version maps better or worse than another; nothing if the card of either is not at hand."""
+    if card is None or compared is None:
+        return []
+    try:
+        other = _card(current_parts().models.get(compared))
+    except NotFoundError:  # it was deleted in MLflow
+        return []
+    return [] if other is None else block_changes(card, other)
+
+
+def _scenes(session: Session, changes: Sequence[BlockChange]) -> list[Scene]:
+    """Return the scenes of blocks that are still registered."""
+    ids = {change.scene_id for change in changes}
+    kept = (Scene.id.in_(ids), Scene.state == SceneState.READY)
+    return list(session.scalars(select(Scene).where(*kept).order_by(Scene.id)))
+
+
+def _shown_blocks(
+    changes: Sequence[BlockChange], scenes: Sequence[Scene], versions: Sequence[int]
+) -> dict[str, list[ShownBlock]]:
+    """Return the blocks with the largest gains and the largest losses."""
+    by_id = {scene.id: scene for scene in scenes}
+    layers = {scene.id: _layers(scene, versions) for scene in scenes}
+    ordered = sorted((change for change in changes if change.scene_id in by_id), key=lambda change: change.gain)
+    chosen = {
+        "gained": [change for change in reversed(ordered) if change.gain > 0][:BLOCKS_SHOWN],
+        "lost": [change for change in ordered if change.gain < 0][:BLOCKS_SHOWN],
+    }
+    return {
+        name: [_shown_block(change, by_id[change.scene_id], layers[change.scene_id]) for change in some]
+        for name, some in chosen.items()
+    }
+
+
+def _layers(scene: Scene, versions: Sequence[int]) -> list[MapLayer]:
+    outlines = MapLayer(REFERENCE, "Outlines", LayerKind.CLASSES, raster_keys.truth(scene.id))
+    has_outlines = current_parts().store.exists(outlines.key)
+    return ([outlines] if has_outlines else []) + list(predicted(scene, versions).values())
+
+
+def _shown_block(change: BlockChange, scene: Scene, layers: Sequence[MapLayer]) -> ShownBlock:
+    grid = source_of(scene).grid
+    row, col = change.row * change.side_px, change.col * change.side_px
+    window = Window(row, col, min(change.side_px, grid.height - row), min(change.side_px, grid.width - col))
+    ground = view_pictures(scene, window, ["false-colour"])
+    maps = [layer_picture(scene, layer, window) for layer in layers]
+    lon, lat = grid.centre_wgs84(window)
+    return ShownBlock(change, scene, window, f"{lon:.5f},{lat:.5f},{_ZOOM}", ground[0] if ground else None, maps)
+
+
+def _learnt(session: Session, ids: Sequence[int]) -> list[tuple[int | None, list[int]]]:
+    """Return by round the patches whose labels a version learnt from; corrections on the map have no round."""
+    found: set[tuple[int | None, int]] = set()
+    for start in range(0, len(ids), MOST_PARAMETERS):
+        some = Label.id.in_(ids[start : start + MOST_PARAMETERS])
+        of_round = select(Proposal.round_id, Label.patch_id).join(Label, Label.proposal_id == Proposal.id)
+        found |= {(row[0], row[1]) for row in session.execute(of_round.where(some))}
+    ordered = sorted(found, key=lambda pair: (pair[0] is None, pair[0] or 0, pair[1]))
+    return [(number, [patch for _, patch in pairs]) for number, pairs in groupby(ordered, key=lambda pair: pair[0])]
+
+
+def _patches(session: Session, labels: Sequence[int]) -> dict[int, int]:
+    """Return the patch of each of these labels."""
+    return {row[0]: row[1] for row in session.execute(select(Label.id, Label.patch_id).where(Label.id.in_(labels)))}
