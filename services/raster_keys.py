@@ -112,9 +112,14 @@ def prediction_of(key: str) -> str | None:
     return next((key.removesuffix(end) for end in ends if key.endswith(end)), None)
 
 
-def uncertainty_view(scoring_id: int) -> str:
-    """Return the name of the view of a patch that shows the uncertainty by a scoring."""
-    return f"uncertainty-{scoring_id}"
+def part_ending(proposal_id: int | None) -> str:
+    """Return what names of views end with in which the part that a proposal asks for is outlined; None: the whole."""
+    return "" if proposal_id is None else f"-part-{proposal_id}"
+
+
+def uncertainty_view(scoring_id: int, outlined_for: int | None = None) -> str:
+    """Return the name of the view of a patch that shows the uncertainty by a scoring; for a part, see `part_ending`."""
+    return f"uncertainty-{scoring_id}{part_ending(outlined_for)}"
 
 
 def view(patch_id: int, name: str) -> str:

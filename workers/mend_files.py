@@ -175,7 +175,7 @@ def _view(catalog: Catalog, key: str) -> str | None:
         patch, scene, outlined = proposal.patch, proposal.patch.scene, None
         if proposal.region is not None:
             asked = decode_region(proposal.region, *window_of(patch).shape)
-            outlined = OutlinedRegion(f"part-{proposal.id}", asked)
+            outlined = OutlinedRegion(proposal.id, asked)
         try:
             scoring, clicks = publication.scoring_of(scene), catalog.settings.interactive_clicks
             draw_views(store, scene, patch, scoring, len(publication.class_names), outlined, clicks=clicks)

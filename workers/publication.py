@@ -130,7 +130,7 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
     window = window_of(patch)
     outlined = None
     if proposal.region is not None:
-        outlined = OutlinedRegion(f"part-{proposal.id}", decode_region(proposal.region, *window.shape))
+        outlined = OutlinedRegion(proposal.id, decode_region(proposal.region, *window.shape))
     views = draw_views(
         publication.store,
         scene,

@@ -41,11 +41,11 @@ class OutlinedRegion:
     """A part of a patch that is outlined in its views.
 
     Attributes:
-        name: Ending of the names of these views, since several proposals may ask for parts of one patch.
+        proposal_id: The proposal that asks for it: several may ask for parts of one patch.
         asked: (h, w), True for the pixels asked for.
     """
 
-    name: str
+    proposal_id: int
     asked: NDArray[np.bool_]
 
 
@@ -69,8 +69,7 @@ def draw_views(
         patch: one of its patches.
         scoring: the scoring whose entropy is shown; None before the first.
         classes: number K of classes of the scoring's version; the largest entropy, ln K, is drawn lightest.
-        outlined: the part that is asked for, outlined in all views but that of the uncertainty; None if that is the
-            whole patch.
+        outlined: the part that is asked for, outlined in all views; None if that is the whole patch.
         clicks: whether the bands are stored as well, for clicks that mend the pre-annotation.
 
     Returns:
@@ -81,7 +80,8 @@ def draw_views(
     """
     source, window = source_of(scene), window_of(patch)
     possible, stretch = map_views(source), scene.stretch or {}
-    ending = "" if outlined is None else f"-{outlined.name}"
+    part = None if outlined is None else outlined.proposal_id
+    ending = raster_keys.part_ending(part)
     views: dict[str, str] = {}
     with SceneReader(source) as reader:
         for view in (possible[name] for name in _VIEWS if name in possible):
@@ -103,8 +103,10 @@ def draw_views(
         except (SceneError, StoreError) as error:
             log.warning("patch %d is shown without its uncertainty: %s", patch.id, error)
         else:
-            views[UNCERTAINTY] = raster_keys.uncertainty_view(scoring.id)
+            views[UNCERTAINTY] = raster_keys.uncertainty_view(scoring.id, part)
             picture = uncertainty_heatmap(entropy, math.log(classes))
+            if outlined is not None:
+                picture = mark_region(picture, outlined.asked)
             store.put(raster_keys.view(patch.id, views[UNCERTAINTY]), encode_png(picture))
     return views
 

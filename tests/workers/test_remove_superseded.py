@@ -224,6 +224,24 @@ def test_views_that_a_task_shows_stay(catalog, scene):
     assert store.exists(view(of_scene[1].id, 1))  # another proposal of the patch shows it
 
 
+def test_views_with_an_outlined_part_go_like_the_others(catalog, scene):
+    for version in (1, 2):
+        score_pool(catalog, champion(version))
+    store, of_scene = raster_store(catalog), patches(catalog, scene.id)
+    with catalog.database.write() as session:
+        _, (shown, withdrawn) = add_round(session, [session.merge(patch) for patch in of_scene[:2]])
+        withdrawn.state = ProposalState.WITHDRAWN
+        keys = []
+        for proposal in (shown, withdrawn):
+            name = raster_keys.uncertainty_view(1, proposal.id)
+            proposal.views = {"uncertainty": name}
+            keys.append(raster_keys.view(proposal.patch_id, name))
+    for key in keys:
+        store.put(key, b"entropy by version 1, with an outline")
+    remove(catalog)
+    assert [store.exists(key) for key in keys] == [True, False]
+
+
 def test_other_writers_do_not_wait_for_a_removal(catalog, monkeypatch):
     """SQLite has one writer at a time; each of many batches lets the others in."""
     with catalog.database.write() as session:

@@ -6,14 +6,14 @@ from PIL import Image
 
 from catalog.records import Scoring, now
 from imagery.cog import float_map_writer
-from imagery.composites import uncertainty_heatmap
+from imagery.composites import mark_region, uncertainty_heatmap
 from imagery.grid import Grid, Window
 from services import raster_keys
 from services.image_urls import ImageUrls
 from services.places import raster_store
 from services.scenes import source_of
 from tests.workers.rows import patches, tiled
-from workers.views import draw_views, surroundings_of
+from workers.views import OutlinedRegion, draw_views, surroundings_of
 
 
 @pytest.fixture
@@ -84,6 +84,13 @@ def test_the_heat_map_is_of_that_scoring_and_reaches_the_highest_entropy_of_its_
     assert views["uncertainty"] == "uncertainty-4"  # another scoring, another address: no browser shows an old one
     np.testing.assert_array_equal(
         picture(catalog, patch, "uncertainty-4"), uncertainty_heatmap(entropy[32:64, 96:128], float(np.log(classes)))
+    )
+    asked = np.zeros((32, 32), dtype=bool)
+    asked[8:16, 8:16] = True
+    views = draw_views(store, scene, patch, scoring, classes, OutlinedRegion(7, asked))
+    assert views["uncertainty"] == "uncertainty-4-part-7"
+    np.testing.assert_array_equal(
+        picture(catalog, patch, "uncertainty-4-part-7"), mark_region(picture(catalog, patch, "uncertainty-4"), asked)
     )
 
 
