@@ -55,7 +55,7 @@ EXCEPTIONS = {
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
 ADMINISTRATION = frozenset({"users", "tokens"})
-PAGES = frozenset({"dashboard", "detail_pages", "log_in", "map_page", "scene_page"})
+PAGES = frozenset({"dashboard", "detail_pages", "log_in", "map_page", "scene_page", "settings_page"})
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

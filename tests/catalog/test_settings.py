@@ -129,8 +129,8 @@ def test_one_message_lists_all_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value).splitlines() == [
         "the settings have 4 faults:",
         '  GLACIER_AL_CHANNELS: channels is "red", expected a list of texts, written as JSON',
-        "  mc_seed is -1, expected a whole number, at least 0",
-        '  GLACIER_AL_ROUND_SIZE: round_size is "many", expected a whole number, at least 1',
+        "  mc_seed is -1, expected a whole number, at least 0 and at most 1,000,000,000",
+        '  GLACIER_AL_ROUND_SIZE: round_size is "many", expected a whole number, at least 1 and at most 10,000',
         "  GLACIER_AL_MC_PASES names no setting; did you mean GLACIER_AL_MC_PASSES?",
         "docs/settings.md lists all settings.",
     ]

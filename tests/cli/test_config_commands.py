@@ -184,7 +184,7 @@ def test_no_password_is_shown(
 BAD = ("mc_passes = 1", "mc_pases = 3")
 TOLD = (
     "Error: the settings have 2 faults:\n"
-    "  {path}, line 1: mc_passes is 1, expected a whole number, at least 2\n"
+    "  {path}, line 1: mc_passes is 1, expected a whole number, at least 2 and at most 1,000\n"
     "  {path}, line 2: mc_pases names no setting; did you mean mc_passes?\n"
     "docs/settings.md lists all settings.\n"
 )
