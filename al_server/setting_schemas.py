@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -14,7 +13,7 @@ from catalog.context import Catalog
 from catalog.setting_changes import SettingChange
 from catalog.settings import Settings
 from catalog.settings_guide import form, groups, heading, is_run_time
-from catalog.settings_in_force import Source, described, in_force
+from catalog.settings_in_force import Source, described, in_force, short_place
 from services.scene_request import MAX_INTEGER, Closed
 
 SettingName = Annotated[str, Field(min_length=1, max_length=64)]
@@ -103,14 +102,13 @@ def _serialize(
     name: str, facts: Mapping[str, Any], *, group: str, fixed: bool, change: SettingChange | None
 ) -> SettingAnswer:
     takes = form(Settings, name)
-    place = Path(facts["place"]).name if facts["source"] == "file" else facts["place"]  # the folder is no one's concern
     members = {key: facts[key] for key in ("value", "default", "source", "meaning", "unit", "allowed", "run_time")}
     return SettingAnswer(
         name=name,
         heading=heading(name),
         group=group,
         **members,
-        place=place,
+        place=short_place(facts["place"]),
         kind=takes.kind,
         choices=list(takes.choices),
         fixed=fixed,

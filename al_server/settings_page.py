@@ -29,7 +29,7 @@ def in_words(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return value if isinstance(value, str) else toml(value)
+    return value if isinstance(value, str) else toml(value).removesuffix(".0")
 
 
 @page.app_template_filter("marked")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
@@ -63,6 +64,11 @@ def in_force(
 def places(configured: Settings) -> dict[str, Given]:
     """Return what environment and file say of the settings that a process started with."""
     return read_given(Settings.model_fields, {"var_dir": configured.var_dir})
+
+
+def short_place(place: str) -> str:
+    """Return the place of a setting without the folder of the file, which is no concern of readers."""
+    return Path(place).name
 
 
 def described(settings: Settings, name: str, item: InForce) -> dict[str, Any]:

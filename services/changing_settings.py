@@ -10,7 +10,7 @@ from catalog.errors import InvalidInputError
 from catalog.setting_changes import SettingChange
 from catalog.settings import Settings
 from catalog.settings_guide import is_run_time
-from catalog.settings_in_force import places
+from catalog.settings_in_force import places, short_place
 from catalog.settings_sources import Given, SettingsError, nearest, read_value
 from services.strategies import check_settings
 
@@ -74,6 +74,6 @@ def _fault(name: str, configured: Settings, given: Mapping[str, Given]) -> str |
     if not is_run_time(Settings, name):
         return f"{name} cannot change while the system runs; set it in config.toml and restart `glacier-al up`"
     if name in configured.model_fields_set:
-        place = given[name].place if name in given else "the start of this server"
+        place = short_place(given[name].place) if name in given else "the start of this server"
         return f"{name} is fixed by {place}; change it there, or remove it there and restart `glacier-al up`"
     return None

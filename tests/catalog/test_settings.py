@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from catalog.settings import Settings, Strategy
-from catalog.settings_guide import groups
+from catalog.settings_guide import groups, is_run_time
 from catalog.settings_sources import PREFIX, SettingsError
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -23,7 +23,8 @@ DERIVED = {  # what a default that follows from another setting looks like in th
 def row(name: str, field: FieldInfo) -> str:
     default = field.default.value if isinstance(field.default, Strategy) else field.default
     written = default if isinstance(default, str) else json.dumps(default, default=str).strip('"')
-    return f"| `{PREFIX}{name.upper()}` | {DERIVED.get(name, f'`{written}`')} | {field.description} |"
+    may_change = "yes" if is_run_time(Settings, name) else ""
+    return f"| `{PREFIX}{name.upper()}` | {DERIVED.get(name, f'`{written}`')} | {field.description} | {may_change} |"
 
 
 def test_the_page_of_settings_lists_every_setting_with_default_and_meaning() -> None:
