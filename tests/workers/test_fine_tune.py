@@ -376,10 +376,13 @@ def changed(catalog: Catalog, **changes: object) -> Settings:
 
 
 def test_the_card_records_what_people_changed_of_the_settings(labelled):
-    changing_settings.change(labelled, {"fine_tune_learning_rate": 0.003, "map_orientations": "one"}, "olga")
-    fine_tune(labelled)
-    card = load_champion(labelled).card
+    changes = {"fine_tune_learning_rate": 0.003, "map_orientations": "one"}
+    catalog = Catalog(Settings(**labelled.settings.model_dump(exclude=changes.keys())))  # others are given, so fixed
+    changing_settings.change(catalog, changes, "olga")
+    fine_tune(catalog)
+    card = load_champion(catalog).card
     assert (card.training.learning_rate, card.orientations) == (0.003, "one")
+    catalog.close()
 
 
 def decisions(catalog: Catalog) -> list[Promotion]:
