@@ -24,7 +24,7 @@ _CODE: Final = re.compile(r"`([^`]+)`")
 def in_words(value: Any) -> str:
     """Return a value of a setting as people read it."""
     if value is None:
-        return "not set"
+        return "not set (null)"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):

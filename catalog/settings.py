@@ -258,7 +258,7 @@ class Settings(BaseSettings):
         | None
     ) = Field(
         None,
-        description="Loss.",
+        description="Loss of a fine-tune; `null`: that of the architecture.",
         json_schema_extra=RUN_TIME,
     )
     fine_tune_loss_alpha: float = Field(
@@ -286,14 +286,14 @@ class Settings(BaseSettings):
         None,
         gt=0,
         le=100,
-        description="Highest learning rate.",
+        description="Highest learning rate; `null`: that of the architecture.",
         json_schema_extra=RUN_TIME,
     )
     fine_tune_weight_decay: float | None = Field(
         None,
         ge=0,
         le=100,
-        description="Weight decay.",
+        description="Weight decay; `null`: that of the architecture.",
         json_schema_extra=RUN_TIME,
     )
     fine_tune_reference_labels: int = Field(
@@ -323,7 +323,7 @@ class Settings(BaseSettings):
         ge=0,
         lt=1,
         description="Decay of the exponential moving average of the weights, which becomes the version; 0: the last "
-        "weights do.",
+        "weights do; `null`: that of the architecture.",
         json_schema_extra=RUN_TIME,
     )
     training_seed: int = Field(

@@ -39,7 +39,7 @@ _FORMS: Final[dict[str, Literal["boolean", "number", "table"]]] = {
     "object": "table",
 }
 _LEFT_OUT_OF_HEADINGS: Final = ("px", "m", "s", "bytes")
-_SPELT_OUT: Final = {"mc": "Monte Carlo", "ema": "EMA", "mlflow": "MLflow"}
+_SPELT_OUT: Final = {"min": "least", "mc": "Monte Carlo", "ema": "EMA", "mlflow": "MLflow"}
 _PASSWORD: Final = re.compile(r"(://[^:/@]*:).*@")
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|signature)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -69,7 +69,7 @@ def allowed(settings: type[BaseSettings], name: str) -> str:
 def heading(name: str) -> str:
     """Return the name of a setting as people read it: words, without the unit."""
     named = name.rpartition("_")[0] if _last(name) in _LEFT_OUT_OF_HEADINGS else name
-    words = " ".join(_SPELT_OUT.get(word, word) for word in named.split("_"))
+    words = " ".join(_SPELT_OUT.get(word, word) for word in named.split("_")).replace("fine tune", "fine-tune")
     return words[0].upper() + words[1:]
 
 

@@ -35,7 +35,7 @@ def patch(client: FlaskClient, catalog: Catalog, changes: object, role: str = "o
 def test_a_setting_is_told_with_all_that_people_need(client: FlaskClient, catalog: Catalog) -> None:
     assert told(client, catalog)["fine_tune_after_s"] == {
         "name": "fine_tune_after_s",
-        "heading": "Fine tune after",
+        "heading": "Fine-tune after",
         "group": "The network and its training",
         "value": 3600.0,
         "default": 3600.0,

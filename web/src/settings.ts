@@ -15,7 +15,7 @@ interface Editor {
   read: () => Value;
 }
 
-const NOT_SET = "not set";
+const NOT_SET = "not set (null)";
 
 function select(id: string, choices: readonly (readonly [string, string])[], chosen: string): HTMLSelectElement {
   return make("select", { id }, ...choices.map(([value, text]) => make("option", { value, selected: value === chosen }, text)));
