@@ -44,6 +44,8 @@ from al_server import (
     scenes,
     scorings,
     set_aside,
+    settings,
+    settings_page,
     status,
     subscriptions,
     tokens,
@@ -54,6 +56,7 @@ from al_server import (
 from al_server.auth import KnownTokens, check_access
 from al_server.body_limits import body_limits
 from al_server.context import Parts
+from al_server.current_settings import CurrentSettings
 from al_server.document import SECURITY_SCHEMES, complete
 from al_server.far_reading import FarReader, FarStore
 from al_server.http_server import THREADS
@@ -112,6 +115,7 @@ def create_app(catalog: Catalog) -> Flask:
     app.extensions["known_tokens"] = known_tokens
     app.extensions["live"] = live.Live(catalog)
     protect(app, catalog.settings, catalog.secrets.session_key)
+    app.before_request(CurrentSettings(catalog).refresh)
     app.before_request(check_access)
     app.before_request(check_request)
     register_error_handlers(app)
@@ -119,12 +123,16 @@ def create_app(catalog: Catalog) -> Flask:
         *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
         *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
-        *(interactive, set_aside, users, tokens, live, status),
+        *(interactive, set_aside, users, tokens, live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)
-    for pages in (dashboard, map_page, version_page, round_page, patch_page, annotator_page, scene_page, log_in):
-        app.register_blueprint(pages.page)
+    pages = (
+        *(dashboard, map_page, version_page, round_page, patch_page, annotator_page),
+        *(scene_page, settings_page, log_in),
+    )
+    for page in pages:
+        app.register_blueprint(page.page)
     app.add_url_rule("/openapi.json", endpoint="openapi.document", view_func=lambda: app.api_doc)
     app.add_url_rule("/docs", endpoint="openapi.page", view_func=_docs)
     app.extensions["operations"] = complete(app)

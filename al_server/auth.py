@@ -57,7 +57,7 @@ PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document an
 ADMINISTRATION = frozenset({"users", "tokens"})
 PAGES = frozenset(
     {
-        *("dashboard", "log_in", "map_page", "scene_page"),
+        *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
         *("version_page", "round_page", "patch_page", "annotator_page"),
     }
 )

@@ -1,6 +1,7 @@
 """``python -m al_server.main``: serve the API and the dashboard."""
 
 import argparse
+import os
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -28,6 +29,7 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings.log_format)
     check_settings(settings)
+    os.environ |= settings.as_environment()  # to tell where each was given, even if config.toml is edited meanwhile
     port = urlsplit(settings.api_url).port or 80
     app = application(settings)
     serve(app, arguments.host, port, app.extensions["body_limits"], shares_port=settings.api_processes > 1)

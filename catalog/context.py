@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from catalog import jobs
+from catalog import jobs, setting_changes
 from catalog.database import Database
 from catalog.errors import JobLostError
 from catalog.failures import note_failure
@@ -25,7 +25,15 @@ DELIVERY_LIMIT_S = 20
 
 
 class Catalog:
-    """Gives sessions of the database, and pushes the jobs that they enqueue to Redis."""
+    """Gives sessions of the database, and pushes the jobs that they enqueue to Redis.
+
+    Attributes:
+        configured: The settings that the process started with.
+        settings: The settings in force: those, and what people changed since (`refresh_settings`).
+        secrets: Tokens and keys.
+        database: The database.
+        queue: The job queue.
+    """
 
     def __init__(self, settings: Settings, *, answers_requests: bool = False) -> None:
         """Open the catalog.
@@ -35,12 +43,26 @@ class Catalog:
             answers_requests: Whether it is used by request threads, which must not wait for Redis: jobs are pushed in
                 the background, and calls of Redis give up soon.
         """
-        self.settings = settings
+        self.configured = self.settings = settings
+        self._newest_change: int | None = None
         self.secrets: Secrets = load_or_create(settings.secrets_file)
         self.database = Database(settings.database_url)
         timeout_s = _REQUEST_TIMEOUT_S if answers_requests else _TIMEOUT_S
         self.queue = JobQueue(settings.redis_url, partial(_time_limit_s, settings), timeout_s)
         self._pusher = Pusher(self.queue) if answers_requests else None
+
+    def refresh_settings(self) -> None:
+        """Take in what people changed of the settings while the system runs.
+
+        Called where work begins, of a job, a tick of the clock, a request or a command, so that the settings stay the
+        same to its end.
+        """
+        with self.read() as session:
+            newest = setting_changes.newest_id(session)
+            if newest == self._newest_change:
+                return
+            changes = setting_changes.standing(session)
+        self.settings, self._newest_change = setting_changes.applied(self.configured, changes), newest
 
     @contextmanager
     def read(self) -> Iterator[Session]:

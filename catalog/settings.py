@@ -2,19 +2,21 @@
 
 A setting is read from the environment variable ``GLACIER_AL_<NAME>``, else from ``config.toml`` in the data folder
 (`catalog.settings_sources`). ``docs/settings.md`` lists them all, and a test keeps that page complete. Units are in the
-names (`catalog.settings_guide` spells them out). The first setting of each group names the group.
+names (`catalog.settings_guide` spells them out). The first setting of each group names the group. Those marked with
+`RUN_TIME` may change while the system runs.
 """
 
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Self
+from typing import Annotated, Any, Final, Literal, NotRequired, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
@@ -34,7 +36,7 @@ from catalog.settings_checks import (
     web_address_or_none,
 )
 from catalog.settings_faults import faults
-from catalog.settings_sources import MAY_BE_PATH, SettingsError, absolute, read_given, variable
+from catalog.settings_sources import HANDED_ON, MAY_BE_PATH, absolute, read_given, variable
 
 AbsolutePath = Annotated[Path, BeforeValidator(not_empty), AfterValidator(absolute)]
 FolderOrUrl = Annotated[str, BeforeValidator(not_empty), AfterValidator(absolute_unless_url), MAY_BE_PATH]
@@ -102,6 +104,13 @@ class ClassSchemeSetting(TypedDict):
     classes: list[ClassSetting]
     unknown: NotRequired[ClassSetting]
     foreground: NotRequired[str]
+
+
+RUN_TIME: Final[dict[str, JsonValue]] = {"run_time": True}
+"""Marks a setting that may be changed while the system runs, on a page (`catalog.setting_changes`).
+
+Every job, tick of the clock or request reads it anew; it shapes no data or network that exists already; it is no
+address, folder, host or protective limit of the machine; and its range is so bounded that no value overflows."""
 
 
 class Settings(BaseSettings):
@@ -191,12 +200,17 @@ class Settings(BaseSettings):
     patch_size_px: int = Field(512, ge=32, description="Side of a patch, unless the scene names its own.")
     patch_overlap_px: int = Field(0, ge=0, description="Overlap of neighbouring patches.")
     min_valid_share: float = Field(
-        0.1, ge=0, le=1, description="A patch with a smaller share of valid pixels is never proposed."
+        0.1,
+        ge=0,
+        le=1,
+        description="A patch with a smaller share of valid pixels is never proposed.",
+        json_schema_extra=RUN_TIME,
     )
     masked_flags: list[MaskedFlag] = Field(
         ["fill", "cloud", "cloud shadow", "cirrus"],
         description="Flags of quality bands (QA_PIXEL, SCL, Fmask, ...) that make a pixel unknown; stored with each "
         "scene when it is registered. Flags of snow and ice cannot be masked.",
+        json_schema_extra=RUN_TIME,
     )
     channels: list[str] = Field(
         default_factory=list,
@@ -242,14 +256,52 @@ class Settings(BaseSettings):
             "generalized_cross_entropy",
         ]
         | None
-    ) = Field(None, description="Loss.")
-    fine_tune_loss_alpha: float = Field(0.5, ge=0, le=1, description="Weight of masked Dice in the loss `combined`.")
-    fine_tune_steps: int = Field(400, ge=1, description="Optimiser steps of one fine-tune.")
-    fine_tune_batch_size: int = Field(8, ge=1, description="Patches in a step.")
-    fine_tune_learning_rate: float | None = Field(None, gt=0, description="Highest learning rate.")
-    fine_tune_weight_decay: float | None = Field(None, ge=0, description="Weight decay.")
+    ) = Field(
+        None,
+        description="Loss of a fine-tune; `null`: that of the architecture.",
+        json_schema_extra=RUN_TIME,
+    )
+    fine_tune_loss_alpha: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Weight of masked Dice in the loss `combined`.",
+        json_schema_extra=RUN_TIME,
+    )
+    fine_tune_steps: int = Field(
+        400,
+        ge=1,
+        le=1_000_000,
+        description="Optimiser steps of one fine-tune.",
+        json_schema_extra=RUN_TIME,
+    )
+    fine_tune_batch_size: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        description="Patches in a step.",
+        json_schema_extra=RUN_TIME,
+    )
+    fine_tune_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Highest learning rate; `null`: that of the architecture.",
+        json_schema_extra=RUN_TIME,
+    )
+    fine_tune_weight_decay: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Weight decay; `null`: that of the architecture.",
+        json_schema_extra=RUN_TIME,
+    )
     fine_tune_reference_labels: int = Field(
-        40, ge=1, description="Number of labels for which steps and learning rate hold as they are set."
+        40,
+        ge=1,
+        le=1_000_000,
+        description="Number of labels for which steps and learning rate hold as they are set.",
+        json_schema_extra=RUN_TIME,
     )
     fine_tune_steps_exponent: float = Field(
         0.0,
@@ -257,40 +309,57 @@ class Settings(BaseSettings):
         le=1,
         description="With n labels the steps are multiplied by (n / reference) to this power, but by 1/4 to 4 only; 0: "
         "always the same, 0.5: twice as many for four times the labels.",
+        json_schema_extra=RUN_TIME,
     )
     fine_tune_rate_exponent: float = Field(
-        0.0, ge=-1, le=1, description="The same for the learning rate; negative: lower with more labels."
+        0.0,
+        ge=-1,
+        le=1,
+        description="The same for the learning rate; negative: lower with more labels.",
+        json_schema_extra=RUN_TIME,
     )
     fine_tune_ema_decay: float | None = Field(
         None,
         ge=0,
         lt=1,
         description="Decay of the exponential moving average of the weights, which becomes the version; 0: the last "
-        "weights do.",
+        "weights do; `null`: that of the architecture.",
+        json_schema_extra=RUN_TIME,
     )
     training_seed: int = Field(
         0,
         ge=0,
-        le=2**31,
+        le=10**9,
         description="Added to the number of each training, which is the seed of its random numbers: with another one "
         "the same labels teach another version.",
+        json_schema_extra=RUN_TIME,
     )
     calibration: Literal["temperature", "vector", "none"] = Field(
         "none",
         description="Calibration of a version's probabilities on the validation scenes: `temperature`, which leaves "
         "the class of each pixel as it is; `vector`, a scale and a shift of each class, which moves boundaries.",
+        json_schema_extra=RUN_TIME,
     )
     map_orientations: Literal["one", "alternating", "all"] = Field(
         "alternating",
         description="In which orientations versions that are trained from now on predict maps, and are evaluated: "
         "`alternating` turns neighbouring windows, which overlap, differently, so that each pixel is a mean over four "
         "orientations, at no cost; `all` predicts each window in all eight: eight times the work; `one` turns nothing.",
+        json_schema_extra=RUN_TIME,
     )
-    fine_tune_after_labels: int = Field(20, ge=1, description="Number of new labels that starts a fine-tune.")
+    fine_tune_after_labels: int = Field(
+        20,
+        ge=1,
+        le=1_000_000,
+        description="Number of new labels that starts a fine-tune.",
+        json_schema_extra=RUN_TIME,
+    )
     fine_tune_after_s: float = Field(
         3600.0,
         gt=0,
+        le=10 * 366 * 86400,
         description="Age of the oldest unused label that starts a fine-tune, however few labels there are.",
+        json_schema_extra=RUN_TIME,
     )
     prior_ring_m: float = Field(
         30.0,
@@ -298,6 +367,7 @@ class Settings(BaseSettings):
         le=1000,
         description="Pixels at most this far from an edge of prior outlines teach nothing, metres; stored with each "
         "scene when it is registered.",
+        json_schema_extra=RUN_TIME,
     )
     prior_share: float = Field(
         0.5,
@@ -305,12 +375,19 @@ class Settings(BaseSettings):
         le=1,
         description="Share of the training patches that are drawn from prior outlines when there are few labels; 0: "
         "prior outlines teach only versions without any label.",
+        json_schema_extra=RUN_TIME,
     )
     prior_share_halved_at: int = Field(
-        40, ge=1, description="Number of labels at which that share has fallen to its half."
+        40,
+        ge=1,
+        le=1_000_000,
+        description="Number of labels at which that share has fallen to its half.",
+        json_schema_extra=RUN_TIME,
     )
     prior_loss: Literal["generalized_cross_entropy"] | None = Field(
-        None, description="Loss of these patches, in which wrong outlines weigh less; `null`: that of the labels."
+        None,
+        description="Loss of these patches, in which wrong outlines weigh less; `null`: that of the labels.",
+        json_schema_extra=RUN_TIME,
     )
     gate_confidence: float = Field(
         0.9,
@@ -318,6 +395,7 @@ class Settings(BaseSettings):
         lt=1,
         description="Confidence of the gate: a new version is served if its mean IoU on validation is higher than the "
         "champion's with this confidence, ...",
+        json_schema_extra=RUN_TIME,
     )
     gate_margin: float = Field(
         0.05,
@@ -325,14 +403,22 @@ class Settings(BaseSettings):
         le=1,
         description="... or if it learnt from at least as many labels and is not lower with this confidence, and at "
         "most by this (1: always); ...",
+        json_schema_extra=RUN_TIME,
     )
-    gate_class_margin: float = Field(0.1, ge=0, le=1, description="... and if no class loses more IoU than this.")
+    gate_class_margin: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="... and if no class loses more IoU than this.",
+        json_schema_extra=RUN_TIME,
+    )
     gate_most_doubted: float = Field(
         0.4,
         ge=0,
         le=1,
         description="Share of the labels new to the champion that may stand out, as it doubts them; above it the gate "
         "tolerates no loss (1: heeds no doubt); `gate_margin = 1` overrules this.",
+        json_schema_extra=RUN_TIME,
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     torch_threads: int = Field(
@@ -356,10 +442,17 @@ class Settings(BaseSettings):
     mc_passes: int = Field(
         20,
         ge=2,
+        le=1000,
         description="Passes T of Monte-Carlo dropout.",
-        json_schema_extra={"group": "Scoring and choosing"},
+        json_schema_extra={"group": "Scoring and choosing", **RUN_TIME},
     )
-    mc_seed: int = Field(0, ge=0, description="Seed of the dropout masks; stored with every score.")
+    mc_seed: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="Seed of the dropout masks; stored with every score.",
+        json_schema_extra=RUN_TIME,
+    )
     mc_shortlist_share: float = Field(
         0.2,
         ge=0.2,
@@ -367,6 +460,7 @@ class Settings(BaseSettings):
         description="Share of a large pool that gets all passes: the patches that one pass without dropout finds most "
         "uncertain, by either entropy. 1: the whole pool, which ranking by `mutual_information` or `variance_top10` "
         "needs.",
+        json_schema_extra=RUN_TIME,
     )
     mc_margin_px: int = Field(
         0,
@@ -381,51 +475,83 @@ class Settings(BaseSettings):
         "learner",
         description="Which version scores the pool and draws pre-annotations: the newest trained one, or the one that "
         "is served.",
+        json_schema_extra=RUN_TIME,
     )
     inference_batch_size: int = Field(8, ge=1, description="Patches predicted together, for maps and evaluation.")
     keep_scorings: int = Field(
-        2, ge=1, description="Scorings whose scores, maps and views are kept; older ones are removed."
+        2,
+        ge=1,
+        le=1000,
+        description="Scorings whose scores, maps and views are kept; older ones are removed.",
+        json_schema_extra=RUN_TIME,
     )
     prediction_keep_days: float = Field(
         90.0,
         ge=0,
+        le=36_600,
         description="Days without use after which predictions by versions that are not in use are removed; 0: never.",
+        json_schema_extra=RUN_TIME,
     )
     predictions_at_once: int = Field(
-        8, ge=1, description="Predictions that may wait or run at once before API requests for others are put off."
+        8,
+        ge=1,
+        le=10_000,
+        description="Predictions that may wait or run at once before API requests for others are put off.",
+        json_schema_extra=RUN_TIME,
     )
     outline_smoothing_px: float = Field(
         0.0,
         ge=0,
+        le=1000,
         allow_inf_nan=False,
         description="Smoothing of delivered outlines in pixels; 0: exact, along pixel edges. 0.8 straightens stairs, 2 "
         "rounds off features of a few pixels.",
+        json_schema_extra=RUN_TIME,
     )
     glacier_inventory: str | None = Field(
         None,
         description="File with the polygons of glaciers (RGI, GLIMS, or any with an id), for each of which the areas "
         "in a predicted scene are given with their intervals. `null`: totals of the scene only.",
     )
-    round_size: int = Field(20, ge=1, description="Patches of a round, unless the request names another number.")
+    round_size: int = Field(
+        20,
+        ge=1,
+        le=10_000,
+        description="Patches of a round, unless the request names another number.",
+        json_schema_extra=RUN_TIME,
+    )
     round_strategy: Strategy = Field(
-        Strategy.RECIPE, description="How a round chooses, unless the request says otherwise."
+        Strategy.RECIPE,
+        description="How a round chooses, unless the request says otherwise.",
+        json_schema_extra=RUN_TIME,
     )
     round_part: PatchPart = Field(
         PatchPart.WHOLE,
         description="What a round asks for of each patch, unless the request says otherwise: `whole`, its uncertain "
         "`areas` or its most uncertain `quarter`. Rounds without scores ask for whole patches.",
+        json_schema_extra=RUN_TIME,
     )
     part_share: float = Field(
-        0.25, gt=0, le=1, description="Largest share of a patch that a round of uncertain areas asks for."
+        0.25,
+        gt=0,
+        le=1,
+        description="Largest share of a patch that a round of uncertain areas asks for.",
+        json_schema_extra=RUN_TIME,
     )
     random_start_rounds: int = Field(
         2,
         ge=0,
+        le=1000,
         description="Number of random rounds at the beginning of the recipe; it then ranks by entropy_top10. None are "
         "needed once a version that learnt from prior outlines has scored the pool.",
+        json_schema_extra=RUN_TIME,
     )
     control_share: float = Field(
-        0.1, ge=0, le=0.5, description="Share of every round by scores drawn at random, to measure what choosing gains."
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of every round by scores drawn at random, to measure what choosing gains.",
+        json_schema_extra=RUN_TIME,
     )
     pool_control_share: float = Field(
         0.33,
@@ -433,6 +559,7 @@ class Settings(BaseSettings):
         le=1,
         description="Share of these controls drawn from the whole pool. The others are drawn from the shortlist, the "
         "patches where foreground is predicted: so going where ice is and choosing there are measured apart.",
+        json_schema_extra=RUN_TIME,
     )
     shortlist_foreground: float = Field(
         0.01,
@@ -440,6 +567,7 @@ class Settings(BaseSettings):
         le=1,
         description="Least share of its pixels that are foreground, predicted or in prior outlines, for a patch to be "
         "on the shortlist.",
+        json_schema_extra=RUN_TIME,
     )
     double_label_share: float = Field(
         0.0,
@@ -447,6 +575,7 @@ class Settings(BaseSettings):
         le=0.5,
         description="Share of every round that is labelled a second time, from an empty mask, to measure how far "
         "annotators agree and how far pre-annotations pull them. 0.1 suits a team of three.",
+        json_schema_extra=RUN_TIME,
     )
     honeypot_share: float = Field(
         0.0,
@@ -454,6 +583,7 @@ class Settings(BaseSettings):
         le=0.5,
         description="Share of every round drawn where the truth is known, to measure annotators; what is drawn there "
         "is never learnt from. 0.05 suits a team of three.",
+        json_schema_extra=RUN_TIME,
     )
     worthwhile_gain: float = Field(
         0.005,
@@ -461,6 +591,7 @@ class Settings(BaseSettings):
         le=1,
         description="Gain of mean IoU by a further round below which the dashboard says that labelling hardly pays. "
         "Nothing stops by itself.",
+        json_schema_extra=RUN_TIME,
     )
     stable_kappa: float = Field(
         0.99,
@@ -468,17 +599,24 @@ class Settings(BaseSettings):
         le=1,
         description="Least kappa, in every class, between the predictions of successive versions on unlabelled patches "
         "that counts as agreement. After three in a row the dashboard says that labelling hardly pays.",
+        json_schema_extra=RUN_TIME,
     )
-    auto_rounds: bool = Field(False, description="Propose the next round as soon as the last is labelled and scored.")
+    auto_rounds: bool = Field(
+        False,
+        description="Propose the next round as soon as the last is labelled and scored.",
+        json_schema_extra=RUN_TIME,
+    )
     preannotation: Literal["brush", "polygon", "none"] = Field(
         "brush",
         description="Form of the pre-annotations. A patch gets one where correcting it is expected to change fewer "
         "pixels than drawing from an empty mask.",
+        json_schema_extra=RUN_TIME,
     )
     interactive_clicks: bool = Field(
         False,
         description="Offer clicks in Label Studio that mend the pre-annotation; not with polygons as pre-annotation. "
         "The bands of the patches of rounds under way are stored for it: 10 MB each at 512 px and ten bands.",
+        json_schema_extra=RUN_TIME,
     )
     simulated_annotator_email: str = Field(
         "simulated-annotator@glacier.local",
@@ -489,7 +627,7 @@ class Settings(BaseSettings):
         "obey",
         description="What follows when somebody moves `champion` or `learner` in MLflow's own page: the move is "
         "recorded and, if the version is intact, obeyed; or it is undone. A damaged version is never served.",
-        json_schema_extra={"group": "Serving"},
+        json_schema_extra={"group": "Serving", **RUN_TIME},
     )
     canary_change_limit: float = Field(
         0.2,
@@ -497,6 +635,7 @@ class Settings(BaseSettings):
         le=1,
         description="Share of the pixels of the pool whose class may change when another version is served; above it "
         "an alert is raised. Nothing is rolled back by itself.",
+        json_schema_extra=RUN_TIME,
     )
     canary_area_limit: float = Field(
         0.5,
@@ -504,6 +643,7 @@ class Settings(BaseSettings):
         le=1,
         description="Change of the area of a class in these pixels, as a share of its larger area, above which the "
         "same alert is raised. 0.5: halved or doubled.",
+        json_schema_extra=RUN_TIME,
     )
     event_hosts: list[str] = Field(
         [],
@@ -591,7 +731,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             found = faults(cls, error, values)
         # Outside of the handler: a traceback with pydantic's error would show the passwords in addresses.
-        raise SettingsError(found)
+        raise found
 
     @property
     def channel_choice(self) -> list[str]:
@@ -604,9 +744,12 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """Return the environment variables that make another process read these very settings.
 
-        All are named, so that the process does not read the file (`catalog.settings_sources.read_given`).
+        Those that nobody has given are left out, so that they stay defaults there. The process does not read the file
+        (`catalog.settings_sources.read_given`).
         """
-        values = self.model_dump(mode="json")
+        given = read_given(type(self).model_fields, {"var_dir": self.var_dir})
+        values = self.model_dump(mode="json", include=self.model_fields_set | {"var_dir"})
+        places = {name: given[name].place for name in values if name in given and given[name].origin == "file"}
         return {
             variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in values.items()
-        }
+        } | {HANDED_ON: json.dumps(places)}

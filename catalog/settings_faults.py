@@ -1,4 +1,4 @@
-"""What is wrong with the settings, put into one message that users can act on."""
+"""What is wrong with the settings, put into messages that users can act on."""
 
 import json
 from collections.abc import Mapping
@@ -9,27 +9,32 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings
 
 from catalog.settings_guide import allowed, without_secrets
-from catalog.settings_sources import Given, nearest, read_given
+from catalog.settings_sources import Given, SettingsError, nearest, read_given
 
 _SHOWN_CHARACTERS = 100
 
 
-def faults(settings: type[BaseSettings], error: ValidationError, values: Mapping[str, Any]) -> str:
-    """Return a message with all faults, each with its place: an environment variable, or a line of the file.
+def faults(settings: type[BaseSettings], error: ValidationError, values: Mapping[str, Any]) -> SettingsError:
+    """Return an error with all faults, each with its place: an environment variable, or a line of the file.
 
     Args:
         settings: The class of the settings.
         error: What pydantic says.
         values: The values that were refused.
     """
-    given = read_given(settings.model_fields, {name: values[name] for name in ("var_dir",) if name in values})
+    fields = settings.model_fields
+    known = (
+        values if fields.keys() <= values.keys() else {name: values[name] for name in ("var_dir",) if name in values}
+    )
+    given = read_given(fields, known)
     found = [
-        _fault(settings, item, given, values)
+        (str(item["loc"][0]), _fault(settings, item, given, values))
         for item in error.errors(include_url=False)
         if item["type"] != "default_factory_not_called"  # it follows from a fault that is named
     ]
     title = "the settings have a fault:" if len(found) == 1 else f"the settings have {len(found)} faults:"
-    return "\n  ".join([title, *found]) + "\ndocs/settings.md lists all settings."
+    lines = [title, *(text for _, text in found)]
+    return SettingsError("\n  ".join(lines) + "\ndocs/settings.md lists all settings.", dict(reversed(found)))
 
 
 def _fault(

@@ -4,16 +4,23 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings
 
 from catalog.settings_sources import NULL, variable
 
-_UNITS: Final = {"px": "pixels", "s": "seconds", "bytes": "bytes", "share": "fraction"}  # by the end of the name
+_UNITS: Final = {
+    "px": "pixels",
+    "m": "metres",
+    "s": "seconds",
+    "bytes": "bytes",
+    "share": "fraction",
+}  # by the end of the name
 _WIDTH: Final = 100
 _KINDS: Final = {
     "integer": "a whole number",
@@ -25,6 +32,14 @@ _KINDS: Final = {
     "object": "a table",
     "null": json.dumps(NULL),
 }
+_FORMS: Final[dict[str, Literal["boolean", "number", "table"]]] = {
+    "boolean": "boolean",
+    "integer": "number",
+    "number": "number",
+    "object": "table",
+}
+_LEFT_OUT_OF_HEADINGS: Final = ("px", "m", "s", "bytes")
+_SPELT_OUT: Final = {"min": "least", "mc": "Monte Carlo", "ema": "EMA", "mlflow": "MLflow"}
 _PASSWORD: Final = re.compile(r"(://[^:/@]*:).*@")
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|signature)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -34,19 +49,69 @@ Settings of the system whose data is in this folder.
 Remove the mark before a setting to change it, and restart `glacier-al up`. An environment variable of the name
 GLACIER_AL_<NAME>, e.g. GLACIER_AL_MC_PASSES, overrides this file. `glacier-al config` shows what is in force, and why.
 
+Settings that "the page /settings" may change while the system runs are fixed by a value in this file.
+
 The format is TOML: texts are written in quotation marks, lists in brackets, and the word for "not set" is "null", in
 quotation marks. A relative path starts at the folder of this file."""
 
 
 def unit(name: str) -> str | None:
     """Return the unit of a setting, which its name ends with; None if it has none."""
-    return _UNITS.get(name.rpartition("_")[2])
+    return _UNITS.get(_last(name))
 
 
 def allowed(settings: type[BaseSettings], name: str) -> str:
     """Return the type and range of a setting in words, e.g. ``a whole number, at least 2``."""
     schema = _schema(settings)
     return _words(schema["properties"][name], schema.get("$defs", {}))
+
+
+def heading(name: str) -> str:
+    """Return the name of a setting as people read it: words, without the unit."""
+    named = name.rpartition("_")[0] if _last(name) in _LEFT_OUT_OF_HEADINGS else name
+    words = " ".join(_SPELT_OUT.get(word, word) for word in named.split("_")).replace("fine tune", "fine-tune")
+    return words[0].upper() + words[1:]
+
+
+def is_run_time(settings: type[BaseSettings], name: str) -> bool:
+    """Return whether there is a setting of this name that may be changed while the system runs."""
+    field = settings.model_fields.get(name)
+    return field is not None and isinstance(extra := field.json_schema_extra, dict) and "run_time" in extra
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a field for a setting takes.
+
+    Attributes:
+        kind: What one value is.
+        choices: The texts that are allowed; empty if others are.
+    """
+
+    kind: Literal["boolean", "number", "text", "list", "table"]
+    choices: tuple[str, ...] = ()
+
+
+def form(settings: type[BaseSettings], name: str) -> Form:
+    """Return what a field for a setting takes; that it may be empty is told by its default, which then is None."""
+    schema = _schema(settings)
+    return _form(schema["properties"][name], schema.get("$defs", {}))
+
+
+def _form(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Form:
+    if "$ref" in schema:
+        return _form(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        return _form(next(choice for choice in schema["anyOf"] if choice.get("type") != "null"), definitions)
+    if "enum" in schema or "const" in schema:
+        return Form("text", tuple(schema.get("enum", [schema.get("const")])))
+    if schema["type"] == "array":
+        return Form("list", _form(schema["items"], definitions).choices)
+    return Form(_FORMS.get(schema["type"], "text"))
+
+
+def _last(name: str) -> str:
+    return name.rpartition("_")[2]
 
 
 @cache
@@ -124,8 +189,12 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "enum" in schema:
         *others, last = map(json.dumps, schema["enum"])
         return f"{', '.join(others)} or {last}" if others else last
+    if "const" in schema:
+        return json.dumps(schema["const"])
     kind = _KINDS.get(schema.get("format", schema.get("type", "")), "anything")
-    of_what = " of texts" if schema.get("items") == {"type": "string"} else ""
+    items = schema.get("items", {})
+    of_what = f" of {_words(items, definitions)}" if "enum" in items else ""
+    of_what = " of texts" if items == {"type": "string"} else of_what
     return ", ".join([kind + of_what, *_bounds(schema)])
 
 
@@ -136,9 +205,13 @@ def _bounds(schema: Mapping[str, Any]) -> list[str]:
         "maximum": "at most",
         "exclusiveMaximum": "less than",
     }
-    limits = [f"{words} {schema[key]:g}" for key, words in named.items() if key in schema]
+    limits = [f"{words} {_figure(schema[key])}" for key, words in named.items() if key in schema]
     lengths = [str(schema[key]) for key in ("minLength", "maxLength") if key in schema]
     return [
         *([" and ".join(limits)] if limits else []),
         *([f"{' to '.join(lengths)} characters"] if lengths else []),
     ]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"

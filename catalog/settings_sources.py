@@ -36,9 +36,12 @@ REMOVED: Final = {
 
 # User and password of an MLflow of your own; a password is no setting, which pages and commands show.
 MLFLOW_LOG_IN: Final = ("GLACIER_AL_MLFLOW_USERNAME", "GLACIER_AL_MLFLOW_PASSWORD")
+# Given to the processes that a process of ours starts (`Settings.as_environment`): their settings stand in the
+# environment, and this says as JSON which of them come from the file, and from where in it.
+HANDED_ON: Final = "GLACIER_AL_HANDED_ON"
 # Variables with our prefix that name no setting. The first is read at set-up and start (see labeling/server.py), the
 # second by commands that ask another system.
-OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO", "GLACIER_AL_TOKEN", *MLFLOW_LOG_IN})
+OUTSIDE_SETTINGS: Final = frozenset({"GLACIER_AL_LABEL_STUDIO", "GLACIER_AL_TOKEN", *MLFLOW_LOG_IN, HANDED_ON})
 
 # Marks a text that may be a path: in the file, a relative one starts at the file's folder.
 MAY_BE_PATH: Final = object()
@@ -50,7 +53,14 @@ class SettingsError(Exception):
     """The settings cannot be used; the message names every fault and its place.
 
     Not a `ValueError`, which pydantic would take for the fault of one field.
+
+    Attributes:
+        faults: What is wrong with each setting, by its name, as far as the faults are those of one setting.
     """
+
+    def __init__(self, message: str, faults: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.faults = dict(faults or {})
 
 
 @dataclass(frozen=True)
@@ -124,10 +134,18 @@ def read_given(fields: Mapping[str, FieldInfo], arguments: Mapping[str, Any]) ->
         SettingsError: the file cannot be read, or is not TOML.
     """
     written = _environment(fields)
-    if fields.keys() <= written.keys() | arguments.keys():
-        # All are given, as to the processes that `up` starts (`Settings.as_environment`). Neither an edit of the file
-        # nor an old name in the environment that `up` was started in can change them.
-        return {name: item for name, item in written.items() if name not in RENAMED}
+    handed_on = os.environ.get(HANDED_ON)
+    if handed_on is not None or fields.keys() <= arguments.keys():
+        # As to the processes that `up` starts. Neither an edit of the file nor an old name in the environment that `up`
+        # was started in can change them.
+        places: dict[str, str] = json.loads(handed_on or "{}")
+        current = {name: item for name, item in written.items() if name not in RENAMED}
+        from_file = {
+            name: replace(current[name], place=place, origin="file")
+            for name, place in places.items()
+            if name in current
+        }
+        return current | from_file
     folder = absolute(Path(arguments["var_dir"])) if "var_dir" in arguments else data_folder(fields)
     return _under_new_names(_file(config_file(folder), fields) | written)
 
@@ -195,7 +213,7 @@ def _file(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Given]:
             fault = f"{place}: var_dir cannot be set in the file, which lies in that folder; set {variable(name)}"
             found[place] = Given(value, place, "file", name, fault)
         else:
-            found[name] = Given(_from_toml(value, field, path.parent), place, "file", name)
+            found[name] = Given(read_value(value, field, path.parent), place, "file", name)
     return found
 
 
@@ -213,8 +231,8 @@ def _text(path: Path) -> str:
         raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from None
 
 
-def _from_toml(value: Any, field: FieldInfo, folder: Path) -> Any:
-    """Read a value of the file."""
+def read_value(value: Any, field: FieldInfo, folder: Path) -> Any:
+    """Read a value that is written as TOML or JSON; a relative path starts at the folder."""
     kinds = _kinds(field.annotation)
     if value == NULL and NoneType in kinds:
         return None

@@ -1,33 +1,22 @@
 """``glacier-al init`` and ``glacier-al config``: write the settings file, and show the settings in force."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
-from pydantic_core import to_jsonable_python
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import files
+from catalog.database import Database
+from catalog.setting_changes import applied, standing
 from catalog.settings import Settings
-from catalog.settings_guide import allowed, default, file_text, groups, toml, unit, without_secrets
-from catalog.settings_sources import PREFIX, RENAMED, Given, config_file, data_folder, nearest, read_given, variable
+from catalog.settings_guide import file_text, groups, toml
+from catalog.settings_in_force import InForce, described, in_force
+from catalog.settings_sources import PREFIX, RENAMED, config_file, data_folder, nearest
 from cli.errors import StartError
 from cli.output import as_json, json_option, print_json, print_table, tell
-
-
-@dataclass(frozen=True)
-class InForce:
-    """The value of a setting, and where it comes from.
-
-    Attributes:
-        value: Its value.
-        source: "default", "derived", "file", "environment" or "architecture".
-        place: The setting, line, variable or architecture that gives the value; empty for a default.
-    """
-
-    value: Any
-    source: str
-    place: str = ""
 
 
 @click.command()
@@ -58,50 +47,43 @@ def init(is_printed: bool) -> None:
 def config(name: str | None) -> None:
     """Show the settings in force and where each comes from; with NAME, one of them with its meaning."""
     chosen = _setting_name(name) if name else None
-    settings = Settings()
-    found = in_force(settings, read_given(Settings.model_fields, {}), [chosen] if chosen else Settings.model_fields)
-    described = {name: _described(settings, name, item) for name, item in found.items()}
+    configured = Settings()
+    settings = applied(configured, _changes(configured))
+    names = [chosen] if chosen else list(Settings.model_fields)
+    decided = {}
+    if any(getattr(settings, name) in (None, []) for name in names):
+        from workers.recipe import decided_by_architecture  # loads torch, which takes seconds
+
+        decided = decided_by_architecture(settings)
+    found = in_force(configured, settings, names, decided)
+    facts = {name: described(settings, name, item) for name, item in found.items()}
     if as_json():  # with meaning, unit, allowed values and default
-        print_json(described[chosen] if chosen else described)
+        print_json(facts[chosen] if chosen else facts)
     elif chosen:
-        _show_one(chosen, found[chosen], described[chosen])
+        _show_one(chosen, found[chosen], facts[chosen])
     else:
-        for title, names in groups(Settings).items():
-            rows = [(name, toml(described[name]["value"]), _origin(found[name])) for name in names]
+        for title, members in groups(Settings).items():
+            rows = [(name, toml(facts[name]["value"]), _origin(found[name])) for name in members]
             print_table(("setting", "value", "from"), rows, title=title)
         path = config_file(settings.var_dir)
         click.echo(f"File: {path}" if path.exists() else f"File: none; `glacier-al init` writes {path}")
 
 
-def in_force(settings: Settings, given: Mapping[str, Given], names: Iterable[str]) -> dict[str, InForce]:
-    """Return the values of settings, and where they come from.
-
-    Args:
-        settings: The settings.
-        given: The settings given in the environment or the file.
-        names: Names of settings.
-    """
-    values = {name: getattr(settings, name) for name in names}
-    decided = {}
-    if any(value in (None, []) for value in values.values()):
-        from workers.recipe import decided_by_architecture  # loads torch, which takes seconds
-
-        decided = decided_by_architecture(settings)
-    found = {}
-    for name, value in values.items():
-        field = Settings.model_fields[name]
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        origin = str(extra.get("derived_from", ""))
-        if name in decided:
-            item = InForce(decided[name], "architecture", settings.architecture)
-        elif origin and (name not in given or not value):
-            item = InForce(value or getattr(settings, origin), "derived", origin)
-        elif name in given:
-            item = InForce(value, given[name].origin, given[name].place)
-        else:
-            item = InForce(value, "default")
-        found[name] = item
-    return found
+def _changes(settings: Settings) -> dict[str, Any]:
+    """Return what people changed of the settings while the system ran; nothing where there is no database yet."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return {}
+    database = Database(settings.database_url)
+    try:
+        with database.read() as session:
+            return standing(session)
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        click.echo(f"The database cannot be read ({reason}): changes on the page /settings are not shown.", err=True)
+        return {}
+    finally:
+        database.dispose()
 
 
 def _setting_name(written: str) -> str:
@@ -116,37 +98,26 @@ def _setting_name(written: str) -> str:
     return name
 
 
-def _described(settings: Settings, name: str, item: InForce) -> dict[str, Any]:
-    """Return all facts about a setting as JSON values, without passwords."""
-    values = {"value": item.value, "default": default(Settings, name, settings.var_dir)}
-    return {
-        **{key: without_secrets(to_jsonable_python(value)) for key, value in values.items()},
-        "source": item.source,
-        "place": item.place,
-        "meaning": Settings.model_fields[name].description,
-        "unit": unit(name),
-        "allowed": allowed(Settings, name),
-        "variable": variable(name),
-    }
-
-
-def _show_one(name: str, item: InForce, described: Mapping[str, Any]) -> None:
-    click.echo(f"{name} = {toml(described['value'])}")
-    click.echo(f"  {described['meaning']}")
-    facts = {
+def _show_one(name: str, item: InForce, facts: Mapping[str, Any]) -> None:
+    click.echo(f"{name} = {toml(facts['value'])}")
+    click.echo(f"  {facts['meaning']}")
+    shown = {
         "From": _origin(item),
-        "Unit": described["unit"],
-        "Allowed": described["allowed"],
-        "Default": toml(described["default"]),
-        "Environment": described["variable"],
+        "Unit": facts["unit"],
+        "Allowed": facts["allowed"],
+        "Default": toml(facts["default"]),
+        "While running": "may be changed on the page /settings" if facts["run_time"] else "",
+        "Environment": facts["variable"],
     }
-    for title, text in facts.items():
+    for title, text in shown.items():
         if text:
             click.echo(f"  {title}: {text}")
 
 
 def _origin(item: InForce) -> str:
     """Return a short text that says where a value comes from."""
+    if item.source == "page":
+        return "the page /settings"
     if item.source == "derived":
         return f"derived from {item.place}"
     return f"architecture {item.place}" if item.source == "architecture" else item.place or item.source

@@ -57,6 +57,7 @@ def examine(*, is_fixing: bool) -> Iterator[Finding]:
         yield from schema
         if any(finding.level is Level.FAULT for finding in schema):
             return  # rows of another schema cannot be read
+        catalog.refresh_settings()
         for check in (check_rows, check_scene_files, check_files):
             yield from mend(check(catalog))
         if is_running:

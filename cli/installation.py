@@ -31,6 +31,7 @@ def _opened(settings: Settings) -> Iterator[Catalog]:
     catalog = Catalog(settings)
     try:
         catalog.database.migrate()
+        catalog.refresh_settings()
         yield catalog
     finally:
         catalog.close()

@@ -1414,6 +1414,61 @@ class SetAsideAnswer(Schema):
     since: datetime
 
 
+class SettingChangeAnswer(Schema):
+    """A change of a setting while the system ran.
+
+    Attributes:
+        value: Null: back to the default.
+    """
+
+    changed_at: datetime
+    changed_by: str
+    id: int
+    name: str
+    value: Any
+
+
+class SettingAnswer(Schema):
+    """A setting that is in force.
+
+    Attributes:
+        allowed: Type and range in words.
+        changed: Its last change; null if it was never changed.
+        choices: The texts that are allowed; empty if others are.
+        fixed: Whether it is given in the file or the environment, and can only be changed there.
+        heading: Its name as people read it.
+        place: The variable, the line of the file, or the setting that gives the value.
+        run_time: Whether it may change while the system runs.
+        source: Where the value comes from; page: it was changed while the system ran.
+    """
+
+    allowed: str
+    changed: SettingChangeAnswer | None
+    choices: list[str]
+    default: Any
+    fixed: bool
+    group: str
+    heading: str
+    kind: Literal["boolean", "number", "text", "list", "table"]
+    meaning: str
+    name: str
+    place: str
+    run_time: bool
+    source: Literal["default", "derived", "page", "file", "environment", "architecture"]
+    unit: str | None
+    value: Any
+
+
+class SettingsChange(Schema):
+    """Settings to change: all of them or none.
+
+    Attributes:
+        settings: New values by name; null: back to the default.
+    """
+
+    settings: dict[str, bool | int | float | str | list[str] | None]
+
+
 Act = Annotated[
     Literal[
         "",

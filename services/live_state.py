@@ -14,6 +14,7 @@ from catalog.jobs import OPEN
 from catalog.records import Job, Label, LabelEvent, Proposal, Round, Scene, Scoring
 from catalog.registry_records import PartState, RegistryState, RegistryVersion
 from catalog.set_aside import SetAside
+from catalog.setting_changes import SettingChange
 
 
 class Topic(StrEnum):
@@ -38,6 +39,7 @@ _QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
     Topic.ROUNDS: (
         lambda: select(Round.id, Round.state).order_by(Round.id.desc()).limit(20),
         lambda: select(Proposal.state, func.count()).group_by(Proposal.state).order_by(Proposal.state),
+        lambda: select(func.max(SettingChange.id)),  # what comes next may depend on it
     ),
     Topic.JOBS: (
         lambda: (

@@ -104,7 +104,7 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
     if strategy.needs.monte_carlo and scorings.has_screened_patches(session, scoring):
         raise ConflictError(
             f"strategy {strategy.name!r} needs all passes of Monte Carlo dropout on every patch, but version "
-            f"{scoring.model_version} has scored some by one pass only; set GLACIER_AL_MC_SHORTLIST_SHARE=1 and wait "
+            f"{scoring.model_version} has scored some by one pass only; set mc_shortlist_share to 1 and wait "
             "until the pool is scored, or choose another strategy"
         )
     if measure and not candidates.count(session, settings.min_valid_share, 1, scoring.id, measure):

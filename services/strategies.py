@@ -168,10 +168,11 @@ def check_settings(settings: Settings) -> None:
     """
     chosen = STRATEGIES.get(settings.round_strategy)
     if chosen is not None and chosen.needs.monte_carlo and settings.mc_shortlist_share < 1:
-        raise SettingsError(
+        fault = (
             f"round_strategy is {chosen.name}, and mc_shortlist_share {settings.mc_shortlist_share:g}; that strategy "
-            "needs all passes of Monte Carlo dropout on every patch: set GLACIER_AL_MC_SHORTLIST_SHARE=1"
+            "needs all passes of Monte Carlo dropout on every patch: set mc_shortlist_share to 1"
         )
+        raise SettingsError(fault, {"round_strategy": fault})
 
 
 def _recipe(past_rounds: int, settings: Settings) -> str:

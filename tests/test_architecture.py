@@ -162,6 +162,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/webhooks/label-studio": {"json": json.loads(body(saved()))},
         "GET /api/v1/patches/{patch_id}/composites/{name}.png": {"path": image_urls(catalog).url(1, "heat")},
         "POST /api/v1/users": {"json": {"name": "anna", "role": "reader", "password": "correct horse battery"}},
+        "PATCH /api/v1/settings": {"json": {"settings": {"round_size": 7}}},
         "PATCH /api/v1/users/{name}": {"path": "/api/v1/users/admin"},
         "POST /api/v1/tokens": {"json": {"name": "web-tool", "role": "reader"}},
         "POST /api/v1/tokens/{name}/rotate": {"path": "/api/v1/tokens/operator/rotate"},

@@ -12,6 +12,7 @@ await build({
     { in: "src/predict/worker.ts", out: "predict-worker" },
     { in: "src/dashboard.ts", out: "dashboard" },
     { in: "src/scene.ts", out: "scene" },
+    { in: "src/settings.ts", out: "settings" },
   ],
   outdir: OUT,
   bundle: true,

@@ -1,6 +1,6 @@
 """``python -m workers.clock``: the scheduler, which enqueues everything that is due; the workers do it.
 
-At each tick it
+At each tick it takes in what people changed of the settings, and then
 
 - pushes jobs again that Redis has lost,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
@@ -54,6 +54,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
     """
+    catalog.refresh_settings()
     version = RegistryCopy(catalog).scoring(catalog.settings.scoring_version)
     with catalog.write() as session:
         if version is not None:

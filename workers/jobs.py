@@ -111,6 +111,7 @@ def run(job_id: str) -> None:
 
 
 def _run(catalog: Catalog, job_id: str) -> None:
+    catalog.refresh_settings()
     with catalog.write() as session:
         job = jobs.claim(session, job_id)
         if job is not None and job.cancel_requested:  # of an attempt that was interrupted before it saw that

@@ -30,6 +30,7 @@ EXPECTED = {
     ("GET", "/patches/<int:patch_id>"): Role.READER,
     ("GET", "/annotators/<path:name>"): Role.READER,  # agreement, and the accounts of others, for operators only
     ("GET", "/scenes/add"): Role.OPERATOR,
+    ("GET", "/settings"): Role.READER,
     ("GET", "/healthz"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
     ("GET", "/metrics"): Role.READER,
@@ -77,6 +78,9 @@ EXPECTED = {
     ("DELETE", "/api/v1/scenes/<int:scene_id>"): Role.OPERATOR,
     ("GET", "/api/v1/live"): Role.READER,
     ("GET", "/api/v1/status"): Role.READER,
+    ("GET", "/api/v1/settings"): Role.READER,
+    ("PATCH", "/api/v1/settings"): Role.OPERATOR,
+    ("GET", "/api/v1/settings/changes"): Role.READER,
     ("GET", "/api/v1/scorings"): Role.READER,
     ("GET", "/api/v1/set-aside"): Role.READER,
     ("GET", "/api/v1/rounds"): Role.READER,

@@ -52,6 +52,9 @@ GET /api/v1/scenes/{scene_id}/glaciers
 GET /api/v1/scenes/{scene_id}/labels
 GET /api/v1/live
 GET /api/v1/status
+GET /api/v1/settings
+PATCH /api/v1/settings
+GET /api/v1/settings/changes
 GET /api/v1/scorings
 GET /api/v1/set-aside
 POST /api/v1/rounds

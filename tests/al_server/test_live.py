@@ -2,18 +2,20 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from al_server import live
 from al_server.http_server import THREADS
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind
+from catalog.setting_changes import SettingChange
 from services.live_state import Topic, changed_topics, live_state, mark
 from tests.catalog_fixtures import add_scene, as_role
 from tests.served_app import serving
@@ -127,11 +129,20 @@ def test_a_listener_is_sent_away_and_may_come_back(
                 changes(lines)
 
 
-def test_a_topic_changes_with_what_it_shows(catalog: Catalog) -> None:
+@pytest.mark.parametrize(
+    ("happens", "topic"),
+    [
+        (add_scene, Topic.SCENES),
+        (lambda session: session.add(SettingChange(name="auto_rounds", value=True, changed_by="olga")), Topic.ROUNDS),
+    ],
+)
+def test_a_topic_changes_with_what_it_shows(
+    catalog: Catalog, happens: Callable[[Session], object], topic: Topic
+) -> None:
     with catalog.read() as session:
         before = live_state(session)
     with catalog.write() as session:
-        add_scene(session)
+        happens(session)
     with catalog.read() as session:
         after = live_state(session)
-    assert {topic for topic in Topic if before[topic] != after[topic]} == {Topic.SCENES}
+    assert {item for item in Topic if before[item] != after[item]} == {topic}

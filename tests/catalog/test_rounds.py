@@ -130,7 +130,7 @@ def test_a_strategy_that_needs_all_passes_on_every_patch_is_refused_after_a_scre
         _, patches = add_scene(session)
         scoring = add_scoring(session, 3, {patch.id: 0.5 for patch in patches})
         session.get_one(Score, (scoring.id, patches[0].id, "entropy_top10")).screening = True
-    with pytest.raises(ConflictError, match="version 3 has scored some by one pass only; set GLACIER_AL_MC"):
+    with pytest.raises(ConflictError, match="version 3 has scored some by one pass only; set mc_shortlist_share to 1"):
         open_round(catalog, Strategy.MUTUAL_INFORMATION)
     assert open_round(catalog, Strategy.ENTROPY_TOP10).scoring_id == scoring.id
 

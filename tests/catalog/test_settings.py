@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from catalog.settings import Settings, Strategy
-from catalog.settings_guide import groups
+from catalog.settings_guide import groups, is_run_time
 from catalog.settings_sources import PREFIX, SettingsError
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -23,7 +23,8 @@ DERIVED = {  # what a default that follows from another setting looks like in th
 def row(name: str, field: FieldInfo) -> str:
     default = field.default.value if isinstance(field.default, Strategy) else field.default
     written = default if isinstance(default, str) else json.dumps(default, default=str).strip('"')
-    return f"| `{PREFIX}{name.upper()}` | {DERIVED.get(name, f'`{written}`')} | {field.description} |"
+    may_change = "yes" if is_run_time(Settings, name) else ""
+    return f"| `{PREFIX}{name.upper()}` | {DERIVED.get(name, f'`{written}`')} | {field.description} | {may_change} |"
 
 
 def test_the_page_of_settings_lists_every_setting_with_default_and_meaning() -> None:
@@ -129,8 +130,8 @@ def test_one_message_lists_all_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value).splitlines() == [
         "the settings have 4 faults:",
         '  GLACIER_AL_CHANNELS: channels is "red", expected a list of texts, written as JSON',
-        "  mc_seed is -1, expected a whole number, at least 0",
-        '  GLACIER_AL_ROUND_SIZE: round_size is "many", expected a whole number, at least 1',
+        "  mc_seed is -1, expected a whole number, at least 0 and at most 1,000,000,000",
+        '  GLACIER_AL_ROUND_SIZE: round_size is "many", expected a whole number, at least 1 and at most 10,000',
         "  GLACIER_AL_MC_PASES names no setting; did you mean GLACIER_AL_MC_PASSES?",
         "docs/settings.md lists all settings.",
     ]

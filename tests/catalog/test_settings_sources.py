@@ -13,6 +13,8 @@ from catalog.settings import Settings
 from catalog.settings_guide import default, file_text
 from catalog.settings_sources import RENAMED, SettingsError, read_given, variable
 
+BILLION = " and at most 1,000,000,000"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -119,8 +121,14 @@ def test_a_path_may_start_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch)
                 "gate_confidence and gate_margin"
             ],
         ),
-        (["# mc_seed", "mc_seed = -1"], ["{path}, line 2: mc_seed is -1, expected a whole number, at least 0"]),
-        (["round_size = true"], ['{path}, line 1: round_size is "true", expected a whole number, at least 1']),
+        (
+            ["# mc_seed", "mc_seed = -1"],
+            ["{path}, line 2: mc_seed is -1, expected a whole number, at least 0" + BILLION],
+        ),
+        (
+            ["round_size = true"],
+            ['{path}, line 1: round_size is "true", expected a whole number, at least 1 and at most 10,000'],
+        ),
         (
             ["unet_dropout = 1"],
             ['{path}, line 1: unet_dropout is 1, expected a number, more than 0 and less than 1, or "null"'],
@@ -133,7 +141,7 @@ def test_a_path_may_start_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch)
             ['api_url = "127.0.0.1:80"', "", "mc_passes = 1"],
             [
                 '{path}, line 1: api_url is "127.0.0.1:80", expected an address such as http://127.0.0.1:8000',
-                "{path}, line 3: mc_passes is 1, expected a whole number, at least 2",
+                "{path}, line 3: mc_passes is 1, expected a whole number, at least 2 and at most 1,000",
             ],
         ),
         (
@@ -151,8 +159,8 @@ def test_faults_of_file_and_environment_are_told_together(folder: Path, monkeypa
     path = write(folder, "mc_passes = 1")
     monkeypatch.setenv("GLACIER_AL_MC_SEED", "-1")
     assert set(refusal().splitlines()[1:-1]) == {
-        f"  {path}, line 1: mc_passes is 1, expected a whole number, at least 2",
-        '  GLACIER_AL_MC_SEED: mc_seed is "-1", expected a whole number, at least 0',
+        f"  {path}, line 1: mc_passes is 1, expected a whole number, at least 2 and at most 1,000",
+        '  GLACIER_AL_MC_SEED: mc_seed is "-1", expected a whole number, at least 0 and at most 1,000,000,000',
     }
 
 
@@ -239,7 +247,7 @@ def test_the_written_file_explains_every_setting(folder: Path) -> None:
     text = file_text(Settings, folder)
     entries = {block.rsplit("#", 1)[1].partition(" = ")[0]: block for block in text.split("\n\n") if "\n#" in block}
     assert (
-        "# Passes T of Monte-Carlo dropout.\n# Allowed: a whole number, at least 2. Default: 20."
+        "# Passes T of Monte-Carlo dropout.\n# Allowed: a whole number, at least 2 and at most 1,000. Default: 20."
         in entries["mc_passes"]
     )
     assert "Unit: seconds." in entries["sweep_interval_s"]

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from catalog.context import Catalog
 from catalog.settings import Settings
 from cli.main import main
+from services import changing_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,6 +150,25 @@ def test_a_setting_is_found_by_its_variable_and_its_old_name(folder: Path, name:
     assert described(name)["variable"] == "GLACIER_AL_MC_SHORTLIST_SHARE"
 
 
+def test_what_was_changed_on_the_page_is_shown(folder: Path) -> None:
+    catalog = Catalog(Settings())
+    catalog.database.migrate()
+    changing_settings.change(catalog, {"round_size": 7, "mc_passes": 40}, "olga")
+    catalog.close()
+    assert (described("round_size")["value"], described("round_size")["source"]) == (7, "page")
+    assert "  From: the page /settings\n" in run("config", "round_size").output
+    (folder / "config.toml").write_text("mc_passes = 31\n")
+    assert (described("mc_passes")["value"], described("mc_passes")["source"]) == (31, "file")
+
+
+def test_a_database_that_cannot_be_read_is_said_and_hides_nothing_else(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "catalog.sqlite").write_text("no database")
+    result = run("config", "round_size")
+    assert "round_size = 20" in result.stdout
+    assert "The database cannot be read (file is not a database)" in result.stderr
+
+
 def test_a_misspelt_setting_is_told_the_nearest(folder: Path) -> None:
     result = run("config", "mc_pases")
     assert result.exit_code == 2
@@ -184,7 +205,7 @@ def test_no_password_is_shown(
 BAD = ("mc_passes = 1", "mc_pases = 3")
 TOLD = (
     "Error: the settings have 2 faults:\n"
-    "  {path}, line 1: mc_passes is 1, expected a whole number, at least 2\n"
+    "  {path}, line 1: mc_passes is 1, expected a whole number, at least 2 and at most 1,000\n"
     "  {path}, line 2: mc_pases names no setting; did you mean mc_passes?\n"
     "docs/settings.md lists all settings.\n"
 )

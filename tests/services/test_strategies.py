@@ -87,7 +87,7 @@ def test_an_unknown_strategy_is_refused_with_the_names_of_the_others() -> None:
 
 
 def test_automatic_rounds_that_need_all_passes_ask_for_them() -> None:
-    with pytest.raises(SettingsError, match=r"needs all passes .* set GLACIER_AL_MC_SHORTLIST_SHARE=1"):
+    with pytest.raises(SettingsError, match=r"needs all passes .* set mc_shortlist_share to 1"):
         strategies.check_settings(Settings(round_strategy="mutual_information"))
     strategies.check_settings(Settings(round_strategy="mutual_information", mc_shortlist_share=1.0))
     strategies.check_settings(Settings())

@@ -9,6 +9,7 @@ from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.records import Job, JobKind, JobState, Round, RoundState, SceneState, now
 from catalog.settings import Settings, Strategy
+from services import changing_settings
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, add_scoring, label_of, pushed
 from workers.clock import repeat, tick
 
@@ -116,6 +117,18 @@ def test_rounds_follow_one_another_if_that_is_wished(catalog, change):
     change(auto_rounds=True, random_start_rounds=2)
     tick(catalog, reconcile=False)
     assert open_kinds(catalog) == ["propose_round"]
+
+
+def test_what_people_change_of_the_settings_is_obeyed_at_the_next_tick(catalog, settings):
+    finished_round(catalog)
+    page = Catalog(settings)  # of the API, another process
+    changing_settings.change(page, {"auto_rounds": True}, "olga")
+    tick(catalog, reconcile=False)
+    assert open_kinds(catalog) == ["propose_round"]
+    changing_settings.change(page, {"auto_rounds": None}, "olga")
+    tick(catalog, reconcile=False)
+    assert not catalog.settings.auto_rounds
+    page.close()
 
 
 def test_a_round_that_cannot_be_ranked_yet_does_not_stop_the_clock(catalog, change):

@@ -55,7 +55,7 @@ from models.card import Gain
 from models.inference import predict_windows
 from models.label_doubt import STANDS_OUT
 from models.training import StepReport
-from services import raster_keys
+from services import changing_settings, raster_keys
 from services.places import raster_store
 from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
@@ -373,6 +373,16 @@ def test_a_parent_is_judged_again_when_the_truth_is_another(labelled):
 
 def changed(catalog: Catalog, **changes: object) -> Settings:
     return Settings(**{**catalog.settings.model_dump(), **changes})
+
+
+def test_the_card_records_what_people_changed_of_the_settings(labelled):
+    changes = {"fine_tune_learning_rate": 0.003, "map_orientations": "one"}
+    catalog = Catalog(Settings(**labelled.settings.model_dump(exclude=changes.keys())))  # others are given, so fixed
+    changing_settings.change(catalog, changes, "olga")
+    fine_tune(catalog)
+    card = load_champion(catalog).card
+    assert (card.training.learning_rate, card.orientations) == (0.003, "one")
+    catalog.close()
 
 
 def decisions(catalog: Catalog) -> list[Promotion]:

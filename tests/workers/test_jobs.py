@@ -4,14 +4,28 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import select
 
 from catalog import bundle_cache, jobs
 from catalog.context import Catalog
 from catalog.errors import JobLostError
 from catalog.job_queue import COMPUTE, IO, LABELS, queue_of
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Round, RoundState, Scene, SceneState
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    JobState,
+    LabelEvent,
+    Round,
+    RoundState,
+    Scene,
+    SceneState,
+    Scoring,
+)
 from catalog.settings import Settings, Strategy
 from models import bundle
+from services import changing_settings
+from tests.catalog_fixtures import add_scene, add_scoring
 from tests.imagery.forge import forge_scene
 from tests.workers.rows import claimed, context_of, register
 from workers import jobs as worker_jobs
@@ -218,3 +232,18 @@ def test_a_job_whose_cancellation_was_not_seen_does_not_begin_again(catalog, set
         jobs.hand_back(session, job.id, taken.attempt)
     worker_jobs.run(job.id)
     assert (state(catalog, job).state, state(catalog, job).error) == (JobState.CANCELLED, jobs.CANCELLED)
+
+
+def test_a_job_takes_in_at_its_start_what_people_changed_of_the_settings(catalog, settings, monkeypatch):
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)  # as a worker's process gets them
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        for version in (1, 2):
+            add_scoring(session, version, {patches[0].id: 0.5})
+    job = queued(catalog, JobKind.REMOVE_SUPERSEDED)
+    changing_settings.change(catalog, {"keep_scorings": 1}, "olga")  # two are kept by default
+    worker_jobs.run(job.id)
+    with catalog.read() as session:
+        kept = session.scalars(select(Scoring.model_version).where(Scoring.removed_at.is_(None)))
+        assert kept.all() == [2]
