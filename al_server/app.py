@@ -38,6 +38,7 @@ from al_server import (
     scene_page,
     scene_patches,
     scene_pixels,
+    scene_uploads,
     scene_windows,
     scenes,
     scorings,
@@ -113,7 +114,17 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers),
+        *(
+            health,
+            metrics,
+            scenes,
+            scene_uploads,
+            scene_patches,
+            scene_pixels,
+            map_tiles,
+            scene_windows,
+            scene_glaciers,
+        ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
         *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
         *(interactive, set_aside, users, tokens, live, status),

@@ -537,6 +537,17 @@ class Settings(BaseSettings):
     )
     webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
     upload_max_bytes: int = Field(64 * 2**20, gt=0, description="Largest file accepted that someone sends.")
+    scene_upload_max_bytes: int = Field(
+        16 * 2**30,
+        gt=0,
+        description="Largest file of a scene that an operator may send from a browser. It comes in parts.",
+    )
+    scene_upload_keep_days: float = Field(
+        14.0,
+        ge=0,
+        description="Days after which files that were sent for a scene, and that no scene came to use, are removed; "
+        "0: never.",
+    )
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, if no other setting has one for it.")
     label_timeout_s: int = Field(60, ge=1, description="Time limit of the ingestion of a label event.")

@@ -1138,6 +1138,42 @@ class SceneRequest(Schema):
     unit: Literal["reflectance", "digital number"] | None = None
 
 
+class FolderAnswer(Schema):
+    """A folder that takes files.
+
+    Attributes:
+        file_max_bytes: Largest file.
+        keep_days: Days after which it is removed if no scene uses it; 0: never.
+        name: The wanted name, or that with a number if it is taken.
+        part_max_bytes: Largest part of a file in one request.
+        path: As a request to register a scene names it.
+    """
+
+    file_max_bytes: int
+    keep_days: float
+    name: str
+    part_max_bytes: int
+    path: str
+
+
+class FolderRequest(Schema):
+    """A folder for the files of one upload."""
+
+    name: str
+
+
+class PartAnswer(Schema):
+    """How much of a file is there.
+
+    Attributes:
+        path: As a request to register a scene names it.
+    """
+
+    path: str
+    received: int
+    size: int
+
+
 class ReplacementAccepted(Schema):
     """The new scene, its tiling, and what became of the labels; these are 0 while a request waits.
 

@@ -44,6 +44,8 @@ EXPECTED = {
     ("POST", "/api/v1/scenes"): Role.OPERATOR,
     ("GET", "/api/v1/scenes/<int:scene_id>"): Role.READER,
     ("GET", "/api/v1/scenes/requests/<int:request_id>"): Role.OPERATOR,
+    ("POST", "/api/v1/scenes/uploads"): Role.OPERATOR,
+    ("PUT", "/api/v1/scenes/uploads/<folder>/<name>"): Role.OPERATOR,
     ("GET", "/api/v1/scenes/<int:scene_id>/patches"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/map"): Role.READER,
     ("GET", "/api/v1/scenes/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp"): Role.READER,

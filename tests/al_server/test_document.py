@@ -26,6 +26,8 @@ POST /api/v1/scenes
 GET /api/v1/scenes
 GET /api/v1/scenes/{scene_id}
 GET /api/v1/scenes/requests/{request_id}
+POST /api/v1/scenes/uploads
+PUT /api/v1/scenes/uploads/{folder}/{name}
 GET /api/v1/scenes/{scene_id}/patches
 GET /api/v1/scenes/{scene_id}/map
 GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp

@@ -1,9 +1,10 @@
-/** The page that registers a scene: describe it, show what was understood, map outlines to classes, then register it. */
+/** The page that registers a scene: upload and describe it, show what was understood, map outlines to classes, register it. */
 
 import "./dashboard/dashboard.css";
 import type { Job } from "./api";
 import { find, make } from "./dom";
 import { api } from "./page";
+import { upload, type Progress } from "./upload";
 
 interface Outline {
   file: string;
@@ -55,6 +56,7 @@ function request(): Request {
     else if (field && Object.keys(chosen).length) Object.assign(outline, { class_field: field, classes: chosen });
     asked[find<HTMLInputElement>("prior").checked ? "prior_outlines" : "outlines"] = [outline];
   }
+  if (value("dem")) asked["dem"] = [{ path: value("dem") }];
   return asked;
 }
 
@@ -134,6 +136,54 @@ async function attempt(button: HTMLButtonElement, work: () => Promise<void>): Pr
   }
 }
 
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+
+/** Show how far an upload is, and how long it takes. */
+function uploading(progress: Progress, started: number): void {
+  find<HTMLProgressElement>("upload-bar").value = progress.sent / progress.total;
+  const seconds = (performance.now() - started) / 1000;
+  const left = progress.sent ? Math.ceil((seconds * (progress.total - progress.sent)) / progress.sent) : 0;
+  const duration = left > 90 ? `about ${Math.ceil(left / 60)} min left` : `about ${left} s left`;
+  find("upload-text").textContent =
+    `${progress.file} (${progress.number} of ${progress.files}): ${megabytes(progress.sent)} of ${megabytes(progress.total)}` +
+    (progress.sent ? `, ${duration}` : "");
+}
+
+let stopUpload: AbortController | null = null;
+
+/** Upload files of this computer, and name them in a field of the form. */
+async function send(target: string, files: File[]): Promise<void> {
+  if (!files.length || stopUpload) return;
+  const stop = (stopUpload = new AbortController());
+  const started = performance.now();
+  const fault = find("fault");
+  const looked = find<HTMLButtonElement>("look");
+  fault.textContent = "";
+  find("summary").hidden = true;
+  find("upload").hidden = find("upload-stop").hidden = false;
+  looked.disabled = true;
+  for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) button.disabled = true;
+  try {
+    const sent = await upload(api, files, (progress) => uploading(progress, started), stop.signal);
+    // A shapefile is several files and named by one of them; a product of several files by its folder.
+    const shape = sent.paths.find((path) => path.toLowerCase().endsWith(".shp"));
+    const one = shape ?? (sent.paths.length === 1 || target !== "path" ? sent.paths[0] : undefined);
+    find<HTMLInputElement>(target).value = one ?? sent.folder;
+    if (target === "outlines") chosen = {};
+    find<HTMLProgressElement>("upload-bar").value = 1;
+    find("upload-text").textContent = `${files.length === 1 ? files[0]?.name : `${files.length} files`} uploaded.`;
+  } catch (error) {
+    find("upload-text").textContent = "";
+    find("upload").hidden = true;
+    if (!stop.signal.aborted) fault.textContent = error instanceof Error ? error.message : String(error);
+  } finally {
+    stopUpload = null;
+    looked.disabled = false;
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) button.disabled = false;
+    find("upload-stop").hidden = true;
+  }
+}
+
 async function look(): Promise<void> {
   find("summary").hidden = true;
   await attempt(find<HTMLButtonElement>("look"), async () => {
@@ -151,6 +201,30 @@ async function store(button: HTMLButtonElement): Promise<void> {
 find("scene").addEventListener("submit", (event) => {
   event.preventDefault();
   void look();
+});
+for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) {
+  const target = button.dataset["choose"] ?? "path";
+  const input = document.querySelector<HTMLInputElement>(`[data-files-of="${target}"]`);
+  button.addEventListener("click", () => input?.click());
+  input?.addEventListener("change", () => void send(target, [...(input.files ?? [])]).then(() => (input.value = "")));
+}
+find("upload-stop").addEventListener("click", () => stopUpload?.abort());
+
+const drop = find("drop");
+for (const name of ["dragenter", "dragover"]) {
+  drop.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+}
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  void send("path", [...(event.dataTransfer?.files ?? [])]);
+});
+window.addEventListener("beforeunload", (event) => {
+  if (stopUpload) event.preventDefault();
 });
 // What was shown no longer holds once the form has changed.
 find("scene").addEventListener("input", (event) => {
