@@ -38,9 +38,10 @@ interface Summary {
 
 type Request = Record<string, unknown>;
 
-/** What a person chose for each value of a field of the outlines; empty: as the server recognised it. */
+/** What a person chose for values of a field of the outlines; empty: all is as the server recognised it. */
 let chosen: Record<string, string> = {};
-let field: string | null = null;
+/** What the server recognised: one item for each class of a layer. */
+let recognised: Outline[] = [];
 
 const classes = [...find<HTMLSelectElement>("class").options].map((option) => option.value).filter(Boolean);
 const value = (id: string): string => find<HTMLInputElement | HTMLSelectElement>(id).value.trim();
@@ -53,11 +54,22 @@ function request(): Request {
     const outline: Request = { path: value("outlines") };
     if (value("layer")) outline["layer"] = value("layer");
     if (value("class")) outline["class"] = value("class");
-    else if (field && Object.keys(chosen).length) Object.assign(outline, { class_field: field, classes: chosen });
-    asked[find<HTMLInputElement>("prior").checked ? "prior_outlines" : "outlines"] = [outline];
+    const changed = !value("class") && Object.keys(chosen).length > 0;
+    asked[find<HTMLInputElement>("prior").checked ? "prior_outlines" : "outlines"] = changed ? byLayer() : [outline];
   }
   if (value("dem")) asked["dem"] = [{ path: value("dem") }];
   return asked;
+}
+
+/** Ask for each layer with the classes of its own values, as a person changed them. */
+function byLayer(): Request[] {
+  return [...new Set(recognised.map((item) => item.layer))].map((layer) => {
+    const items = recognised.filter((item) => item.layer === layer);
+    const told = items.filter((item) => item.class_field !== null);
+    const classes = told.flatMap((item) => item.class_values.map((text) => [text, chosen[text] ?? item.class]));
+    const how = told[0] ? { class_field: told[0].class_field, classes: Object.fromEntries(classes) } : { class: items[0]?.class };
+    return { path: value("outlines"), layer, ...how };
+  });
 }
 
 function fact(term: string, description: string | Node): Node[] {
@@ -66,16 +78,15 @@ function fact(term: string, description: string | Node): Node[] {
 
 /** Rows in which a person chooses the class of each value that the outlines' field has. */
 function mapping(outlines: Outline[]): Node[] {
+  recognised = outlines;
   const told = outlines.filter((outline) => outline.class_field !== null);
-  if (!told.length) return [];
-  field = told[0]?.class_field ?? null;
-  chosen = Object.fromEntries(told.flatMap((outline) => outline.class_values.map((text) => [text, outline.class])));
-  return Object.keys(chosen).map((text, index) => {
+  const values = told.flatMap((outline) => outline.class_values.map((text) => ({ text, field: outline.class_field, of: outline.class })));
+  return values.map(({ text, field, of }, index) => {
     const id = `value-${index}`;
     const select = make(
       "select",
       { id, onchange: () => ((chosen[text] = select.value), void look()) },
-      ...classes.map((name) => make("option", { selected: name === chosen[text] }, name)),
+      ...[...new Set([...classes, of])].map((name) => make("option", { selected: name === (chosen[text] ?? of) }, name)),
     );
     return make("div", {}, make("label", { for: id }, `${field}: “${text}” is`), select);
   });
