@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from al_server import (
     area_predictions,
     arms,
+    backups,
     canary,
     corrections,
     dashboard,
@@ -127,7 +128,7 @@ def create_app(catalog: Catalog) -> Flask:
         ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
         *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
-        *(interactive, set_aside, users, tokens, live, status),
+        *(interactive, set_aside, backups, users, tokens, live, status),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         description="Scenes named in API requests are found below this folder; default: `var_dir`/scenes.",
         json_schema_extra={"derived_from": "var_dir"},
     )
+    backup_folder: AbsolutePath | None = Field(
+        None,
+        description="Folder for the backups that an administrator makes by the dashboard, best on another disk; "
+        "`null`: none can be made there.",
+    )
     scene_hosts: list[str] = Field(
         [],
         description="Hosts, with the port if it is not the usual one, from which API requests may have scenes read "

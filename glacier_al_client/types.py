@@ -136,6 +136,82 @@ class Problem(Schema):
     type: str
 
 
+class LastBackupAnswer(Schema):
+    """The newest backup, made here or by the command line.
+
+    Attributes:
+        left_out: What is not in it, and why.
+    """
+
+    files: int
+    finished_at: datetime
+    folder: str
+    left_out: list[str]
+    name: str
+
+
+class BackupsAnswer(Schema):
+    """Where backups go, and the newest.
+
+    Attributes:
+        folder: Of the setting backup_folder; null: none can be made here.
+    """
+
+    folder: str | None
+    last: LastBackupAnswer | None
+
+
+JobKind = Annotated[
+    Literal[
+        "tile_scene",
+        "propose_round",
+        "publish_round",
+        "ingest_label",
+        "fine_tune",
+        "score_pool",
+        "score_shard",
+        "predict_scene",
+        "predict_area",
+        "sync_label_studio",
+        "remove_tasks",
+        "remove_superseded",
+        "mend_files",
+        "deliver_event",
+        "compare_served",
+        "compare_masks",
+        "describe_scene",
+        "export_glims",
+        "back_up",
+    ],
+    OR_NEWER,
+]
+"""Kinds of jobs. ``workers.job_functions`` maps each kind to its function."""
+
+JobState = Annotated[Literal["queued", "running", "finished", "failed", "cancelled"], OR_NEWER]
+"""A job is open while queued or running."""
+
+
+class JobAnswer(Schema):
+    """A job: work that a worker does in the background.
+
+    Attributes:
+        progress: 0 to 1; null while unknown.
+    """
+
+    attempt: int
+    created_at: datetime
+    error: str | None
+    eta_s: float | None
+    finished_at: datetime | None
+    id: str
+    kind: JobKind
+    message: str | None
+    progress: float | None
+    started_at: datetime | None
+    state: JobState
+    subject: dict[str, Any]
+
+
 class AreaChangeAnswer(Schema):
     """The area of a class in both maps, as shares of the pixels compared.
 
@@ -221,56 +297,6 @@ class EffortAnswer(Schema):
     seconds_per_1000_px: float | None
     simulated: bool
     start: str
-
-
-JobKind = Annotated[
-    Literal[
-        "tile_scene",
-        "propose_round",
-        "publish_round",
-        "ingest_label",
-        "fine_tune",
-        "score_pool",
-        "score_shard",
-        "predict_scene",
-        "predict_area",
-        "sync_label_studio",
-        "remove_tasks",
-        "remove_superseded",
-        "mend_files",
-        "deliver_event",
-        "compare_served",
-        "compare_masks",
-        "describe_scene",
-        "export_glims",
-    ],
-    OR_NEWER,
-]
-"""Kinds of jobs. ``workers.job_functions`` maps each kind to its function."""
-
-JobState = Annotated[Literal["queued", "running", "finished", "failed", "cancelled"], OR_NEWER]
-"""A job is open while queued or running."""
-
-
-class JobAnswer(Schema):
-    """A job: work that a worker does in the background.
-
-    Attributes:
-        progress: 0 to 1; null while unknown.
-    """
-
-    attempt: int
-    created_at: datetime
-    error: str | None
-    eta_s: float | None
-    finished_at: datetime | None
-    id: str
-    kind: JobKind
-    message: str | None
-    progress: float | None
-    started_at: datetime | None
-    state: JobState
-    subject: dict[str, Any]
 
 
 EventState = Annotated[Literal["received", "applied", "superseded", "failed"], OR_NEWER]

@@ -125,6 +125,8 @@ EXPECTED = {
     ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
     ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
     ("POST", "/api/v1/withdrawals"): Role.OPERATOR,
+    ("GET", "/api/v1/backups"): Role.ADMINISTRATOR,
+    ("POST", "/api/v1/backups"): Role.ADMINISTRATOR,
     ("GET", "/api/v1/users"): Role.ADMINISTRATOR,
     ("POST", "/api/v1/users"): Role.ADMINISTRATOR,
     ("PATCH", "/api/v1/users/<name>"): Role.ADMINISTRATOR,

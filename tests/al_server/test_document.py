@@ -107,6 +107,8 @@ DELETE /api/v1/scenes/{scene_id}
 POST /api/v1/jobs/{job_id}/retry
 POST /api/v1/jobs/{job_id}/cancel
 POST /api/v1/rounds/{round_id}/abandon
+GET /api/v1/backups
+POST /api/v1/backups
 GET /api/v1/users
 POST /api/v1/users
 PATCH /api/v1/users/{name}
