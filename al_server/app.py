@@ -9,6 +9,7 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from al_server import (
+    annotators,
     area_predictions,
     arms,
     backups,
@@ -128,7 +129,7 @@ def create_app(catalog: Catalog) -> Flask:
         ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
         *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
-        *(interactive, set_aside, backups, users, tokens, live, status),
+        *(interactive, set_aside, backups, users, annotators, tokens, live, status),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -54,7 +54,7 @@ EXCEPTIONS = {
     "log_in.change_password": Role.READER,
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
-ADMINISTRATION = frozenset({"users", "tokens", "backups"})
+ADMINISTRATION = frozenset({"users", "annotators", "tokens", "backups"})
 PAGES = frozenset({"dashboard", "detail_pages", "log_in", "map_page", "scene_page"})
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,29 @@ from pydantic import Field
 from glacier_al_client.base import OR_NEWER, Schema
 
 
+class AnnotatorAnswer(Schema):
+    """The account, and where its owner logs in."""
+
+    address: str
+    email: str
+
+
+class AnnotatorRequest(Schema):
+    """A new account in Label Studio, which logs in by an e-mail address."""
+
+    email: str
+    password: str
+
+
+class Problem(Schema):
+    """An error (RFC 9457)."""
+
+    detail: str
+    status: int
+    title: str
+    type: str
+
+
 class AgreementAnswer(Schema):
     """How far a version and the one before it predict alike on a sample of unlabelled patches.
 
@@ -125,15 +148,6 @@ class ArmsAnswer(Schema):
     has_stabilised: bool
     next_round: ForecastAnswer | None
     worth: Worth
-
-
-class Problem(Schema):
-    """An error (RFC 9457)."""
-
-    detail: str
-    status: int
-    title: str
-    type: str
 
 
 class LastBackupAnswer(Schema):
@@ -626,20 +640,6 @@ class ComparisonAnswer(Schema):
     left_out: EstimateAnswer | None
     patches: int
     pixels: int
-
-
-class AnnotatorAnswer(Schema):
-    """What is known of the labels of one annotator.
-
-    Attributes:
-        others: With labels of the same patches by other people.
-        truth: With known truth: honeypots and reference patches.
-    """
-
-    annotator: str
-    others: ComparisonAnswer | None
-    simulated: bool
-    truth: ComparisonAnswer | None
 
 
 class BiasAnswer(Schema):

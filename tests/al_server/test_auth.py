@@ -125,6 +125,7 @@ EXPECTED = {
     ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
     ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
     ("POST", "/api/v1/withdrawals"): Role.OPERATOR,
+    ("POST", "/api/v1/annotators"): Role.ADMINISTRATOR,
     ("GET", "/api/v1/backups"): Role.ADMINISTRATOR,
     ("POST", "/api/v1/backups"): Role.ADMINISTRATOR,
     ("GET", "/api/v1/users"): Role.ADMINISTRATOR,

@@ -107,6 +107,7 @@ DELETE /api/v1/scenes/{scene_id}
 POST /api/v1/jobs/{job_id}/retry
 POST /api/v1/jobs/{job_id}/cancel
 POST /api/v1/rounds/{round_id}/abandon
+POST /api/v1/annotators
 GET /api/v1/backups
 POST /api/v1/backups
 GET /api/v1/users

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from catalog.secrets import load_or_create
 from imagery.synthetic import SyntheticScene, write_scene
 from imagery.synthetic_pixels import SyntheticOptions
-from tests.real_services import free_port, running, wait_until
+from tests.real_services import free_port, running, wait_for_http
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -59,10 +60,10 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Empty]:
     environment |= {f"GLACIER_AL_{name}": str(value) for name, value in small.items()}
     log = folder / "up.txt"
     with running(PROGRAM, environment, log=log) as process:
-        wait_until(lambda: "Everything is ready." in log.read_text(), process, log)
-        password = re.search(r"admin  password (\S+)", log.read_text())
-        assert password, log.read_text()
-        yield Empty(environment["GLACIER_AL_API_URL"], password[1])
+        # A visitor waits for the pages alone, and not for Label Studio, which takes minutes on a busy machine.
+        wait_for_http(f"{environment['GLACIER_AL_API_URL']}/healthz", process, log)
+        secrets = load_or_create(folder / "var" / "secrets.json")
+        yield Empty(environment["GLACIER_AL_API_URL"], secrets.administrator_password)
 
 
 @pytest.fixture(scope="module")
