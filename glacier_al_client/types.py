@@ -1462,11 +1462,13 @@ class SetAsideAnswer(Schema):
     """Something that cannot be used and is left out, or was until ``ended_at``.
 
     Attributes:
+        advice: What a person can do.
         kind: Label, scene, file or version.
         outcome: How it ended.
         reason: What was found, and what was expected.
     """
 
+    advice: str
     checked_at: datetime
     ended_at: datetime | None
     kind: str
