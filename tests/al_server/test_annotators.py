@@ -1,5 +1,7 @@
 """An administrator gives a new person an account in Label Studio, too."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
 from flask.testing import FlaskClient
@@ -19,7 +21,7 @@ PERSON = {"email": "Ines@example.org", "password": "correct horse battery"}
 @pytest.mark.timeout(600)
 def test_a_person_can_draw_and_nobody_gets_the_address_twice(catalog: Catalog, label_studio: LabelStudioServer) -> None:
     catalog.settings = catalog.settings.model_copy(update={"label_studio_url": label_studio.url})
-    catalog.secrets = catalog.secrets.model_copy(update={"label_studio_token": label_studio.token})
+    catalog.secrets = replace(catalog.secrets, label_studio_token=label_studio.token)
     client, headers = create_app(catalog).test_client(), as_role(catalog, "administrator")
     made = client.post(ANNOTATORS, json=PERSON, headers=headers)
     assert (made.status_code, made.json) == (201, {"email": "ines@example.org", "address": label_studio.url})

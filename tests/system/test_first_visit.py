@@ -121,7 +121,7 @@ def test_a_visitor_gets_from_an_empty_system_to_a_first_map_without_a_terminal(
     page.fill("#name", "admin")
     page.fill("#password", empty.password)
     page.click("main button")
-    expect(page.locator("#next-step")).to_contain_text("scene")
+    expect(page.locator("#scenes")).to_contain_text("None yet")
     add_scene(page, pool, "my-valley", "pool", old=True)
     row = page.locator("#scenes tr", has_text="my-valley")
     expect(row).to_contain_text("ready", timeout=READ_MS)  # without a reload
@@ -139,6 +139,9 @@ def test_a_visitor_gets_from_an_empty_system_to_a_first_map_without_a_terminal(
 
     page.goto(empty.url)
     add_scene(page, validation, "their-valley", "validation", old=False)
-    page.goto(f"{empty.url}/map#scene=1")  # the first version, which learns from the outlines, comes by itself
-    outlines = page.get_by_label("Outlines", exact=True)
-    expect(outlines).to_be_visible(timeout=TRAINED_MS)
+    # The first version, which learns from the outlines, comes by itself, and the dashboard tells of it.
+    version = page.locator("#versions").get_by_role("link", name="1", exact=True)
+    expect(version).to_be_visible(timeout=TRAINED_MS)
+    page.goto(f"{empty.url}/map#scene=1")
+    page.get_by_label("Outlines", exact=True).check()
+    expect(page.get_by_text("Prediction of version 1")).to_be_visible(timeout=READ_MS)  # its map was made
