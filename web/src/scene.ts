@@ -217,6 +217,7 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]
   const target = button.dataset["choose"] ?? "path";
   const input = document.querySelector<HTMLInputElement>(`[data-files-of="${target}"]`);
   button.addEventListener("click", () => input?.click());
+  button.disabled = false;
   input?.addEventListener("change", () => void send(target, [...(input.files ?? [])]).then(() => (input.value = "")));
 }
 find("upload-stop").addEventListener("click", () => stopUpload?.abort());
