@@ -6,11 +6,12 @@ from typing import Final
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
+from werkzeug.exceptions import ServiceUnavailable
 
 from al_server.auth import actor
 from al_server.context import current_catalog, json_response
 from al_server.turns import ACCOUNTS
-from catalog.errors import ConflictError, ServiceDownError
+from catalog.errors import ConflictError
 from labeling.accounts import invitation, sign_up
 from labeling.errors import LabelStudioError
 from services.passwords import LONGEST, SHORTEST
@@ -49,7 +50,7 @@ def add_annotator(body: AnnotatorRequest) -> Response:
             sign_up(url, invited, email, body.password, ANSWER_S)
         except LabelStudioError as error:
             if error.status is None or error.status >= 500:
-                raise ServiceDownError("Label Studio", url, str(error)) from error
+                raise ServiceUnavailable(str(error)) from error
             raise ConflictError(str(error)) from error
     log.info("%s added the account %s in Label Studio", actor(), email)
     return json_response(AnnotatorAnswer(email=email, address=settings.label_studio_public_url or url), 201)
