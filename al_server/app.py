@@ -10,8 +10,10 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from al_server import (
     annotator_page,
+    annotators,
     area_predictions,
     arms,
+    backups,
     canary,
     corrections,
     dashboard,
@@ -40,6 +42,7 @@ from al_server import (
     scene_page,
     scene_patches,
     scene_pixels,
+    scene_uploads,
     scene_windows,
     scenes,
     scorings,
@@ -120,10 +123,20 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_request)
     register_error_handlers(app)
     resources = (
-        *(health, metrics, scenes, scene_patches, scene_pixels, map_tiles, scene_windows, scene_glaciers),
+        *(
+            health,
+            metrics,
+            scenes,
+            scene_uploads,
+            scene_patches,
+            scene_pixels,
+            map_tiles,
+            scene_windows,
+            scene_glaciers,
+        ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
         *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
-        *(interactive, set_aside, users, tokens, live, status, settings),
+        *(interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)

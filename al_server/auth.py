@@ -54,7 +54,7 @@ EXCEPTIONS = {
     "log_in.change_password": Role.READER,
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
-ADMINISTRATION = frozenset({"users", "tokens"})
+ADMINISTRATION = frozenset({"users", "annotators", "tokens", "backups"})
 PAGES = frozenset(
     {
         *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
@@ -188,7 +188,8 @@ def _check_origin() -> Response | None:
     if not is_form and SECRET_OF_LOG_IN not in session:
         return None  # without a log-in there is nothing to misuse
     try:
-        validate_csrf(request.form.get("csrf_token") or request.headers.get("X-CSRFToken"))
+        # The header first: to look for a form would refuse a body that only the view takes as large as it is.
+        validate_csrf(request.headers.get("X-CSRFToken") or request.form.get("csrf_token"))
     except ValidationError:
         return problem(403, "the request lacks the value that our pages send with it; load the page again")
     return None

@@ -13,7 +13,7 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from labeling.interactive import USER
 from labeling.webhook import SECRET_HEADER
-from services.places import INTERACTIVE_ROUTE, PREDICT_ROUTE, WEBHOOK_ROUTE
+from services.places import INTERACTIVE_ROUTE, PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, WEBHOOK_ROUTE
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,16 @@ class LargeBodies:
 
     def are_taken_at(self, path: str) -> bool:
         """Return whether a path is meant."""
-        return path == self.path or path.startswith(f"{self.path}/")
+        return _is_at(path, self.path)
 
     def is_shown(self, found: str) -> bool:
         """Return whether the header holds the secret; takes the same time however much of it is right."""
         return hmac.compare_digest(found.encode(), self.expected.encode())
+
+
+def _is_at(path: str, route: str) -> bool:
+    """Return whether a path is a route or lies below it."""
+    return path == route or path.startswith(f"{route}/")
 
 
 def _nobody(_authorization: str, _cookies: str) -> bool:
@@ -52,7 +57,7 @@ class BodyLimits:
         large: Largest body at the paths of `exceptions`, in bytes, with the secret.
         exceptions: These paths.
         upload: Largest body at the paths of `uploads`, in bytes.
-        uploads: Paths that take files from whoever is let in, which the view checks.
+        uploads: Paths that take files from whoever is let in, which the view checks; those below them, too.
         are_members: Returns whether the headers `Authorization` and `Cookie` are those of somebody who is let in; waits
             for nothing.
     """
@@ -74,7 +79,7 @@ class BodyLimits:
 
     def to_anybody(self, path: str) -> int:
         """Return the largest body that a path takes without the secret of an exception."""
-        return self.upload if path in self.uploads else self.ordinary
+        return self.upload if any(_is_at(path, route) for route in self.uploads) else self.ordinary
 
 
 def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str, str], bool] = _nobody) -> BodyLimits:
@@ -89,6 +94,6 @@ def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str
         settings.webhook_max_bytes,
         exceptions,
         settings.upload_max_bytes,
-        frozenset({PREDICT_ROUTE}),
+        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE}),
         are_members,
     )

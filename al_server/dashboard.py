@@ -41,6 +41,7 @@ SECTIONS: Final = {
     "worth": Section((Topic.MODELS, Topic.LABELS), sections.worth),
     "labels": Section((Topic.LABELS,), sections.labels),
     "scenes": Section((Topic.SCENES,), sections.scenes),
+    "backup": Section((Topic.JOBS,), sections.backup),
     "trouble": Section((Topic.JOBS, Topic.TROUBLE), sections.trouble),
 }
 

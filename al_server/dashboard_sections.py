@@ -26,11 +26,13 @@ from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.reconciliation_records import Reconciliation, SeenProject
-from catalog.records import EventState, Installation, Job, JobState, Label, LabelEvent, Proposal, Round
+from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
 from catalog.settings import PatchPart, Strategy
+from catalog.settings_sources import config_file
 from catalog.webhook_records import DeliveryState
 from imagery.classes import ClassScheme
 from services import canary, forecast, outgoing_events, promotion
+from services.backup import last_backup
 from services.class_scheme import scheme_in_force
 from services.next_step import Act, light, next_step, troubles
 from services.part_checks import part_faults
@@ -244,6 +246,19 @@ def _places(found: Sequence[SceneAnswer]) -> list[tuple[SceneAnswer, str]]:
         )
 
     return [(scene, draw(ring)) for scene, ring in rings]
+
+
+def backup() -> Shown:
+    """Return the newest backup, the one that is being made, and where they go."""
+    settings = current_catalog().settings
+    with current_catalog().read() as session:
+        job = session.scalar(select(Job).where(Job.kind == JobKind.BACK_UP, Job.state.in_(OPEN)))
+        return {
+            "backup_folder": settings.backup_folder,
+            "backup_job": serialize_job(job) if job is not None else None,
+            "last_backup": last_backup(settings),
+            "config_file": config_file(settings.var_dir),
+        }
 
 
 def trouble() -> Shown:

@@ -8,7 +8,14 @@ from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from catalog.errors import ConflictError, InvalidInputError, NotFoundError, RegistryError, ServiceDownError
+from catalog.errors import (
+    ConflictError,
+    InvalidInputError,
+    NoSpaceError,
+    NotFoundError,
+    RegistryError,
+    ServiceDownError,
+)
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
 from services.signatures import SignatureError
@@ -26,6 +33,7 @@ STATUS_OF: dict[type[Exception], HTTPStatus] = {
     SignatureError: HTTPStatus.FORBIDDEN,
     ServiceDownError: HTTPStatus.SERVICE_UNAVAILABLE,
     RegistryError: HTTPStatus.BAD_GATEWAY,
+    NoSpaceError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 
 

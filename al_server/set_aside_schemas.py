@@ -1,12 +1,22 @@
 """Schemas of requests and answers about what is set aside."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from al_server.schemas import serialize_row
-from catalog.set_aside import SetAside
+from catalog.set_aside import Kind, SetAside
 from services.scene_request import Closed
+
+ADVICE: Final[Mapping[Kind, str]] = {
+    Kind.SCENE: "Put back the file that the reason names, or replace the scene by a new description of it; it is "
+    "looked at again every minute.",
+    Kind.LABEL: "Training goes on without it. Restore the mask from a backup, or have the patch labelled again.",
+    Kind.FILE: "Mend what the reason names; the job mend files then makes it again. Else restore it from a backup.",
+    Kind.VERSION: "Promote another version, or restore the files of this one in MLflow from a backup.",
+}
 
 
 class SetAsidePage(Closed):
@@ -26,8 +36,9 @@ class SetAsideAnswer(BaseModel):
     checked_at: datetime
     ended_at: datetime | None
     outcome: str | None = Field(description="how it ended")
+    advice: str = Field(description="what a person can do")
 
 
 def serialize_set_aside(row: SetAside) -> SetAsideAnswer:
     """Return what cannot be used, and why."""
-    return serialize_row(SetAsideAnswer, row)
+    return serialize_row(SetAsideAnswer, row, advice=ADVICE[Kind(row.kind)])

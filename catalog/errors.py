@@ -35,6 +35,14 @@ class QueueFullError(CatalogError):
     """As much is being computed as may be at once; it can be asked for again later."""
 
 
+class NoSpaceError(CatalogError):
+    """The disk is too full for what somebody sends, or cannot be written."""
+
+
+class BackupError(CatalogError):
+    """A backup cannot be made, read or loaded."""
+
+
 class ServiceDownError(CatalogError):
     """Redis, MLflow or Label Studio does not answer. Jobs that raise it are retried until the service is back."""
 

@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         description="Scenes named in API requests are found below this folder; default: `var_dir`/scenes.",
         json_schema_extra={"derived_from": "var_dir"},
     )
+    backup_folder: AbsolutePath | None = Field(
+        None,
+        description="Folder for the backups that an administrator makes by the dashboard, best on another disk; "
+        "`null`: none can be made there.",
+    )
     scene_hosts: list[str] = Field(
         [],
         description="Hosts, with the port if it is not the usual one, from which API requests may have scenes read "
@@ -677,6 +682,17 @@ class Settings(BaseSettings):
     )
     webhook_max_bytes: int = Field(16 * 2**20, description="Largest label event accepted.")
     upload_max_bytes: int = Field(64 * 2**20, gt=0, description="Largest file accepted that someone sends.")
+    scene_upload_max_bytes: int = Field(
+        16 * 2**30,
+        gt=0,
+        description="Largest file of a scene that an operator may send from a browser. It comes in parts.",
+    )
+    scene_upload_keep_days: float = Field(
+        14.0,
+        ge=0,
+        description="Days after which files that were sent for a scene, and that no scene came to use, are removed; "
+        "0: never.",
+    )
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, if no other setting has one for it.")
     label_timeout_s: int = Field(60, ge=1, description="Time limit of the ingestion of a label event.")

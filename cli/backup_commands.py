@@ -6,10 +6,10 @@ import click
 
 from catalog.settings import Settings
 from catalog.settings_sources import data_folder
-from cli.backup import back_up
-from cli.backup_folder import BackupFolder
 from cli.output import json_option, remark, tell
 from cli.restore import restore as restore_backup
+from services.backup import back_up
+from services.backup_folder import BackupFolder
 
 
 @click.command()

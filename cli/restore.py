@@ -13,10 +13,10 @@ from sqlalchemy import inspect, make_url
 
 from catalog.database import MIGRATIONS, Database
 from catalog.settings import Settings
-from cli.backup_folder import BackupFolder, Manifest, SavedFile
-from cli.database_copies import load_postgresql
 from cli.errors import StartError
 from imagery.store import RasterStore
+from services.backup_folder import BackupFolder, Manifest, SavedFile
+from services.database_copies import load_postgresql
 
 UNFINISHED: Final = "restore-unfinished"
 """A file in the data folder while it is being restored; `up` refuses a folder that has it."""

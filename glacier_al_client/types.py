@@ -11,6 +11,29 @@ from pydantic import Field
 from glacier_al_client.base import OR_NEWER, Schema
 
 
+class AnnotatorAnswer(Schema):
+    """The account, and where its owner logs in."""
+
+    address: str
+    email: str
+
+
+class AnnotatorRequest(Schema):
+    """A new account in Label Studio, which logs in by an e-mail address."""
+
+    email: str
+    password: str
+
+
+class Problem(Schema):
+    """An error (RFC 9457)."""
+
+    detail: str
+    status: int
+    title: str
+    type: str
+
+
 class AgreementAnswer(Schema):
     """How far a version and the one before it predict alike on a sample of unlabelled patches.
 
@@ -127,13 +150,80 @@ class ArmsAnswer(Schema):
     worth: Worth
 
 
-class Problem(Schema):
-    """An error (RFC 9457)."""
+class LastBackupAnswer(Schema):
+    """The newest backup, made here or by the command line.
 
-    detail: str
-    status: int
-    title: str
-    type: str
+    Attributes:
+        left_out: What is not in it, and why.
+    """
+
+    files: int
+    finished_at: datetime
+    folder: str
+    left_out: list[str]
+    name: str
+
+
+class BackupsAnswer(Schema):
+    """Where backups go, and the newest.
+
+    Attributes:
+        folder: Of the setting backup_folder; null: none can be made here.
+    """
+
+    folder: str | None
+    last: LastBackupAnswer | None
+
+
+JobKind = Annotated[
+    Literal[
+        "tile_scene",
+        "propose_round",
+        "publish_round",
+        "ingest_label",
+        "fine_tune",
+        "score_pool",
+        "score_shard",
+        "predict_scene",
+        "predict_area",
+        "sync_label_studio",
+        "remove_tasks",
+        "remove_superseded",
+        "mend_files",
+        "deliver_event",
+        "compare_served",
+        "compare_masks",
+        "describe_scene",
+        "export_glims",
+        "back_up",
+    ],
+    OR_NEWER,
+]
+"""Kinds of jobs. ``workers.job_functions`` maps each kind to its function."""
+
+JobState = Annotated[Literal["queued", "running", "finished", "failed", "cancelled"], OR_NEWER]
+"""A job is open while queued or running."""
+
+
+class JobAnswer(Schema):
+    """A job: work that a worker does in the background.
+
+    Attributes:
+        progress: 0 to 1; null while unknown.
+    """
+
+    attempt: int
+    created_at: datetime
+    error: str | None
+    eta_s: float | None
+    finished_at: datetime | None
+    id: str
+    kind: JobKind
+    message: str | None
+    progress: float | None
+    started_at: datetime | None
+    state: JobState
+    subject: dict[str, Any]
 
 
 class AreaChangeAnswer(Schema):
@@ -221,56 +311,6 @@ class EffortAnswer(Schema):
     seconds_per_1000_px: float | None
     simulated: bool
     start: str
-
-
-JobKind = Annotated[
-    Literal[
-        "tile_scene",
-        "propose_round",
-        "publish_round",
-        "ingest_label",
-        "fine_tune",
-        "score_pool",
-        "score_shard",
-        "predict_scene",
-        "predict_area",
-        "sync_label_studio",
-        "remove_tasks",
-        "remove_superseded",
-        "mend_files",
-        "deliver_event",
-        "compare_served",
-        "compare_masks",
-        "describe_scene",
-        "export_glims",
-    ],
-    OR_NEWER,
-]
-"""Kinds of jobs. ``workers.job_functions`` maps each kind to its function."""
-
-JobState = Annotated[Literal["queued", "running", "finished", "failed", "cancelled"], OR_NEWER]
-"""A job is open while queued or running."""
-
-
-class JobAnswer(Schema):
-    """A job: work that a worker does in the background.
-
-    Attributes:
-        progress: 0 to 1; null while unknown.
-    """
-
-    attempt: int
-    created_at: datetime
-    error: str | None
-    eta_s: float | None
-    finished_at: datetime | None
-    id: str
-    kind: JobKind
-    message: str | None
-    progress: float | None
-    started_at: datetime | None
-    state: JobState
-    subject: dict[str, Any]
 
 
 EventState = Annotated[Literal["received", "applied", "superseded", "failed"], OR_NEWER]
@@ -600,20 +640,6 @@ class ComparisonAnswer(Schema):
     left_out: EstimateAnswer | None
     patches: int
     pixels: int
-
-
-class AnnotatorAnswer(Schema):
-    """What is known of the labels of one annotator.
-
-    Attributes:
-        others: With labels of the same patches by other people.
-        truth: With known truth: honeypots and reference patches.
-    """
-
-    annotator: str
-    others: ComparisonAnswer | None
-    simulated: bool
-    truth: ComparisonAnswer | None
 
 
 class BiasAnswer(Schema):
@@ -1138,6 +1164,42 @@ class SceneRequest(Schema):
     unit: Literal["reflectance", "digital number"] | None = None
 
 
+class FolderAnswer(Schema):
+    """A folder that takes files.
+
+    Attributes:
+        file_max_bytes: Largest file.
+        keep_days: Days after which it is removed if no scene uses it; 0: never.
+        name: The wanted name, or that with a number if it is taken.
+        part_max_bytes: Largest part of a file in one request.
+        path: As a request to register a scene names it.
+    """
+
+    file_max_bytes: int
+    keep_days: float
+    name: str
+    part_max_bytes: int
+    path: str
+
+
+class FolderRequest(Schema):
+    """A folder for the files of one upload."""
+
+    name: str
+
+
+class PartAnswer(Schema):
+    """How much of a file is there.
+
+    Attributes:
+        path: As a request to register a scene names it.
+    """
+
+    path: str
+    received: int
+    size: int
+
+
 class ReplacementAccepted(Schema):
     """The new scene, its tiling, and what became of the labels; these are 0 while a request waits.
 
@@ -1400,11 +1462,13 @@ class SetAsideAnswer(Schema):
     """Something that cannot be used and is left out, or was until ``ended_at``.
 
     Attributes:
+        advice: What a person can do.
         kind: Label, scene, file or version.
         outcome: How it ended.
         reason: What was found, and what was expected.
     """
 
+    advice: str
     checked_at: datetime
     ended_at: datetime | None
     kind: str

@@ -12,6 +12,28 @@ from labeling.errors import LabelStudioError
 _CSRF_COOKIE = "csrftoken"
 
 
+def invitation(url: str, token: str, timeout_s: float) -> str:
+    """Return the token of the invitation to the organization, without the SDK, which the API's process never loads.
+
+    Args:
+        url: Label Studio's address.
+        token: (Legacy) API token of an administrator.
+        timeout_s: Longest wait for the answer, in seconds.
+
+    Raises:
+        LabelStudioError: If Label Studio refuses.
+    """
+    with calling(url, "issue an invitation"):
+        answer = httpx.get(f"{url}/api/invite", headers={"Authorization": f"Token {token}"}, timeout=timeout_s)
+    if answer.status_code != httpx.codes.OK:
+        raise LabelStudioError(
+            f"Label Studio at {url} did not issue an invitation: status {answer.status_code}. Check its token.",
+            url=url,
+            status=answer.status_code,
+        )
+    return str(answer.json()["token"])
+
+
 def sign_up(url: str, invitation: str, email: str, password: str, timeout_s: float) -> None:
     """Create an account in the organization that issued the invitation.
 

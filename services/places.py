@@ -12,6 +12,7 @@ from imagery.store import RasterStore
 WEBHOOK_ROUTE: Final = "/api/v1/webhooks/label-studio"
 INTERACTIVE_ROUTE: Final = "/api/v1/interactive"
 PREDICT_ROUTE: Final = "/api/v1/predict"
+SCENE_UPLOAD_ROUTE: Final = "/api/v1/scenes/uploads"
 COMPOSITE_ROUTE: Final = "/api/v1/patches/{patch_id}/composites/{name}.png"
 
 

@@ -154,6 +154,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "GET /api/v1/predict/{uid}/{suffix}": {"path": f"/api/v1/predict/{'0' * 32}/tif"},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
+        "POST /api/v1/scenes/uploads": {"json": {"name": "langtang"}},
         "POST /api/v1/withdrawals": {"json": {"annotator": "a@b.example", "reason": "shifted by a pixel"}},
         "POST /api/v1/models/rollback": {"json": {"reason": "looks worse"}},
         "POST /api/v1/canary/{comparison_id}/acknowledge": {"json": {"note": "new snow"}},
@@ -177,6 +178,12 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
     ):
         bodies[call] = bodies.get(call, {}) | password
     headers = {**as_role(catalog, "administrator"), SECRET_HEADER: catalog.secrets.webhook_secret}
+    bodies["PUT /api/v1/scenes/uploads/{folder}/{name}"] = {
+        "path": "/api/v1/scenes/uploads/langtang/b4.tif?size=4",
+        "data": "II*_",
+        "json": None,
+        "headers": {**headers, "Content-Type": "application/octet-stream"},
+    }
     described = [(method.upper(), path) for path, item in app.api_doc["paths"].items() for method in item]
     return {
         f"{method} {path}": {
@@ -220,6 +227,8 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "DELETE /api/v1/scenes/{scene_id}": 409,  # annotators are asked about it
         "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
+        "POST /api/v1/annotators": 422,  # its view would ask Label Studio
+        "POST /api/v1/backups": 409,  # no folder is set
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,
         "POST /api/v1/canary/{comparison_id}/acknowledge": 404,

@@ -1,8 +1,8 @@
 """Job: make damaged and missing files again, and take back what was set aside and is whole again.
 
 It also deletes the bands of patches that nobody may click on any more, which are large, predictions that nobody has
-used for long (`services.unused_predictions`), GeoTIFFs whose prediction was given up, and what killed processes wrote
-by half.
+used for long (`services.unused_predictions`), GeoTIFFs whose prediction was given up, files that were sent for a scene
+and that none came to use (`services.scene_uploads`), and what killed processes wrote by half.
 
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
@@ -28,6 +28,7 @@ from services import raster_keys
 from services.area_predictions import abandoned_uploads
 from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
+from services.scene_uploads import remove_abandoned
 from services.scenes import window_of
 from services.stored_files import expected_files
 from services.unusable_scenes import set_aside_scenes, take_back
@@ -80,6 +81,8 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
         store.delete(key)
     for prediction in remove_unused(catalog, present):
         log.info("removed %s, which nobody has used for a long time", prediction)
+    for folder in remove_abandoned(catalog):
+        log.info("removed the folder %s, which was sent for a scene that nobody has registered", folder)
     for path in store.remove_half_written(_WRITTEN_WITHIN_S):
         log.warning("removed %s, which a process that ended had written by half", path)
     _look_at_labels(catalog)

@@ -133,7 +133,7 @@ def test_each_section_is_what_the_page_shows_of_it(client: FlaskClient, catalog:
         populate(session)
         add_failed_event(session)
         add_alert(session)
-    headers = as_role(catalog, "operator")
+    headers = as_role(catalog, "administrator")
     page = " ".join(Page(client.get("/", headers=headers).text).text.split())
     for name in SECTIONS:
         response = client.get(f"/dashboard/{name}", headers=headers)

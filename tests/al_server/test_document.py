@@ -26,6 +26,8 @@ POST /api/v1/scenes
 GET /api/v1/scenes
 GET /api/v1/scenes/{scene_id}
 GET /api/v1/scenes/requests/{request_id}
+POST /api/v1/scenes/uploads
+PUT /api/v1/scenes/uploads/{folder}/{name}
 GET /api/v1/scenes/{scene_id}/patches
 GET /api/v1/scenes/{scene_id}/map
 GET /api/v1/scenes/{scene_id}/tiles/{view}/{z}/{x}/{y}.webp
@@ -110,6 +112,9 @@ DELETE /api/v1/scenes/{scene_id}
 POST /api/v1/jobs/{job_id}/retry
 POST /api/v1/jobs/{job_id}/cancel
 POST /api/v1/rounds/{round_id}/abandon
+POST /api/v1/annotators
+GET /api/v1/backups
+POST /api/v1/backups
 GET /api/v1/users
 POST /api/v1/users
 PATCH /api/v1/users/{name}

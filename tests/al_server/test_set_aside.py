@@ -21,8 +21,10 @@ def test_what_is_set_aside_is_listed_shown_and_counted(client: FlaskClient, cata
     ]
     (standing,) = client.get("/api/v1/set-aside?standing=true", headers=reader).json
     assert standing["reason"] == "/scenes/a.tif: found no such file"
+    assert standing["advice"].startswith("Put back the file that the reason names")
     page = client.get("/", headers=reader).get_data(as_text=True)
     assert "Langtang" in page
+    assert standing["advice"] in page
     assert "label 17" not in page
     metrics = client.get("/metrics", headers=reader).get_data(as_text=True)
     assert 'glacier_al_set_aside{kind="scene"} 1.0' in metrics

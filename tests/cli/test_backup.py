@@ -13,14 +13,14 @@ from sqlalchemy import make_url, select, text
 
 from catalog.context import Catalog
 from catalog.database import Database
+from catalog.errors import BackupError
 from catalog.records import Label, Scene
 from catalog.settings import Settings
 from catalog.settings_sources import variable
-from cli.backup_folder import BackupFolder
-from cli.database_copies import dump_postgresql, load_postgresql
-from cli.errors import StartError
 from cli.main import main
 from imagery.store import RasterStore
+from services.backup_folder import BackupFolder
+from services.database_copies import dump_postgresql, load_postgresql
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
 
@@ -75,11 +75,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_restored_folder_has_all_that_was_there(
     installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    was_there = contents(tmp_path / "var")
     back_up(tmp_path / "backup")
     monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
     done = call("restore", str(tmp_path / "backup"))
     assert done.exit_code == 0, done.output
-    assert contents(tmp_path / "fresh") == contents(tmp_path / "var")
+    assert contents(tmp_path / "fresh") == was_there
     restored = Catalog(Settings())
     assert restored.settings.round_size == 3
     assert restored.secrets == installation.secrets
@@ -208,5 +209,5 @@ def test_postgresql_is_dumped_as_it_is_and_loaded_into_an_empty_database(postgre
     with restored.read() as session:
         assert session.scalars(select(Scene.name)).all() == [scene.name]
     restored.dispose()
-    with pytest.raises(StartError, match="pg_restore failed"):
+    with pytest.raises(BackupError, match="pg_restore failed"):
         load_postgresql(address, tmp_path / "catalog.dump")

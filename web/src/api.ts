@@ -189,13 +189,14 @@ export class Api {
     return (await this.request("POST", path, body)).json() as Promise<T>;
   }
 
-  /** Send a request; the response is good, or an error is thrown that says what the server said. */
+  /** Send a request, its body as JSON unless it is bytes; the response is good, or an error says what the server said. */
   async request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (method !== "GET") headers["X-CSRFToken"] = this.csrfToken;
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const isBytes = body instanceof Blob;
+    if (body !== undefined) headers["Content-Type"] = isBytes ? "application/octet-stream" : "application/json";
     const options: RequestInit = { method, headers };
-    if (body !== undefined) options.body = JSON.stringify(body);
+    if (body !== undefined) options.body = isBytes ? body : JSON.stringify(body);
     if (signal) options.signal = signal;
     const response = await fetch(path, options);
     if (response.ok) return response;

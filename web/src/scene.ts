@@ -1,9 +1,10 @@
-/** The page that registers a scene: describe it, show what was understood, map outlines to classes, then register it. */
+/** The page that registers a scene: upload and describe it, show what was understood, map outlines to classes, register it. */
 
 import "./dashboard/dashboard.css";
 import type { Job } from "./api";
 import { find, make } from "./dom";
 import { api } from "./page";
+import { upload, type Progress } from "./upload";
 
 interface Outline {
   file: string;
@@ -37,9 +38,10 @@ interface Summary {
 
 type Request = Record<string, unknown>;
 
-/** What a person chose for each value of a field of the outlines; empty: as the server recognised it. */
+/** What a person chose for values of a field of the outlines; empty: all is as the server recognised it. */
 let chosen: Record<string, string> = {};
-let field: string | null = null;
+/** What the server recognised: one item for each class of a layer. */
+let recognised: Outline[] = [];
 
 const classes = [...find<HTMLSelectElement>("class").options].map((option) => option.value).filter(Boolean);
 const value = (id: string): string => find<HTMLInputElement | HTMLSelectElement>(id).value.trim();
@@ -52,10 +54,22 @@ function request(): Request {
     const outline: Request = { path: value("outlines") };
     if (value("layer")) outline["layer"] = value("layer");
     if (value("class")) outline["class"] = value("class");
-    else if (field && Object.keys(chosen).length) Object.assign(outline, { class_field: field, classes: chosen });
-    asked[find<HTMLInputElement>("prior").checked ? "prior_outlines" : "outlines"] = [outline];
+    const changed = !value("class") && Object.keys(chosen).length > 0;
+    asked[find<HTMLInputElement>("prior").checked ? "prior_outlines" : "outlines"] = changed ? byLayer() : [outline];
   }
+  if (value("dem")) asked["dem"] = [{ path: value("dem") }];
   return asked;
+}
+
+/** Ask for each layer with the classes of its own values, as a person changed them. */
+function byLayer(): Request[] {
+  return [...new Set(recognised.map((item) => item.layer))].map((layer) => {
+    const items = recognised.filter((item) => item.layer === layer);
+    const told = items.filter((item) => item.class_field !== null);
+    const classes = told.flatMap((item) => item.class_values.map((text) => [text, chosen[text] ?? item.class]));
+    const how = told[0] ? { class_field: told[0].class_field, classes: Object.fromEntries(classes) } : { class: items[0]?.class };
+    return { path: value("outlines"), layer, ...how };
+  });
 }
 
 function fact(term: string, description: string | Node): Node[] {
@@ -64,16 +78,15 @@ function fact(term: string, description: string | Node): Node[] {
 
 /** Rows in which a person chooses the class of each value that the outlines' field has. */
 function mapping(outlines: Outline[]): Node[] {
+  recognised = outlines;
   const told = outlines.filter((outline) => outline.class_field !== null);
-  if (!told.length) return [];
-  field = told[0]?.class_field ?? null;
-  chosen = Object.fromEntries(told.flatMap((outline) => outline.class_values.map((text) => [text, outline.class])));
-  return Object.keys(chosen).map((text, index) => {
+  const values = told.flatMap((outline) => outline.class_values.map((text) => ({ text, field: outline.class_field, of: outline.class })));
+  return values.map(({ text, field, of }, index) => {
     const id = `value-${index}`;
     const select = make(
       "select",
       { id, onchange: () => ((chosen[text] = select.value), void look()) },
-      ...classes.map((name) => make("option", { selected: name === chosen[text] }, name)),
+      ...[...new Set([...classes, of])].map((name) => make("option", { selected: name === (chosen[text] ?? of) }, name)),
     );
     return make("div", {}, make("label", { for: id }, `${field}: “${text}” is`), select);
   });
@@ -134,6 +147,54 @@ async function attempt(button: HTMLButtonElement, work: () => Promise<void>): Pr
   }
 }
 
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+
+/** Show how far an upload is, and how long it takes. */
+function uploading(progress: Progress, started: number): void {
+  find<HTMLProgressElement>("upload-bar").value = progress.sent / progress.total;
+  const seconds = (performance.now() - started) / 1000;
+  const left = progress.sent ? Math.ceil((seconds * (progress.total - progress.sent)) / progress.sent) : 0;
+  const duration = left > 90 ? `about ${Math.ceil(left / 60)} min left` : `about ${left} s left`;
+  find("upload-text").textContent =
+    `${progress.file} (${progress.number} of ${progress.files}): ${megabytes(progress.sent)} of ${megabytes(progress.total)}` +
+    (progress.sent ? `, ${duration}` : "");
+}
+
+let stopUpload: AbortController | null = null;
+
+/** Upload files of this computer, and name them in a field of the form. */
+async function send(target: string, files: File[]): Promise<void> {
+  if (!files.length || stopUpload) return;
+  const stop = (stopUpload = new AbortController());
+  const started = performance.now();
+  const fault = find("fault");
+  const looked = find<HTMLButtonElement>("look");
+  fault.textContent = "";
+  find("summary").hidden = true;
+  find("upload").hidden = find("upload-stop").hidden = false;
+  looked.disabled = true;
+  for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) button.disabled = true;
+  try {
+    const sent = await upload(api, files, (progress) => uploading(progress, started), stop.signal);
+    // A shapefile is several files and named by one of them; a product of several files by its folder.
+    const shape = sent.paths.find((path) => path.toLowerCase().endsWith(".shp"));
+    const one = shape ?? (sent.paths.length === 1 || target !== "path" ? sent.paths[0] : undefined);
+    find<HTMLInputElement>(target).value = one ?? sent.folder;
+    if (target === "outlines") chosen = {};
+    find<HTMLProgressElement>("upload-bar").value = 1;
+    find("upload-text").textContent = `${files.length === 1 ? files[0]?.name : `${files.length} files`} uploaded.`;
+  } catch (error) {
+    find("upload-text").textContent = "";
+    find("upload").hidden = true;
+    if (!stop.signal.aborted) fault.textContent = error instanceof Error ? error.message : String(error);
+  } finally {
+    stopUpload = null;
+    looked.disabled = false;
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) button.disabled = false;
+    find("upload-stop").hidden = true;
+  }
+}
+
 async function look(): Promise<void> {
   find("summary").hidden = true;
   await attempt(find<HTMLButtonElement>("look"), async () => {
@@ -151,6 +212,31 @@ async function store(button: HTMLButtonElement): Promise<void> {
 find("scene").addEventListener("submit", (event) => {
   event.preventDefault();
   void look();
+});
+for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) {
+  const target = button.dataset["choose"] ?? "path";
+  const input = document.querySelector<HTMLInputElement>(`[data-files-of="${target}"]`);
+  button.addEventListener("click", () => input?.click());
+  button.disabled = false;
+  input?.addEventListener("change", () => void send(target, [...(input.files ?? [])]).then(() => (input.value = "")));
+}
+find("upload-stop").addEventListener("click", () => stopUpload?.abort());
+
+const drop = find("drop");
+for (const name of ["dragenter", "dragover"]) {
+  drop.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+}
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  void send("path", [...(event.dataTransfer?.files ?? [])]);
+});
+window.addEventListener("beforeunload", (event) => {
+  if (stopUpload) event.preventDefault();
 });
 // What was shown no longer holds once the form has changed.
 find("scene").addEventListener("input", (event) => {

@@ -80,21 +80,41 @@ function open(dialog: HTMLDialogElement, done: () => void): void {
     const body = members(form);
     send(dialog, async () => {
       await call(form.dataset["call"] ?? "", body);
-      if (password) showOnce(String(body["name"]), String(body["password"]));
+      const email = form.dataset["email"];
+      const drawing = email ? await accountInLabelStudio(find<HTMLInputElement>(email), String(body["password"])) : [];
+      if (password) showOnce(String(body["name"]), String(body["password"]), drawing);
       done();
     });
   };
   dialog.showModal();
 }
 
+/** Make an account in Label Studio for an e-mail address, if there is one; returns what to tell of it. */
+async function accountInLabelStudio(field: HTMLInputElement, password: string): Promise<Node[]> {
+  const email = field.value.trim();
+  const address = field.dataset["labelStudio"] ?? "";
+  if (!email) return [];
+  field.value = "";
+  const link = (path: string): Node => make("a", { href: `${address}${path}` }, "Label Studio");
+  try {
+    await api.post("/api/v1/annotators", { email, password });
+    return [make("p", {}, "To draw, the person logs in to ", link("/"), ` as ${email}, with the same password.`)];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const advice = ", page Organization, button Add People: it shows the link of the invitation.";
+    return [make("p", { class: "fault" }, `No account in Label Studio: ${reason}`), make("p", {}, "Invite the person in ", link("/organization"), advice)];
+  }
+}
+
 /** Show a new person's password until it is closed; it is stored nowhere in clear. */
-function showOnce(name: string, password: string): void {
+function showOnce(name: string, password: string, drawing: Node[]): void {
   const dialog = make(
     "dialog",
     { "aria-labelledby": "password-title" },
     make("h2", { id: "password-title" }, `${name} can log in now`),
     make("p", {}, "Give this first password to the person. It is shown only this once."),
     make("p", {}, make("code", { id: "new-password" }, password)),
+    ...drawing,
     make("p", { class: "buttons" }, make("button", { type: "button", class: "act main", onclick: () => dialog.remove() }, "Close")),
   );
   document.body.append(dialog);

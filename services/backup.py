@@ -9,20 +9,51 @@ from pathlib import Path
 from typing import Final
 
 from alembic.migration import MigrationContext
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import make_url
 
 from catalog.database import Database
+from catalog.files import replace
 from catalog.settings import Settings
 from catalog.settings_sources import config_file
-from cli.backup_folder import BackupFolder, Manifest, Part, SavedFile, sha256_of
-from cli.database_copies import copy_sqlite, dump_postgresql
 from imagery.errors import StoreError
 from imagery.store import RasterStore
+from services.backup_folder import BackupFolder, Manifest, Part, SavedFile, sha256_of
+from services.database_copies import copy_sqlite, dump_postgresql
 
 CATALOG: Final = {"sqlite": "catalog.sqlite", "postgresql": "catalog.dump"}
 DATABASES: Final[dict[Part, str]] = {"mlflow": "mlflow.db", "label-studio": "label_studio.sqlite3"}
+STEPS: Final = 8
+"""How often `back_up` says what is done, at most."""
+_NOTE: Final = "last-backup.json"
 _SQLITE: Final = b"SQLite format 3\0"
 _BESIDE_A_DATABASE: Final = ("-wal", "-shm", "-journal")
+
+
+class LastBackup(BaseModel):
+    """The newest backup of an installation, wherever it lies.
+
+    Attributes:
+        name: Its name.
+        folder: The folder that it is in.
+        finished_at: When it was whole.
+        files: How many files it holds.
+        left_out: What is not in it, and why.
+    """
+
+    name: str
+    folder: str
+    finished_at: datetime
+    files: int
+    left_out: list[str]
+
+
+def last_backup(settings: Settings) -> LastBackup | None:
+    """Return what is noted of the newest backup; None if none was made."""
+    try:
+        return LastBackup.model_validate_json((settings.var_dir / _NOTE).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def back_up(settings: Settings, root: Path, say: Callable[[str], None]) -> str:
@@ -66,6 +97,10 @@ def back_up(settings: Settings, root: Path, say: Callable[[str], None]) -> str:
     versions = _versions(settings)
     manifest = Manifest(created=begun.isoformat(), versions=versions, taken=taken, files=files, left_out=left_out)
     folder.write(name, manifest)
+    noted = LastBackup(
+        name=name, folder=str(root.resolve()), finished_at=datetime.now(UTC), files=len(files), left_out=left_out
+    )
+    replace(settings.var_dir / _NOTE, noted.model_dump_json())
     return name
 
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cli.errors import StartError
+from catalog.errors import BackupError
 
 FORMAT: Final = 1
 Part = Literal["secrets", "settings", "catalog", "mlflow", "label-studio", "store"]
@@ -116,27 +116,27 @@ class BackupFolder:
         """Read the manifest of a backup.
 
         Raises:
-            StartError: There is no such backup, it is damaged, or a later release wrote it.
+            BackupError: There is no such backup, it is damaged, or a later release wrote it.
         """
         folder = self.root / "snapshots" / name
         try:
             text = (folder / "manifest.json").read_bytes()
             expected = (folder / "manifest.json.sha256").read_text().split()[0]
         except (FileNotFoundError, IndexError) as error:
-            raise StartError(
+            raise BackupError(
                 f"found no whole backup {name!r} in {self.root}; it has {self.names() or 'none'}"
             ) from error
         found = hashlib.sha256(text).hexdigest()
         if found != expected:
-            raise StartError(
+            raise BackupError(
                 f"{folder / 'manifest.json'} is damaged: SHA-256 {found}, expected {expected}; use another"
             )
         try:
             manifest = Manifest.model_validate_json(text)
         except ValidationError as error:
-            raise StartError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
+            raise BackupError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
         if manifest.format != FORMAT:
-            raise StartError(
+            raise BackupError(
                 f"{folder} has the format {manifest.format}, expected {FORMAT}: use the release that wrote it"
             )
         return manifest

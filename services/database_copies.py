@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from cli.backup_folder import sha256_of
-from cli.errors import StartError
+from catalog.errors import BackupError
+from services.backup_folder import sha256_of
 
 
 def copy_sqlite(source: Path, target: Path) -> str:
@@ -19,13 +19,13 @@ def copy_sqlite(source: Path, target: Path) -> str:
     In one step, since a copy in several begins anew whenever somebody writes.
 
     Raises:
-        StartError: The copy is not a whole database.
+        BackupError: The copy is not a whole database.
     """
     with closing(sqlite3.connect(source, timeout=60)) as live, closing(sqlite3.connect(target)) as copy:
         live.backup(copy)
         (found,) = copy.execute("PRAGMA quick_check").fetchone()
     if found != "ok":
-        raise StartError(f"{source} is damaged ({found}); restore an earlier backup")
+        raise BackupError(f"{source} is damaged ({found}); restore an earlier backup")
     return sha256_of(target)
 
 
@@ -43,7 +43,7 @@ def load_postgresql(url: str, dump: Path) -> None:
 def _run(program: str, url: str, *arguments: str) -> None:
     found = shutil.which(program) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), None)
     if found is None:
-        raise StartError(f"found no program {program}; install the client programs of PostgreSQL (postgresql-client)")
+        raise BackupError(f"found no program {program}; install the client programs of PostgreSQL (postgresql-client)")
     parsed = make_url(url)
     # The password goes by the environment: every user may list the arguments of a process.
     password = {"PGPASSWORD": str(parsed.password)} if parsed.password is not None else {}
@@ -56,4 +56,4 @@ def _run(program: str, url: str, *arguments: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise StartError(f"{program} failed: {done.stderr.strip()[-500:]}")
+        raise BackupError(f"{program} failed: {done.stderr.strip()[-500:]}")
