@@ -4,8 +4,9 @@
 
 Starts a real Label Studio on SQLite, whose database is filled directly, as is ours: a project of N tasks, each with a
 prediction, the first of them with an annotation, as the last comparison left them. Brush masks of 256 px. Measured are
-ordinary comparisons (nothing changed; some annotations changed whose webhooks were lost; an annotation deleted from the
-table without a stamp, which only counting finds) and a full one. Writes ``var/bench/reconciliation.json``.
+ordinary comparisons (nothing changed; some annotations changed whose webhooks were lost; an annotation that its task
+does not count; an annotation deleted from the table without a stamp, which only counting finds) and a full one. Writes
+``var/bench/reconciliation.json``.
 """
 
 import argparse
@@ -189,6 +190,14 @@ def delete_unstamped(database: Path, task_id: int) -> None:
         connection.execute("UPDATE task SET total_annotations = 0 WHERE id = ?", [task_id])
 
 
+def forget_annotation(catalog: Catalog, database: Path, project_id: int, task_id: int) -> None:
+    """Make an annotation one that its task does not count, and that was never seen."""
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        connection.execute("UPDATE task SET total_annotations = 0, is_labeled = 0 WHERE id = ?", [task_id])
+    with catalog.write() as session:
+        session.get_one(SeenTask, (project_id, task_id)).annotations = 0
+
+
 def measure(catalog: Catalog, studio: LabelStudio, project_id: int) -> dict[str, object]:
     """Compare once; return how long it took, how many tasks were read, and what was mended."""
     with catalog.write() as session:
@@ -249,6 +258,9 @@ def main() -> None:
             change(database, range(1 + number * given.changed, 1 + (number + 1) * given.changed))
             name = f"{given.changed} annotations changed, webhooks lost"
             rows.append({"comparison": name, **measure(catalog, studio, project_id)})
+        forget_annotation(catalog, database, project_id, given.annotated)
+        name = "an annotation that its task does not count"
+        rows.append({"comparison": name, **measure(catalog, studio, project_id)})
         make_due(catalog, project_id)
         rows.append({"comparison": "full", **measure(catalog, studio, project_id)})
         delete_unstamped(database, 1)

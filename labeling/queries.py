@@ -27,6 +27,12 @@ def of_range(first: int, last: int = LAST_ID) -> Filter:
     return _filter("id", "in", "Number", {"min": first, "max": last})
 
 
+def uncounted() -> list[Filter]:
+    """Select the tasks that have annotations although their counters say that they have none."""
+    counters = [_filter(name, "equal", "Number", 0) for name in ("total_annotations", "cancelled_annotations")]
+    return [*counters, _filter("annotations_ids", "empty", "String", False)]
+
+
 def compose(filters: Sequence[Filter], ids: Sequence[int] | None = None) -> str:
     """Compose a query.
 

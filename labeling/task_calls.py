@@ -11,7 +11,7 @@ import httpx
 from labeling.calls import calling
 from labeling.connection import Connection, batches
 from labeling.errors import LabelStudioError
-from labeling.queries import LAST_ID, Filter, changed_since, compose, of_proposals, of_range
+from labeling.queries import LAST_ID, Filter, changed_since, compose, of_proposals, of_range, uncounted
 from labeling.tasks import PROPOSAL
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _PAGE = 200
 # `include` filters the annotations inside a task by the same list as the task itself.
 _READ_FIELDS = "id,project,data,annotations,result,was_cancelled,completed_by,lead_time,created_at,updated_at"
 _PRESENT_FIELDS = "id,data,file_upload,annotations,drafts,predictions_model_versions"
-_TAG_FIELDS = "id,updated_at,total_annotations,cancelled_annotations"
+_TAG_FIELDS = "id,updated_at,total_annotations,cancelled_annotations,annotations_ids"
 
 
 class ReadTask(TypedDict):
@@ -42,12 +42,16 @@ class TaskTag:
         updated_at: When it changed last, by Label Studio's clock.
         annotations: How many annotations it has that are no skips.
         skips: How many skips it has.
+        is_miscounted: Whether it has another number of annotations than these two. Label Studio stores an annotation
+            first, then the counters and the time of its task; if it is killed in between, or its disk is full, only the
+            annotation itself tells that it is there.
     """
 
     id: int
     updated_at: datetime
     annotations: int
     skips: int
+    is_miscounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,11 @@ class TaskCalls(Connection):
         found: dict[str, list[PresentTask]] = {}
         for batch in batches(proposals):
             for task in self._list(project_id, "all", _PRESENT_FIELDS, [of_proposals(batch)]):
-                versions = task.predictions_model_versions or []  # a list on PostgreSQL, joined by commas on SQLite
                 present = PresentTask(
                     id=self._id(task.id),
                     is_begun=bool(task.annotations or task.drafts),
                     is_uploaded=bool(task.file_upload),
-                    model_versions=frozenset(versions.split(",") if isinstance(versions, str) else versions),
+                    model_versions=frozenset(_separate(task.predictions_model_versions)),
                 )
                 found.setdefault(task.data[PROPOSAL], []).append(present)
         return {
@@ -244,7 +247,13 @@ class TaskCalls(Connection):
         return TaskCount(page.response.total, page.response.total_annotations)
 
     def list_tags(
-        self, project_id: int, *, since: datetime | None = None, first: int = 1, last: int = LAST_ID
+        self,
+        project_id: int,
+        *,
+        since: datetime | None = None,
+        first: int = 1,
+        last: int = LAST_ID,
+        uncounted_only: bool = False,
     ) -> Iterator[TaskTag]:
         """List what tells whether tasks have changed, in the order of their ids.
 
@@ -256,8 +265,11 @@ class TaskCalls(Connection):
             since: Only tasks with a later time of change; aware.
             first: Lowest id.
             last: Highest id.
+            uncounted_only: Only tasks whose counters say that nobody has drawn on them, although somebody has.
         """
         filters = [] if since is None else [changed_since(since)]
+        if uncounted_only:
+            filters += uncounted()
         for task in self._list(project_id, "task_only", _TAG_FIELDS, filters, first=first, last=last):
             yield self._tag(task)
 
@@ -309,4 +321,11 @@ class TaskCalls(Connection):
             first = self._id(found[-1].id) + 1
 
     def _tag(self, task: Any) -> TaskTag:
-        return TaskTag(self._id(task.id), task.updated_at, task.total_annotations or 0, task.cancelled_annotations or 0)
+        annotations, skips = task.total_annotations or 0, task.cancelled_annotations or 0
+        is_miscounted = len(_separate(task.annotations_ids)) != annotations + skips
+        return TaskTag(self._id(task.id), task.updated_at, annotations, skips, is_miscounted)
+
+
+def _separate(values: str | list[Any] | None) -> list[Any]:
+    """Return what Label Studio has joined by commas, as it does on SQLite; on PostgreSQL it is a list."""
+    return values.split(",") if isinstance(values, str) and values else list(values or [])

@@ -6,8 +6,9 @@ may be set and its database may be restored. A task that differs is read, and it
 ledger (`services.label_comparison`).
 
 An ordinary comparison lists what Label Studio stamped since the last one, then counts tasks and annotations; where the
-counts differ, it halves the range of ids until it finds the place. A full comparison lists all tasks. It follows now
-and then (``full_reconcile_interval_s``), and when something looks like a restored database or a clock that was set.
+counts differ, it halves the range of ids until it finds the place. Last it reads the tasks whose counters say that
+nobody has drawn on them, although somebody has. A full comparison lists all tasks. It follows now and then
+(``full_reconcile_interval_s``), and when something looks like a restored database or a clock that was set.
 """
 
 import heapq
@@ -87,6 +88,7 @@ class _Comparison:
         if reason is None and self._last is not None:
             self._settle(self._studio.list_tags(self._project_id, since=self._last.studio_clock - OVERLAP))
             self._settle_range(1, LAST_ID, sorted(self._seen))
+            self._settle(self._studio.list_tags(self._project_id, uncounted_only=True))
             self._record_deleted_tasks()
             reason = self._why_full_after_all()
         if reason is not None:

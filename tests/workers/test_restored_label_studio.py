@@ -143,6 +143,50 @@ def test_a_change_stamped_long_ago_is_found_by_counting(desk: LabelStudioDesk, d
     assert desk.states(skipped)[0] == "published"
 
 
+def take_back_count(database: Path, task_id: int, before: tuple[object, ...]) -> None:
+    """Make a task as it was before its last annotation was stored: Label Studio was killed right after that."""
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        connection.execute(
+            "UPDATE task SET updated_at = ?, total_annotations = ?, is_labeled = ? WHERE id = ?", [*before, task_id]
+        )
+
+
+def counted(database: Path, task_id: int) -> tuple[object, ...]:
+    with closing(sqlite3.connect(database, timeout=30)) as connection:
+        of_task = "SELECT updated_at, total_annotations, is_labeled FROM task WHERE id = ?"
+        found: tuple[object, ...] = connection.execute(of_task, [task_id]).fetchone()
+    return found
+
+
+def test_a_drawing_that_its_task_does_not_count_is_found(desk: LabelStudioDesk, database: Path) -> None:
+    drawn, waits = desk.open(6, 7)
+    desk.reconcile()
+    before = counted(database, drawn.task_id)
+    assert before[1:] == (0, 0)
+    annotation = desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
+    take_back_count(database, drawn.task_id, before)
+    desk.reconcile()
+    assert sorted(standing(desk)) == [annotation]
+    assert [desk.states(proposal)[0] for proposal in (drawn, waits)] == ["labelled", "published"]
+    desk.reconcile()
+    assert len(desk.events()) == 1
+
+
+def test_a_second_drawing_that_is_not_counted_is_found_by_a_full_comparison(
+    desk: LabelStudioDesk, database: Path
+) -> None:
+    (drawn,) = desk.open(6)
+    first = desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
+    desk.reconcile()
+    before = counted(database, drawn.task_id)
+    assert before[1:] == (1, 1)
+    second = desk.studio.annotate(drawn.task_id, draw(MORE_ICE), lead_time_s=1.0)
+    take_back_count(database, drawn.task_id, before)
+    desk.catalog.settings = desk.catalog.settings.model_copy(update={"full_reconcile_interval_s": 0.001})
+    desk.reconcile()
+    assert sorted(event.annotation_id for event in desk.events()) == [first, second]
+
+
 def test_a_drawing_on_a_task_of_others_is_listed_with_its_reason(desk: LabelStudioDesk) -> None:
     """A person uploaded a task into our project: what is drawn on it cannot be learnt."""
     (ours,) = desk.open(6)
