@@ -118,7 +118,8 @@ def test_every_setting_without_a_value_gets_one_from_the_architecture(
     monkeypatch.setenv("GLACIER_AL_ARCHITECTURE", architecture)
     found = json.loads(run("config", "--json").stdout)
     unset = [name for name, item in found.items() if item["value"] is None]
-    # No backups by page; the glacier scheme, or what the installation was begun with; the loss of the labels; no inventory.
+    # No backups by page; the glacier scheme, or what the installation was begun with; the loss of the labels; and no
+    # inventory.
     assert unset == ["backup_folder", "class_scheme", "prior_loss", "glacier_inventory"]
 
 
