@@ -8,6 +8,7 @@ import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
 import type { Api, FeatureCollection, Scene, SceneMap, Version } from "../api";
 import { tell } from "../dom";
+import { whenChanged } from "../live";
 import { Areas } from "./areas";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
@@ -64,14 +65,35 @@ export class MapPage {
   }
 
   async start(): Promise<void> {
+    await this.list();
+    await this.begin();
+    whenChanged(["scenes", "models"], () => void this.refresh().catch((error: Error) => tell(error.message, "fault")));
+  }
+
+  private async list(): Promise<void> {
     [this.scenes, this.versions] = await Promise.all([this.api.scenes(), this.api.versions()]);
     this.scenes = this.scenes.filter((scene) => scene.state === "ready");
+  }
+
+  /** Show the scene of the address, or the first one, if there is any. */
+  private async begin(): Promise<void> {
     const first = this.scenes.find((scene) => scene.id === this.layout.scene) ?? this.scenes[0];
     if (!first) {
       this.panel.show();
       return;
     }
     await this.choose(first.id === this.layout.scene ? {} : { scene: first.id, centre: null });
+  }
+
+  /** Take in scenes that were registered and versions that were trained or served since. */
+  private async refresh(): Promise<void> {
+    const before = this.version;
+    await this.list();
+    if (this.map === null) return this.begin();
+    if (this.layout.version === null && this.version !== before) {
+      await this.loadMaps();
+      this.show();
+    } else this.panel.show();
   }
 
   get scene(): Scene | null {

@@ -3,7 +3,7 @@
 import type { Job } from "../api";
 import { make } from "../dom";
 import type { Layout } from "./link";
-import { ANNOTATOR, role } from "../page";
+import { ANNOTATOR, OPERATOR, role } from "../page";
 import { correctSection } from "./correct/start";
 import { LABELS, OUTLINES, PATCHES, type MapPage } from "./page";
 
@@ -33,8 +33,8 @@ export class Panel {
     const { page } = this;
     if (!page.scene || !page.map) {
       this.element.replaceChildren(
-        make("p", {}, "There is no scene to show yet."),
-        make("p", {}, "Register one: ", make("code", {}, "glacier-al scene add"), ", or ", make("code", {}, "glacier-al scene everest"), " for the example."),
+        make("p", {}, "There is no scene to show yet. One that is registered shows here by itself."),
+        ...(role < OPERATOR ? [] : [make("p", {}, make("a", { href: "/scenes/add" }, "Add a scene"))]),
       );
       return;
     }
