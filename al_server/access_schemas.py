@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from catalog.access_records import NAME_LENGTH, AccessToken, User
 from services.passwords import LONGEST, SHORTEST
-from services.scene_request import Body, Closed
+from services.request_types import Body, Closed
 
 RoleName = Literal["reader", "annotator", "operator", "administrator"]
 

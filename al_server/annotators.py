@@ -15,7 +15,7 @@ from catalog.errors import ConflictError
 from labeling.accounts import invitation, sign_up
 from labeling.errors import LabelStudioError
 from services.passwords import LONGEST, SHORTEST
-from services.scene_request import Closed
+from services.request_types import Closed
 
 log = logging.getLogger(__name__)
 

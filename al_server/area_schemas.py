@@ -6,7 +6,8 @@ from pydantic import BaseModel, Field
 
 from al_server.job_schemas import JobAnswer
 from imagery.units import Level
-from services.scene_request import MAX_INTEGER, NAME, Closed, Integer, RegionRequest
+from services.request_types import MAX_INTEGER, Closed, Integer
+from services.scene_request import NAME, RegionRequest
 
 
 class AreaId(Closed):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import serialize_row
 from catalog.canary_records import CanaryComparison
 from services import canary
-from services.scene_request import Body, Closed, Integer
+from services.request_types import Body, Closed, Integer
 
 
 class CanaryPage(Closed):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from al_server.map_schemas import LayerName, VersionChoice
 from al_server.pixel_schemas import WindowOfScene
 from services.corrections import LARGEST_SIDE
-from services.scene_request import MAX_INTEGER, Body, Closed, Integer
+from services.request_types import MAX_INTEGER, Body, Closed, Integer
 
 LARGEST_VIEW: Final = 2 * LARGEST_SIDE
 """Most pixels along a side of a view: the corrected window with its surroundings."""

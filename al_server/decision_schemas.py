@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import serialize_row
 from catalog.decision_records import DecisionRequest, Promotion
 from services.gate_figures import GateFigures
-from services.scene_request import MAX_INTEGER, Body, Closed, Time
+from services.request_types import MAX_INTEGER, Body, Closed, Time
 
 
 class DecisionPage(Closed):

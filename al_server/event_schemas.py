@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import Page, serialize_row
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import EventState, LabelEvent
-from services.scene_request import Closed, Integer
+from services.request_types import Closed, Integer
 
 
 class EventId(Closed):

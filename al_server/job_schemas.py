@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import serialize_row
 from catalog import jobs
 from catalog.records import Job, JobKind, JobState
-from services.scene_request import Closed
+from services.request_types import Closed
 
 
 class JobId(Closed):

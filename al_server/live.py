@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from al_server.http_server import STREAM
 from catalog.context import Catalog
 from services.live_state import Topic, changed_topics, live_state, mark
-from services.scene_request import Closed
+from services.request_types import Closed
 
 api = APIBlueprint("live", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="map")])
 log = logging.getLogger(__name__)

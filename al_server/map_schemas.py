@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import SceneId
 from imagery.tiles import DEEPEST_ZOOM
 from services.map_layers import LayerKind
-from services.scene_request import MAX_INTEGER, Closed
+from services.request_types import MAX_INTEGER, Closed
 from services.view_files import Box
 
 

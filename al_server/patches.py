@@ -13,7 +13,7 @@ from imagery.map_views import draw_classes, encode_tile
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
 from services.class_scheme import scheme_in_force
-from services.scene_request import Closed, Integer
+from services.request_types import Closed, Integer
 
 api = APIBlueprint("patches", __name__, url_prefix="/api/v1/patches", abp_tags=[Tag(name="patches")])
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from al_server.map_schemas import VersionChoice
 from imagery.grid import Window
-from services.scene_request import MAX_INTEGER, Closed, Integer
+from services.request_types import MAX_INTEGER, Closed, Integer
 
 MOST_PIXELS: Final = 1_048_576
 """Most pixels of a window, 1024 x 1024: with ten channels an answer has 40 MB."""

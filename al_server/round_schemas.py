@@ -12,7 +12,7 @@ from al_server.schemas import serialize_row
 from catalog import rounds
 from catalog.records import Round, RoundState, Scoring
 from catalog.settings import PatchPart, Strategy
-from services.scene_request import Body, Closed, Integer
+from services.request_types import Body, Closed, Integer
 
 
 class RoundId(Closed):

@@ -22,7 +22,7 @@ from services.class_scheme import class_scheme
 from services.glims_lineage import labelled_patches, standing_labels
 from services.label_outlines import outline_labels
 from services.pseudonyms import pseudonym
-from services.scene_request import Closed, Integer
+from services.request_types import Closed, Integer
 from services.scenes import source_of
 
 log = logging.getLogger(__name__)

@@ -8,14 +8,14 @@ from pydantic import BaseModel, Field
 from al_server.context import allow_large_body, current_catalog, json_response
 from services import scene_uploads
 from services.places import SCENE_UPLOAD_ROUTE
-from services.scene_request import Closed
+from services.request_types import Body, Closed
 
 api = APIBlueprint("scene_uploads", __name__, url_prefix=SCENE_UPLOAD_ROUTE, abp_tags=[Tag(name="scenes")])
 
 MOST_BYTES = 2**50  # of a number in a request; the setting says what is taken
 
 
-class FolderRequest(Closed):
+class FolderRequest(Body):
     """A folder for the files of one upload."""
 
     name: str = Field(pattern=scene_uploads.FOLDER_NAME, examples=["langtang-2019"])

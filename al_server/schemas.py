@@ -5,7 +5,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import BaseModel, Field, RootModel
 
 from catalog.records import Base
-from services.scene_request import Closed, Integer
+from services.request_types import Closed, Integer
 
 GEOJSON: Final = "application/geo+json"
 

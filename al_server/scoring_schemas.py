@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from al_server.schemas import serialize_row
 from catalog import scorings
 from catalog.records import Scoring
-from services.scene_request import Closed
+from services.request_types import Closed
 
 
 class ScoringPage(Closed):

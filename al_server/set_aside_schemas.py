@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from al_server.schemas import serialize_row
 from catalog.set_aside import Kind, SetAside
-from services.scene_request import Closed
+from services.request_types import Closed
 
 ADVICE: Final[Mapping[Kind, str]] = {
     Kind.SCENE: "Put back the file that the reason names, or replace the scene by a new description of it; it is "

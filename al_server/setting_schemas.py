@@ -14,7 +14,7 @@ from catalog.setting_changes import SettingChange
 from catalog.settings import Settings
 from catalog.settings_guide import form, groups, heading, is_run_time
 from catalog.settings_in_force import Source, described, in_force, short_place
-from services.scene_request import MAX_INTEGER, Body, Closed
+from services.request_types import MAX_INTEGER, Body, Closed
 
 SettingName = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=1000)]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from al_server.schemas import serialize_row
 from catalog.webhook_records import Delivery, DeliveryState, Subscription
 from services import event_secrets
-from services.scene_request import MAX_INTEGER, Body, Closed, Integer, Time
+from services.request_types import MAX_INTEGER, Body, Closed, Integer, Time
 
 
 class SubscriptionId(Closed):

@@ -10,7 +10,7 @@ from catalog.records import SceneRole
 from catalog.registry import ModelVersion
 from services.doubted_labels import DoubtedLabel
 from services.gate_figures import GateFigures
-from services.scene_request import MAX_INTEGER, Closed, Integer
+from services.request_types import MAX_INTEGER, Closed, Integer
 from services.tracks import TrackPoint
 from services.version_figures import RegionFigures, figures_of
 

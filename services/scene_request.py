@@ -1,59 +1,17 @@
 """Schema of a request to register a scene, shared by the HTTP API and the command line."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import to_json
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from catalog.records import SceneRole
 from imagery.units import Level
+from services.request_types import MAX_INTEGER, Body, Closed, Integer
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
 PRIOR_DATE = r"^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$"
-MAX_INTEGER = 2**31 - 1  # of a database column
-
-Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-
-
-def _parse_moment(given: object) -> datetime:
-    """Parse a time with a zone; pydantic alone takes numbers for seconds since 1970."""
-    try:
-        return datetime.fromisoformat(str(given))
-    except ValueError as error:
-        raise ValueError("expected a time with its zone in ISO 8601, e.g. 2026-11-26T12:00:00Z") from error
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_parse_moment)]
 FilePath = Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-class Closed(BaseModel):
-    """Base of schemas that refuse unknown members, so that a misspelt name is not silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Body(Closed):
-    """Base of the JSON bodies of requests, whose types are those of JSON: false is no number, and neither is "1"."""
-
-    @classmethod
-    def model_validate(cls, obj: Any, **_: Any) -> Self:
-        """Check what was parsed from JSON; pydantic is strict by the rules of JSON only where it parses itself."""
-        return cls.model_validate_json(to_json(_whole(obj), inf_nan_mode="constants"), strict=True)
-
-
-def _whole(given: Any) -> Any:
-    """Return JSON with 2 for 2.0, which are the same number there."""
-    match given:
-        case float() if given.is_integer():
-            return int(given)
-        case list():
-            return [_whole(item) for item in given]
-        case dict():
-            return {name: _whole(item) for name, item in given.items()}
-        case _:
-            return given
 
 
 class BandRequest(Closed):
@@ -168,12 +126,12 @@ class SceneRequest(Body):
     allow_mixed_levels: bool = Field(False, description="take a scene of another level than that of the others")
     region: RegionRequest | None = None
     nodata: float | None = None
-    channels: list[ChannelRequest] = []
+    channels: list[ChannelRequest] = Field([])
     masked: list[str] | None = Field(None, examples=[["cloud", "cloud shadow"]])
-    dem: Annotated[list[DemRequest], BeforeValidator(_as_list)] = []
+    dem: Annotated[list[DemRequest], BeforeValidator(_as_list)] = Field([])
     allow_partial_dem: bool = Field(False, description="take a DEM that covers only a part of the scene")
     border: BorderRequest | None = None
-    outlines: list[OutlineRequest] = []
+    outlines: list[OutlineRequest] = Field([])
     prior_outlines: list[OutlineRequest] = Field(
         [], description="outlines of an earlier inventory, which versions learn from as weak labels; pool scenes only"
     )

@@ -20,7 +20,7 @@ from catalog.records import Label, now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from catalog.registry_copy import RegistryCopy
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
-from services.scene_request import Body, Time
+from services.request_types import Body, Time
 from services.version_figures import WITHDRAWN, withdrawals_tag
 
 
