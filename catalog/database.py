@@ -18,6 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_TIMEOUT_S = 60.0  # how long a writer waits for the write lock of SQLite
 _LOOK_S = 0.002  # how often it looks; SQLite itself would look less and less often, down to each tenth of a second
+# Codes of what another process only hinders for a while; the second, if it recovers the log on a machine under load.
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
 
 
 class Database:
@@ -90,7 +92,7 @@ def _write_ahead(cursor: DBAPICursor) -> None:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode not in _PASSING or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
@@ -117,8 +119,8 @@ def _take_write_lock(connection: Connection) -> None:
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             except OperationalError as error:
-                is_busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-                if not is_busy or time.monotonic() > deadline:
+                passes = getattr(error.orig, "sqlite_errorcode", None) in _PASSING
+                if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(_LOOK_S)
             else:

@@ -30,7 +30,7 @@ def of_range(first: int, last: int = LAST_ID) -> Filter:
 def uncounted() -> list[Filter]:
     """Select the tasks that have annotations although their counters say that they have none."""
     counters = [_filter(name, "equal", "Number", 0) for name in ("total_annotations", "cancelled_annotations")]
-    return [*counters, _filter("annotations_ids", "empty", "String", False)]
+    return [*counters, _filter("annotations_ids", "empty", "Number", False)]
 
 
 def compose(filters: Sequence[Filter], ids: Sequence[int] | None = None) -> str:

@@ -50,9 +50,11 @@ def test_it_survives_being_stopped_while_the_databases_are_made(tmp_path: Path):
         up.wait()
     assert not psutil.wait_procs(parts, STOP_S)[1]  # nothing stays for ever
 
+    aside = [database.with_name(f"{database.name}.half-made-1") for database in (mlflow, label_studio)]
     with running(PROGRAM, environment, log=log) as up:
-        # By then the half-made databases are set aside, so that the tables are those of this start.
-        wait_until(lambda: "redis is ready" in log.read_text() and tables(label_studio) >= 20, up, log)
+        # Once the half-made databases are set aside, the tables are those of this start.
+        wait_until(lambda: all(file.exists() for file in aside), up, log)
+        wait_until(lambda: tables(label_studio) >= 20 and tables(mlflow) >= 4, up, log)
         for part in psutil.Process(up.pid).children(recursive=True):
             if any("mlflow" in word or "label-studio" in word for word in part.cmdline()[:4]):
                 part.kill()
@@ -68,5 +70,3 @@ def test_it_survives_being_stopped_while_the_databases_are_made(tmp_path: Path):
         experiment = f"http://127.0.0.1:{ports['mlflow']}/api/2.0/mlflow/experiments/create"
         log_in = ("glacier-al", secrets.mlflow_password)
         assert httpx.post(experiment, json={"name": "the first"}, auth=log_in).status_code == httpx.codes.OK
-    assert mlflow.with_name("mlflow.db.half-made-1").exists()
-    assert label_studio.with_name("label_studio.sqlite3.half-made-1").exists()
