@@ -21,7 +21,12 @@ from tests.catalog_fixtures import as_role
 from tests.served_app import serving
 from tests.served_version import add_version, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    # rasterio silences it while it warps tiles, but two threads that do so at once undo each other's filter.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "8")
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 

@@ -18,7 +18,12 @@ from tests.served_version import add_version, serve
 from tests.system.our_pages import PASSWORD, log_in, serving
 from tests.workers.rows import tiled
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    # rasterio silences it while it warps tiles, but two threads that do so at once undo each other's filter.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 LIVE_MS = 20_000
 
 
