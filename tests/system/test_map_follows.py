@@ -24,7 +24,7 @@ pytestmark = [
     # rasterio silences it while it warps tiles, but two threads that do so at once undo each other's filter.
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
-LIVE_MS = 20_000
+LIVE_MS = 10_000
 
 
 @pytest.fixture

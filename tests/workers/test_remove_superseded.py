@@ -276,7 +276,7 @@ def test_other_writers_do_not_wait_for_a_removal(catalog, monkeypatch):
         thread.join()
     assert scores_by_scoring(catalog) == {2: 3 * 6000}
     assert len(waits) > 18000 // 500  # at least one between any two batches
-    assert max(waits) < 5.0
+    assert max(waits) < 2.0
 
 
 def test_no_scoring_means_nothing_to_do(catalog):
