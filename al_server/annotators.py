@@ -15,7 +15,7 @@ from catalog.errors import ConflictError
 from labeling.accounts import invitation, sign_up
 from labeling.errors import LabelStudioError
 from services.passwords import LONGEST, SHORTEST
-from services.request_types import Closed
+from services.request_types import Body
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ ANSWER_S: Final = 5.0
 """Longest wait for each of the three answers of Label Studio, in seconds."""
 
 
-class AnnotatorRequest(Closed):
+class AnnotatorRequest(Body):
     """A new account in Label Studio, which logs in by an e-mail address."""
 
     email: str = Field(pattern=r"^[^@\s]{1,64}@[^@\s]+\.[A-Za-z]{2,}$", max_length=254, examples=["anna@example.org"])

@@ -11,10 +11,9 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort
 
 from al_server import dashboard_sections as sections
-from al_server.context import current_catalog
-from al_server.page_frame import render_page
+from al_server.page_frame import live_mark, render_page
 from services.durations import in_words
-from services.live_state import Topic, live_state, mark
+from services.live_state import Topic
 
 page = Blueprint("dashboard", __name__)
 page.add_app_template_filter(in_words)
@@ -49,8 +48,7 @@ SECTIONS: Final = {
 @page.get("/")
 def index() -> Response:
     """Return the page."""
-    with current_catalog().read() as session:  # first: what changes while the page is made is told to it later
-        shown: dict[str, Any] = {"live": mark(live_state(session))}
+    shown: dict[str, Any] = {"live": live_mark()}  # first
     for section in SECTIONS.values():
         shown |= section.load()
     return render_page("dashboard.html", sections=SECTIONS, **shown)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from al_server.annotator_names import shown_name
 from al_server.arms import describe_arms
+from al_server.auth import has_role
 from al_server.canary_schemas import serialize_canary
 from al_server.context import current_catalog, current_parts
 from al_server.event_schemas import serialize_event, serialize_reconciliation
@@ -22,6 +23,7 @@ from al_server.set_aside_schemas import serialize_set_aside
 from al_server.status import open_jobs
 from al_server.version_schemas import ModelAnswer, serialize_version
 from catalog import registry_copy, scorings, set_aside, training
+from catalog.access_records import Role
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
@@ -249,7 +251,9 @@ def _places(found: Sequence[SceneAnswer]) -> list[tuple[SceneAnswer, str]]:
 
 
 def backup() -> Shown:
-    """Return the newest backup, the one that is being made, and where they go."""
+    """Return the newest backup, the one that is being made, and where they go, to administrators."""
+    if not has_role(Role.ADMINISTRATOR):
+        return {}
     settings = current_catalog().settings
     with current_catalog().read() as session:
         job = session.scalar(select(Job).where(Job.kind == JobKind.BACK_UP, Job.state.in_(OPEN)))

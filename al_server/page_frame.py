@@ -5,6 +5,17 @@ from flask import session as browser
 from flask_wtf.csrf import generate_csrf
 
 from al_server.auth import SECRET_OF_LOG_IN, identity_or_none
+from al_server.context import current_catalog
+from services.live_state import live_state, mark
+
+
+def live_mark() -> str:
+    """Return what a page is made from: what changes after that is told to its script (``GET /api/v1/live``).
+
+    Asked for before anything that the page shows is read.
+    """
+    with current_catalog().read() as session:
+        return mark(live_state(session))
 
 
 def render_page(template: str, status: int = 200, **context: object) -> Response:

@@ -11,17 +11,15 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 from shapely.geometry import mapping
 
-from al_server.auth import has_role
+from al_server.annotator_names import annotator_of
 from al_server.context import current_catalog, current_parts
 from al_server.scene_reading import ready_scene
 from al_server.schemas import GEOJSON, SceneId, media
-from catalog.access_records import Role
 from imagery.errors import StoreError
 from imagery.masks import mask_from_geotiff
 from services.class_scheme import class_scheme
 from services.glims_lineage import labelled_patches, standing_labels
 from services.label_outlines import outline_labels
-from services.pseudonyms import pseudonym
 from services.request_types import Closed, Integer
 from services.scenes import source_of
 
@@ -48,7 +46,7 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
     """
     catalog, store = current_catalog(), current_parts().store
     scene = ready_scene(path.scene_id)
-    grid, scheme, reads_accounts = source_of(scene).grid, class_scheme(catalog), has_role(Role.OPERATOR)
+    grid, scheme = source_of(scene).grid, class_scheme(catalog)
     with catalog.read() as session:
         patches = labelled_patches(session, scene.id, query.after, query.limit)
         labels = standing_labels(session, scene.id, simulated=True, patches=patches)
@@ -67,7 +65,7 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
             log.warning("the labels of patch %d are left out of a list: %s", drawn[0].patch_id, error)
             left_out.append(drawn[0].patch_id)
             continue
-        people = dict.fromkeys(label.annotator if reads_accounts else pseudonym(catalog, label) for label in drawn)
+        people = dict.fromkeys(map(annotator_of, drawn))
         about = {
             "patch": found.patch_id,
             "labels": found.labels,

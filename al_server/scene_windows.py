@@ -26,8 +26,8 @@ from imagery.map_views import draw_view, encode_tile
 from imagery.maps import read_map
 from imagery.projection import WGS84, transform_points
 from imagery.superpixels import superpixels
-from services.class_scheme import scheme_in_force
-from services.map_layers import LayerKind, find_layer
+from services.class_scheme import class_scheme
+from services.map_layers import LayerKind, MapLayer, find_layer
 from services.scenes import source_of
 
 api = APIBlueprint("scene_windows", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
@@ -68,28 +68,27 @@ def view_window(path: ViewPath, query: WindowQuery) -> Response:
 @api.get("/<int:scene_id>/maps/<layer>/window", responses={200: media(RAW, "One byte a pixel, row by row")})
 def map_window(path: LayerPath, query: LayerWindow) -> Response:
     """Return the class values of a window of a map, one byte a pixel, row by row; 255 where there is no data."""
-    scene, _ = scene_window(path.scene_id, query.window)
-    catalog, store = current_catalog(), current_parts().store
-    version = shown_version(query)
-    with catalog.read() as session:
-        layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
+    layer = _layer(path, query)
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; expected prediction, learner or prior")
-    return _answer(read_from_store(store, layer.key, read_map, query.window).astype(np.uint8).tobytes(), RAW)
+    values = read_from_store(current_parts().store, layer.key, read_map, query.window)
+    return _answer(values.astype(np.uint8).tobytes(), RAW)
 
 
 @api.get("/<int:scene_id>/maps/<layer>/window.webp", responses={200: media(WEBP, "The map of the window")})
 def window_picture(path: LayerPath, query: LayerWindow) -> Response:
     """Draw a window of a map, one pixel for each of the scene; transparent where it shows background or nothing."""
+    layer = _layer(path, query)
+    values = read_from_store(current_parts().store, layer.key, read_map, query.window)
+    return _answer(encode_tile(draw_layer(layer, values, class_scheme(current_catalog()))), WEBP)
+
+
+def _layer(path: LayerPath, query: LayerWindow) -> MapLayer:
+    """Return the map that is asked for, of a window that lies in the scene."""
     scene, _ = scene_window(path.scene_id, query.window)
-    catalog, store = current_catalog(), current_parts().store
-    version = shown_version(query)
+    catalog, version = current_catalog(), shown_version(query)
     with catalog.read() as session:
-        layer = find_layer(session, store, scene, path.layer, version, catalog.settings)
-        scheme = scheme_in_force(session, catalog.settings)
-    return _answer(
-        encode_tile(draw_layer(layer, read_from_store(store, layer.key, read_map, query.window), scheme)), WEBP
-    )
+        return find_layer(session, current_parts().store, scene, path.layer, version, catalog.settings)
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})

@@ -49,7 +49,7 @@ Settings of the system whose data is in this folder.
 Remove the mark before a setting to change it, and restart `glacier-al up`. An environment variable of the name
 GLACIER_AL_<NAME>, e.g. GLACIER_AL_MC_PASSES, overrides this file. `glacier-al config` shows what is in force, and why.
 
-Settings that "the page /settings" may change while the system runs are fixed by a value in this file.
+What the page /settings may change while the system runs is fixed by a value in this file.
 
 The format is TOML: texts are written in quotation marks, lists in brackets, and the word for "not set" is "null", in
 quotation marks. A relative path starts at the folder of this file."""

@@ -1,9 +1,13 @@
 """Keys of the files in the raster store, shared by the workers that write them and the server that reads them."""
 
+import re
+
 PREDICTION_SUFFIXES = ("confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json", "tif")
 """The files of a predicted scene, in the order in which they are written."""
 
 GLIMS = "glims"
+
+_UNCERTAINTY_VIEW = re.compile(r"uncertainty-(\d+)(?:-part-\d+)?")
 
 
 def truth(scene_id: int) -> str:
@@ -120,6 +124,12 @@ def part_ending(proposal_id: int | None) -> str:
 def uncertainty_view(scoring_id: int, outlined_for: int | None = None) -> str:
     """Return the name of the view of a patch that shows the uncertainty by a scoring; for a part, see `part_ending`."""
     return f"uncertainty-{scoring_id}{part_ending(outlined_for)}"
+
+
+def scoring_of_view(name: str) -> int | None:
+    """Return the scoring whose uncertainty a view of a patch shows; None if it shows something else."""
+    found = _UNCERTAINTY_VIEW.fullmatch(name)
+    return None if found is None else int(found[1])
 
 
 def view(patch_id: int, name: str) -> str:

@@ -70,26 +70,22 @@ def _removable_views(session: Session, scoring_ids: Iterable[int]) -> tuple[set[
     Pictures of the scorings given may exist for every patch that was ever proposed: a waiting task gets a new one with
     each scoring. Pictures of scorings that were removed earlier are left if a task showed them then.
     """
-    removed = session.scalars(select(Scoring.id).where(Scoring.removed_at.is_not(None))).all()
+    removed = set(session.scalars(select(Scoring.id).where(Scoring.removed_at.is_not(None))))
     proposals = session.execute(select(Proposal.id, Proposal.patch_id, Proposal.state, Proposal.views)).all()
     without_task = (ProposalState.WITHDRAWN, ProposalState.ABANDONED)
     candidates = {
-        (patch_id, name) for proposal_id, patch_id, _, _ in proposals for name in _names(scoring_ids, proposal_id)
+        (patch_id, raster_keys.uncertainty_view(scoring_id, part))
+        for proposal_id, patch_id, _, _ in proposals
+        for scoring_id in scoring_ids
+        for part in (None, proposal_id)
     }
     shown: set[Picture] = set()
     dead: list[int] = []
     for proposal_id, patch_id, state, views in proposals:
-        pictures = {(patch_id, name) for name in _names(removed, proposal_id).intersection((views or {}).values())}
+        pictures = {(patch_id, name) for name in (views or {}).values() if raster_keys.scoring_of_view(name) in removed}
         if state in without_task and pictures:
             candidates |= pictures
             dead.append(proposal_id)
         else:
             shown |= pictures
     return candidates - shown, dead
-
-
-def _names(scoring_ids: Iterable[int], proposal_id: int) -> set[str]:
-    """Return the names of the uncertainty views by scorings, and of those in which a proposal's part is outlined."""
-    return {
-        raster_keys.uncertainty_view(scoring_id, part) for scoring_id in scoring_ids for part in (None, proposal_id)
-    }
