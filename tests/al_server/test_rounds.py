@@ -2,6 +2,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
+from al_server import current_settings
 from catalog.context import Catalog
 from catalog.records import ProposalReason, ProposalState, Round, RoundState
 from tests.al_server.test_error_shape import assert_problem
@@ -80,7 +81,10 @@ def test_progress_is_told_by_state_and_reason_the_newest_round_first(client: Fla
 
 
 @pytest.mark.parametrize("address", [ROUNDS, "/api/v1/scenes", "/"])
-def test_no_list_asks_the_database_for_each_item(client: FlaskClient, catalog: Catalog, address: str) -> None:
+def test_no_list_asks_the_database_for_each_item(
+    client: FlaskClient, catalog: Catalog, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current_settings, "KEPT_FOR_S", 0.0)  # each request asks for changed settings, not some
     asked: list[str] = []
     event.listen(catalog.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
 
