@@ -11,7 +11,16 @@ import httpx
 from labeling.calls import calling
 from labeling.connection import Connection, batches
 from labeling.errors import LabelStudioError
-from labeling.queries import LAST_ID, Filter, changed_since, compose, of_proposals, of_range, uncounted
+from labeling.queries import (
+    LAST_ID,
+    Filter,
+    changed_since,
+    compose,
+    of_proposals,
+    of_range,
+    uncounted,
+    with_annotation_ids,
+)
 from labeling.tasks import PROPOSAL
 
 log = logging.getLogger(__name__)
@@ -267,7 +276,9 @@ class TaskCalls(Connection):
             last: Highest id.
             uncounted_only: Only tasks whose counters say that nobody has drawn on them, although somebody has.
         """
-        filters = [] if since is None else [changed_since(since)]
+        filters = [with_annotation_ids()]
+        if since is not None:
+            filters.append(changed_since(since))
         if uncounted_only:
             filters += uncounted()
         for task in self._list(project_id, "task_only", _TAG_FIELDS, filters, first=first, last=last):
@@ -278,7 +289,7 @@ class TaskCalls(Connection):
         return [
             self._tag(task)
             for batch in batches(task_ids)
-            for task in self._list(project_id, "task_only", _TAG_FIELDS, [], ids=batch)
+            for task in self._list(project_id, "task_only", _TAG_FIELDS, [with_annotation_ids()], ids=batch)
         ]
 
     def read_tasks(self, project_id: int, task_ids: Sequence[int]) -> Iterator[ReadTask]:

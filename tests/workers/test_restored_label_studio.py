@@ -187,6 +187,25 @@ def test_a_second_drawing_that_is_not_counted_is_found_by_a_full_comparison(
     assert sorted(event.annotation_id for event in desk.events()) == [first, second]
 
 
+def test_a_full_comparison_reads_no_task_that_stayed_as_it_was(desk: LabelStudioDesk, database: Path) -> None:
+    drawn, skipped, miscounted, _ = desk.open(6, 7, 8, 9)
+    desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
+    desk.studio.annotate(skipped.task_id, [], lead_time_s=1.0, skip=True)
+    before = counted(database, miscounted.task_id)
+    desk.studio.annotate(miscounted.task_id, draw(MORE_ICE), lead_time_s=1.0)
+    desk.reconcile()
+    tags = {tag.id: tag for tag in desk.studio.list_tags(drawn.project_id)}
+    assert [tags[task.task_id].annotations for task in (drawn, skipped, miscounted)] == [1, 0, 1]
+    assert not any(tag.is_miscounted for tag in tags.values())
+    take_back_count(database, miscounted.task_id, before)
+    desk.catalog.settings = desk.catalog.settings.model_copy(update={"full_reconcile_interval_s": 0.001})
+    desk.reconcile()
+    with desk.catalog.read() as session:
+        newest = session.scalars(select(Reconciliation).order_by(Reconciliation.id.desc()).limit(1)).one()
+    assert newest.full_because == "it is due"
+    assert (newest.tasks, newest.read) == (4, 1)
+
+
 def test_a_drawing_on_a_task_of_others_is_listed_with_its_reason(desk: LabelStudioDesk) -> None:
     """A person uploaded a task into our project: what is drawn on it cannot be learnt."""
     (ours,) = desk.open(6)
