@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from waitress.task import WSGITask
 
 from al_server.arriving import ArrivingRequest, Rooms
 from al_server.body_limits import BodyLimits
+from al_server.connection_loop import ConnectionLoop
 
 THREADS: Final = 8
 CONNECTIONS: Final = 4000
@@ -45,7 +47,9 @@ STREAM: Final = "glacier_al.stream"
 stream: the function gets another one, which sends bytes, or ends the stream if it gets None, and returns whether the
 client is still there."""
 _MOST_WAITING_BYTES: Final = 64 * 1024  # of a stream whose client does not read
+_TURN_S: Final = 1.0  # most time without a turn
 _FILES_BESIDE: Final = 200  # open files that are no connections: database, logs, temporary files
+_serving = threading.local()  # `channel`: whose request this thread is answering
 
 
 class StreamTask(WSGITask):  # type: ignore[misc]
@@ -75,12 +79,31 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return ArrivingRequest(adjustments, self.server.rooms)
 
     def readable(self) -> bool:
-        """Return whether more may be received; asked in each turn of the server."""
+        """Return whether more may be received."""
         if self.request is not None and self.request.waits:
             self.request.enter()
             if self.request.waits:
+                self.server.loop.look_at(self)  # in each turn, until there is room
                 return False
         return bool(super().readable())
+
+    def service(self) -> None:
+        """Answer a request, in a thread of its own."""
+        _serving.channel = self
+        try:
+            super().service()
+        finally:
+            _serving.channel = None
+
+    def add_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 - waitress's name
+        """Begin to be among the open connections."""
+        super().add_channel(map)
+        self.server.loop.look_at(self)
+
+    def del_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 - waitress's name
+        """Be no longer among the open connections."""
+        self.server.loop.forget(self._fileno)
+        super().del_channel(map)
 
     def handle_close(self) -> None:
         """Close the connection; a body that has not arrived whole leaves its room to others."""
@@ -93,6 +116,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if not self.connected or self.total_outbufs_len > _MOST_WAITING_BYTES:
             message = None
         self._messages.append(message)
+        self.server.loop.look_at(self)
         try:
             self.server.pull_trigger()
         except OSError:  # the server has stopped
@@ -100,7 +124,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return message is not None
 
     def writable(self) -> bool:
-        """Return whether there is something to send; asked in each turn of the server, whose thread alone sends."""
+        """Return whether there is something to send; asked by the server's thread, which alone sends."""
         while self._messages:
             message = self._messages.popleft()
             if self.connected:
@@ -124,6 +148,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, shares_port: bool, **options: Any) -> None:
         self._shares_port = shares_port
         super().__init__(*arguments, **options)
+        self.loop = ConnectionLoop(self._map)
+
+    def pull_trigger(self) -> None:
+        """Wake the server's thread; in a thread that answers a request, for the connection of that request."""
+        if getattr(_serving, "channel", None) is not None:
+            self.loop.look_at(_serving.channel)
+        super().pull_trigger()
 
     def set_reuse_addr(self) -> None:
         """Let the address be used again at once, and by other servers of ours if they share it; before it is bound."""
@@ -139,6 +170,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             request = channel.request
             if request is not None and (request.started < latest or request.is_too_slow()):
                 channel.will_close = True
+            if channel.will_close:
+                self.loop.look_at(channel)
 
     def stop(self, *_: object) -> None:
         """Make `run` return; may be called by a signal handler."""
@@ -149,19 +182,16 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until `stop` is called; then finish the requests that run."""
         while not self._is_told_to_stop:
-            self._turn()
+            self.loop.turn(_TURN_S)
         self.accepting = False
         deadline = time.monotonic() + STOP_S
         while any(channel.is_busy for channel in self.active_channels.values()) and time.monotonic() < deadline:
-            self._turn()
+            self.loop.turn(_TURN_S)
         self.task_dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
         for channel in list(self.active_channels.values()):
             channel.handle_close()
         self.close()
-
-    def _turn(self) -> None:
-        """Handle the connections that are ready; wait for one for a second at most."""
-        self.asyncore.loop(timeout=1.0, map=self._map, use_poll=True, count=1)
+        self.loop.close()
 
 
 def make_server(
@@ -185,7 +215,6 @@ def make_server(
         connection_limit=min(CONNECTIONS, _allow_files(CONNECTIONS + _FILES_BESIDE) - _FILES_BESIDE),
         channel_timeout=IDLE_S,
         cleanup_interval=CLEANUP_S,
-        asyncore_use_poll=True,  # select() takes no more than 1,024 files
         max_request_body_size=sys.maxsize,  # `al_server.arriving` refuses earlier, and by path
         max_request_header_size=HEADER_BYTES,
         recv_bytes=RECEIVE_BYTES,
