@@ -1,8 +1,8 @@
 """Which connections are ready: a loop whose turns cost what has happened, not what is open.
 
 waitress asks each of its connections in each turn what it wants, and hands all of them to the kernel anew. With a
-thousand requests that wait for an answer that is 3 ms a turn, so that a server that falls behind gets slower and slower.
-Here a connection is asked only after something has happened to it, and the kernel keeps the list (epoll or the like).
+thousand that wait for an answer that is 3 ms a turn, so that a server that falls behind gets slower and slower. Here a
+connection is asked only after something has happened to it, and the kernel keeps the list (epoll or the like).
 """
 
 import select

@@ -1,6 +1,7 @@
 """``python -m al_server.main``: serve the API and the dashboard."""
 
 import argparse
+import gc
 import os
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ def main() -> None:
     os.environ |= settings.as_environment()  # to tell where each was given, even if config.toml is edited meanwhile
     port = urlsplit(settings.api_url).port or 80
     app = application(settings)
+    gc.freeze()  # what is there to stay is not looked through again while requests wait
     serve(app, arguments.host, port, app.extensions["body_limits"], shares_port=settings.api_processes > 1)
 
 

@@ -2,7 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from al_server.problems import problem
@@ -34,6 +35,15 @@ HEADERS = {
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions; a request without the cookie, such as a program's, does not wait for what would read it."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of a request."""
+        has_cookie = self.get_cookie_name(app) in request.cookies
+        return super().open_session(app, request) if has_cookie else self.session_class()
+
+
 def protect(app: Flask, settings: Settings, session_key: str) -> None:
     """Set up cookies and hosts of an app, and have the headers added to each response.
 
@@ -44,6 +54,7 @@ def protect(app: Flask, settings: Settings, session_key: str) -> None:
     """
     own = urlsplit(settings.api_url)
     app.secret_key = session_key
+    app.session_interface = Sessions()
     app.config.update(
         SESSION_COOKIE_NAME="glacier_al",
         SESSION_COOKIE_HTTPONLY=True,

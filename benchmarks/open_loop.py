@@ -31,7 +31,7 @@ class Client:
             OSError: The connection failed.
             EOFError: It was closed before the answer was complete.
         """
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
+        reader, writer = self._idle() or await asyncio.open_connection(*self._address)
         try:
             writer.writelines(request)
             await writer.drain()
@@ -43,6 +43,15 @@ class Client:
             raise
         self._free.append((reader, writer))
         return int(head.split(b" ", 2)[1])
+
+    def _idle(self) -> _Connection | None:
+        """Return a free connection, the one used last; those that the server has closed, being idle, are dropped."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     async def close(self) -> None:
         """Close the connections that are free."""

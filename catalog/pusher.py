@@ -22,15 +22,15 @@ class Pusher:
 
     def __init__(self, jobs: JobQueue) -> None:
         self._jobs = jobs
-        self._waiting: queue.Queue[Sequence[Job]] = queue.Queue(_MAX_WAITING)
+        self._waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()  # takes no turn of other threads
         threading.Thread(target=self._run, name="pusher", daemon=True).start()
 
     def push(self, jobs: Sequence[Job]) -> None:
         """Push jobs soon; return at once."""
-        try:
-            self._waiting.put_nowait(jobs)
-        except queue.Full:
+        if self._waiting.qsize() >= _MAX_WAITING:
             log.warning("%d jobs wait for the sweep: Redis does not keep up", len(jobs))
+        else:
+            self._waiting.put(jobs)
 
     def _run(self) -> None:
         while True:

@@ -28,9 +28,10 @@ from workers.worker_base import note_killed
 # An idle worker checks for abandoned jobs only after this time; RQ's default is seven minutes.
 WORKER_TTL_S = 45
 
-NICENESS: Final = {LABELS: 1, IO: 2, COMPUTE: 3}
+NICENESS: Final = {LABELS: 10, IO: 10, COMPUTE: 15}
 """How far the worker of a queue stands back where all want the same cores: the API has people and Label Studio waiting,
-who give up after a second. Three steps halve its share beside the API; more would starve trainings."""
+who give up after a second. It costs a worker nothing while cores are free; beside an API that wants a core for itself,
+ten steps leave it a tenth of that core, fifteen a thirtieth (docs/benchmarks.md)."""
 
 
 def preload(queue: str) -> None:
