@@ -3,6 +3,8 @@
 import argparse
 import gc
 import os
+import sys
+from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -14,6 +16,10 @@ from catalog.logs import configure_logging
 from catalog.settings import Settings
 from catalog.start import readable_faults
 from services.strategies import check_settings
+
+SWITCH_S: Final = 0.0002
+"""How long a thread that wants Python's lock waits before it asks the one that has it. A transaction gives the lock away at
+each statement; with Python's 5 ms it came back late every time, and all other writers waited for it (docs/benchmarks.md)."""
 
 
 def application(settings: Settings) -> Flask:
@@ -33,6 +39,7 @@ def main() -> None:
     os.environ |= settings.as_environment()  # to tell where each was given, even if config.toml is edited meanwhile
     port = urlsplit(settings.api_url).port or 80
     app = application(settings)
+    sys.setswitchinterval(SWITCH_S)
     gc.freeze()  # what is there to stay is not looked through again while requests wait
     serve(app, arguments.host, port, app.extensions["body_limits"], shares_port=settings.api_processes > 1)
 
