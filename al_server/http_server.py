@@ -80,12 +80,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def readable(self) -> bool:
         """Return whether more may be received."""
-        if self.request is not None and self.request.waits:
-            self.request.enter()
-            if self.request.waits:
-                self.server.loop.look_at(self)  # in each turn, until there is room
-                return False
-        return bool(super().readable())
+        return not self.waits and bool(super().readable())
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is no room yet for the body of its request."""
+        return self.request is not None and self.request.waits
+
+    def received(self, data: bytes) -> bool:
+        """Take what has arrived; let a body for which there is no room wait for its turn."""
+        waited = self.waits
+        is_taken = bool(super().received(data))
+        if self.waits and not waited:
+            self.server.waiting.append(self)
+        return is_taken
 
     def service(self) -> None:
         """Answer a request, in a thread of its own."""
@@ -147,6 +155,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, shares_port: bool, **options: Any) -> None:
         self._shares_port = shares_port
+        self.waiting: deque[Channel] = deque()  # for room, the longest first
         super().__init__(*arguments, **options)
         self.loop = ConnectionLoop(self._map)
 
@@ -182,16 +191,29 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until `stop` is called; then finish the requests that run."""
         while not self._is_told_to_stop:
-            self.loop.turn(_TURN_S)
+            self._turn()
         self.accepting = False
         deadline = time.monotonic() + STOP_S
         while any(channel.is_busy for channel in self.active_channels.values()) and time.monotonic() < deadline:
-            self.loop.turn(_TURN_S)
+            self._turn()
         self.task_dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
         for channel in list(self.active_channels.values()):
             channel.handle_close()
         self.close()
         self.loop.close()
+
+    def _turn(self) -> None:
+        """Let bodies come for which there is room now, in the order in which they came; then handle what is ready."""
+        while self.waiting:
+            first = self.waiting[0]
+            if first.waits and first.connected:
+                first.request.enter()
+                if first.waits:
+                    break
+            self.waiting.popleft()
+            if first.connected:
+                self.loop.look_at(first)
+        self.loop.turn(_TURN_S)
 
 
 def make_server(

@@ -18,8 +18,8 @@ from catalog.start import readable_faults
 from services.strategies import check_settings
 
 SWITCH_S: Final = 0.0005
-"""How long a thread that wants Python's lock waits before it asks the one that has it. A transaction gives the lock away
-at each statement; with Python's 5 ms it came back late every time, and all other writers waited for that one
+"""How long a thread that wants Python's lock waits before it asks the one that has it. A transaction gives the lock
+away at each statement; with Python's 5 ms it came back late every time, and all other writers waited for that one
 (docs/benchmarks.md)."""
 
 

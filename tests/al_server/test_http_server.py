@@ -12,7 +12,7 @@ import pytest
 
 from al_server import http_server
 from al_server.body_limits import BodyLimits
-from al_server.http_server import Server, make_server
+from al_server.http_server import Channel, Server, make_server
 
 HALF_A_HEADER = b"GET / HTTP/1.1\r\nHost: x\r\nX-a: "
 HALF_A_BODY = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
@@ -69,6 +69,25 @@ def closes(connection: socket.socket, within_s: float) -> bool:
         return False
     except ConnectionResetError:  # closed, with bytes that the server had not read
         return True
+
+
+def test_connections_to_which_nothing_happens_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Channel] = []
+    readable = Channel.readable
+
+    def noted(channel: Channel) -> bool:
+        asked.append(channel)
+        return readable(channel)
+
+    monkeypatch.setattr(Channel, "readable", noted)
+    with serving() as (server, url), httpx.Client() as client, connections(server, 200, HALF_A_HEADER):
+        assert client.get(url).text == "ok"
+        while sum(channel.request is not None for channel in server.active_channels.values()) < 200:
+            time.sleep(0.01)
+        asked.clear()
+        for _ in range(10):
+            assert client.get(url).text == "ok"
+        assert len(asked) < 100  # some turns for each of ten requests, not 200 connections in each turn
 
 
 def test_a_connection_without_a_byte_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
