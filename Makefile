@@ -83,12 +83,13 @@ demo: setup  ## run the whole loop on the Everest scene; leaves var/demo/report.
 up: setup  ## start everything and stay up until Ctrl-C
 	@$(BIN)/glacier-al up
 
-# After hundreds of other tests in one process, Chromium hung when it was to run the network: these get a fresh process.
-ALONE := tests/system/test_predict_in_browser.py
+# After hundreds of other tests in one process, Chromium hung when it was to run the network, and once did not run the
+# script of a page: these get a fresh process.
+ALONE := tests/system/test_predict_in_browser.py tests/system/test_first_visit.py
 
 test: setup  ## run all tests
 	@tests/install-chromium.sh "$(BIN)"
-	@$(BIN)/python -m pytest -n 2 --ignore $(ALONE)
+	@$(BIN)/python -m pytest -n 2 $(addprefix --ignore=,$(ALONE))
 	@$(BIN)/python -m pytest $(ALONE)
 
 test-fast: setup  ## run the tests that need no service, no browser and no long training

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROGRAM = [str(Path(sys.executable).with_name("glacier-al")), "up"]
 SIDE_PX = 256
-READ_MS = 90_000  # a process of its own reads the files; the machine may be busy, and a page's script late
+READ_MS = 90_000  # a process of its own reads the files; the machine may be busy
 TRAINED_MS = 420_000
 
 
@@ -86,7 +86,6 @@ def visitor(empty: Empty, browser: Browser) -> Iterator[Page]:
     own = (empty.url, "data:", "blob:")
     context.on("request", lambda asked: asked.url.startswith(own) or faults.append(asked.url))
     page = context.new_page()
-    page.set_default_timeout(READ_MS)
     page.on("console", lambda said: faults.append(said.text) if said.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     yield page
