@@ -19,14 +19,15 @@ class ConnectionLoop:
     """Waits for sockets; used by the one thread that reads and writes, but for `look_at`.
 
     Args:
-        sockets: The open ones by their file number, as waitress keeps them.
+        sockets: The open ones by their file number, as waitress keeps them. Those that are there at the start are asked
+            in every turn.
     """
 
     def __init__(self, sockets: dict[int, dispatcher]) -> None:
         self._sockets = sockets
         self._selector = selectors.DefaultSelector()
-        self._changed: deque[dispatcher] = deque(sockets.values())
         self._always = tuple(sockets.values())
+        self._changed: deque[dispatcher] = deque()
 
     def look_at(self, connection: dispatcher) -> None:
         """Ask a connection in the next turn what it wants; may be called by any thread, which then wakes this one."""

@@ -87,6 +87,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Whether there is no room yet for the body of its request."""
         return self.request is not None and self.request.waits
 
+    def may_go_on(self) -> bool:
+        """Let its body come if there is room now; return whether it waits no longer, or was closed."""
+        if self.waits:
+            self.request.enter()
+        return not (self.waits and self.connected)
+
     def received(self, data: bytes) -> bool:
         """Take what has arrived; let a body for which there is no room wait for its turn."""
         waited = self.waits
@@ -204,15 +210,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def _turn(self) -> None:
         """Let bodies come for which there is room now, in the order in which they came; then handle what is ready."""
-        while self.waiting:
-            first = self.waiting[0]
-            if first.waits and first.connected:
-                first.request.enter()
-                if first.waits:
-                    break
-            self.waiting.popleft()
-            if first.connected:
-                self.loop.look_at(first)
+        while self.waiting and self.waiting[0].may_go_on():
+            self.loop.look_at(self.waiting.popleft())
         self.loop.turn(_TURN_S)
 
 

@@ -22,7 +22,8 @@ class Pusher:
 
     def __init__(self, jobs: JobQueue) -> None:
         self._jobs = jobs
-        self._waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()  # takes no turn of other threads
+        # A `Queue` would give Python's lock away at each put.
+        self._waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="pusher", daemon=True).start()
 
     def push(self, jobs: Sequence[Job]) -> None:

@@ -29,8 +29,7 @@ class Listener(dispatcher):  # type: ignore[misc]
 
 def test_what_was_ready_is_not_told_to_another_socket_with_the_same_number() -> None:
     sockets: dict[int, dispatcher] = {}
-    loop = ConnectionLoop({})
-    loop._sockets = sockets
+    loop = ConnectionLoop(sockets)
     (near, far), (second, its_client) = socket.socketpair(), socket.socketpair()
     number = second.fileno()
     new: list[Listener] = []

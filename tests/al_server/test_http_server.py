@@ -82,7 +82,7 @@ def test_connections_to_which_nothing_happens_are_not_asked(monkeypatch: pytest.
     monkeypatch.setattr(Channel, "readable", noted)
     with serving() as (server, url), httpx.Client() as client, connections(server, 200, HALF_A_HEADER):
         assert client.get(url).text == "ok"
-        while sum(channel.request is not None for channel in server.active_channels.values()) < 200:
+        while sum(channel.request is not None for channel in list(server.active_channels.values())) < 200:
             time.sleep(0.01)
         asked.clear()
         for _ in range(10):
