@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 # Label Studio stamps a change before it commits it, so list again from before the last look.
 OVERLAP = timedelta(minutes=5)
+# Label Studio stamps a task before it stores a changed drawing, and once more afterwards. A stamp that was this young
+# when it was seen may be the first of the two: its task is read again, since the second may never have been made.
+STORED_WITHIN = timedelta(seconds=30)
 # How much the clocks of Label Studio and of this machine may drift apart between two comparisons: less than OVERLAP.
 CLOCK_TOLERANCE = timedelta(minutes=1)
 # A restoration takes back the newest changes first: these tasks are looked at in every comparison.
@@ -157,7 +160,7 @@ class _Comparison:
 
     def _settle(self, tags: Iterable[TaskTag]) -> None:
         """Read the tasks that differ from what was seen, and compare their annotations with the ledger."""
-        changed = {tag.id: tag for tag in tags if self._seen.get(tag.id) != tag}
+        changed = {tag.id: tag for tag in tags if self._seen.get(tag.id) != tag or self._was_young(tag)}
         done = 0
         for batch in batches(list(changed)):
             self._context.progress(done, len(changed), "reading the tasks that have changed")
@@ -171,6 +174,10 @@ class _Comparison:
             for group in ([task] for task in tasks if task["annotations"]):
                 self._compare(group, changed, known_until)
             self._compare(untouched, changed, known_until)
+
+    def _was_young(self, tag: TaskTag) -> bool:
+        is_young = self._last is not None and tag.updated_at > self._last.studio_clock - STORED_WITHIN
+        return is_young and tag.annotations + tag.skips > 0
 
     def _compare(self, tasks: Sequence[ReadTask], tags: dict[int, TaskTag], known_until: int) -> None:
         with self._catalog.write() as session:

@@ -1,6 +1,8 @@
 """Reconciliation with a real Label Studio whose database is restored, and whose clock is set; no webhook arrives."""
 
+import json
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from tests.workers.rows import tiled
 
 pytestmark = pytest.mark.slow
 
+FAILED = r"broken off|500"
 ICE, MORE_ICE = (box(2, 2, 20, width) for width in (20, 25))
 WAITS, ANSWERED = ("published", "proposed", "open"), ("labelled", "labelled", "open")
 
@@ -49,7 +52,7 @@ def copy(source: Path, target: Path) -> None:
         one.backup(other)
 
 
-def restamp(database: Path, task_id: int, annotation_id: int, by: str) -> None:
+def restamp(database: Path, task_id: int, annotation_id: int | None, by: str) -> None:
     """Move the times of change of a task and an annotation, as if Label Studio's clock had been set."""
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         connection.execute("UPDATE task SET updated_at = datetime(updated_at, ?) WHERE id = ?", [by, task_id])
@@ -187,12 +190,68 @@ def test_a_second_drawing_that_is_not_counted_is_found_by_a_full_comparison(
     assert sorted(event.annotation_id for event in desk.events()) == [first, second]
 
 
+def break_off(database: Path, statement: str) -> None:
+    """Let Label Studio fail at a statement, as if it were killed there: what it has committed stays."""
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        connection.execute(f"CREATE TRIGGER broken_off {statement} BEGIN SELECT RAISE(ABORT, 'broken off'); END")
+
+
+def go_on(database: Path) -> None:
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        connection.execute("DROP TRIGGER IF EXISTS broken_off")
+
+
+@pytest.fixture
+def harmed(database: Path) -> Iterator[Path]:
+    """The database of a Label Studio that fails at some statement; it is mended afterwards."""
+    yield database
+    go_on(database)
+
+
+def test_a_changed_drawing_whose_task_was_not_stamped_afterwards_is_found(desk: LabelStudioDesk, harmed: Path) -> None:
+    """Label Studio stamps the task, stores the drawing, and stamps the task again: it is killed before the last."""
+    (drawn,) = desk.open(6)
+    annotation = desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
+    desk.reconcile()
+    earlier = counted(harmed, drawn.task_id)
+    break_off(harmed, "BEFORE UPDATE ON task WHEN EXISTS (SELECT 1 FROM task_completion WHERE result LIKE '%later%')")
+    with pytest.raises(Exception, match=FAILED):
+        desk.studio._sdk.annotations.update(annotation, result=[encode_brush(MORE_ICE, "clean ice", "later")])
+    assert counted(harmed, drawn.task_id)[0] != earlier[0]
+    desk.reconcile()
+    np.testing.assert_array_equal(standing(desk)[annotation], MORE_ICE)
+
+
+def test_a_drawing_stored_after_the_comparison_saw_its_stamp_is_found(desk: LabelStudioDesk, harmed: Path) -> None:
+    """The comparison comes between the first stamp and the drawing, and Label Studio is killed after it."""
+    (drawn,) = desk.open(6)
+    annotation = desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
+    desk.reconcile()
+    break_off(harmed, "BEFORE UPDATE OF result ON task_completion")
+    with pytest.raises(Exception, match=FAILED):
+        desk.studio._sdk.annotations.update(annotation, result=draw(MORE_ICE))
+    go_on(harmed)
+    desk.reconcile()
+    np.testing.assert_array_equal(standing(desk)[annotation], ICE)
+    with closing(sqlite3.connect(harmed, timeout=30)) as connection, connection:
+        connection.execute(
+            "UPDATE task_completion SET result = ? WHERE id = ?", [json.dumps(draw(MORE_ICE)), annotation]
+        )
+    desk.reconcile()
+    np.testing.assert_array_equal(standing(desk)[annotation], MORE_ICE)
+    events = len(desk.events())
+    desk.reconcile()
+    assert len(desk.events()) == events
+
+
 def test_a_full_comparison_reads_no_task_that_stayed_as_it_was(desk: LabelStudioDesk, database: Path) -> None:
     drawn, skipped, miscounted, _ = desk.open(6, 7, 8, 9)
     desk.studio.annotate(drawn.task_id, draw(ICE), lead_time_s=1.0)
     desk.studio.annotate(skipped.task_id, [], lead_time_s=1.0, skip=True)
     before = counted(database, miscounted.task_id)
     desk.studio.annotate(miscounted.task_id, draw(MORE_ICE), lead_time_s=1.0)
+    for task in (drawn, skipped, miscounted):
+        restamp(database, task.task_id, None, "-1 minutes")
     desk.reconcile()
     tags = {tag.id: tag for tag in desk.studio.list_tags(drawn.project_id)}
     assert [tags[task.task_id].annotations for task in (drawn, skipped, miscounted)] == [1, 0, 1]
