@@ -8,6 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
 from al_server.auth import actor
+from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.correction_schemas import CorrectionAnswer, CorrectionRequest, ShownMap
 from al_server.map_schemas import VersionChoice
@@ -76,7 +77,9 @@ def shown_map(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDA
     version = shown_version(VersionChoice(version=asked.version))
     try:
         with catalog.read() as session:
-            layer = find_layer(session, store, scene, asked.layer, version, catalog.settings)
+            layer = find_layer(
+                session, store, scene, asked.layer, version, catalog.settings, truth=may_see_truth(scene)
+            )
     except NotFoundError as error:
         log.warning("the edits of a correction are counted from background: %s", error)
         return empty, asked.version

@@ -16,6 +16,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
+from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
 from al_server.scene_reading import read_from_scene, read_from_store, ready_scene, view_of
@@ -74,7 +75,7 @@ def find_shown(scene_id: int, choice: VersionChoice) -> Shown:
     catalog = current_catalog()
     with catalog.read() as session:
         scene = find_scene(session, scene_id)
-        layers = other_layers(session, scene)
+        layers = other_layers(session, scene, truth=may_see_truth(scene))
         scheme = scheme_in_force(session, catalog.settings)
     check_ready(scene)
     source = source_of(scene)
@@ -147,7 +148,9 @@ def draw_layer_tile(path: LayerTile, choice: VersionChoice) -> Response:
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
         scheme = scheme_in_force(session, catalog.settings)
-        found = find_layer(session, store, scene, path.layer, shown_version(choice), catalog.settings)
+        found = find_layer(
+            session, store, scene, path.layer, shown_version(choice), catalog.settings, truth=may_see_truth(scene)
+        )
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, found.key, path.z, path.x, path.y)
     if etag in request.if_none_match:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from al_server.annotator_names import annotator_of
 from al_server.auth import has_role
+from al_server.blindness import are_labels_withheld, may_see_truth
 from al_server.context import current_catalog, current_parts
 from al_server.page_frame import render_page
 from al_server.pictures import Picture, layer_picture, predicted, view_pictures
@@ -71,7 +72,7 @@ def show_patch(patch_id: int) -> Response:
         labels = _labels(session, patch)
         scores = _scores(session, patch)
         withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
-        layers = other_layers(session, scene)
+        layers = other_layers(session, scene, truth=may_see_truth(scene))
         shown = [_shown(proposal, len(scheme.names)) for proposal in proposals]
     source = source_of(scene)
     lon, lat = source.grid.centre_wgs84(window)
@@ -96,6 +97,7 @@ def show_patch(patch_id: int) -> Response:
         proposals=shown,
         labels=[(label, annotator_of(label)) for label in labels.values()],
         withdrawn=withdrawn,
+        withheld=are_labels_withheld(patch),
         studio=catalog.settings.label_studio_public_url or catalog.settings.label_studio_url,
     )
 

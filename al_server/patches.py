@@ -4,11 +4,12 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
+from al_server.blindness import are_labels_withheld
 from al_server.context import current_catalog, current_parts
 from al_server.map_tiles import WEBP, drawn_colours
 from al_server.schemas import media
-from catalog.errors import NotFoundError
-from catalog.records import Label
+from catalog.errors import ConflictError, NotFoundError
+from catalog.records import Label, Patch
 from imagery.map_views import draw_classes, encode_tile
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
@@ -55,8 +56,11 @@ def label_picture(path: LabelPath) -> Response:
     with catalog.read() as session:
         label = session.get(Label, path.label_id)
         scheme = scheme_in_force(session, catalog.settings)
-    if label is None or label.patch_id != path.patch_id:
+        patch = session.get(Patch, path.patch_id)
+    if label is None or patch is None or label.patch_id != patch.id:
         raise NotFoundError(f"there is no label {path.label_id} of patch {path.patch_id}")
+    if are_labels_withheld(patch):
+        raise ConflictError(f"patch {patch.id} waits for an annotator, who is not to see its earlier labels")
     mask = mask_from_geotiff(current_parts().store.get(label.mask_key, label.mask_sha256), scheme)
     response = Response(encode_tile(draw_classes(mask, drawn_colours(scheme))), content_type=WEBP)
     response.headers["Cache-Control"] = "private, max-age=3600"  # a label never changes

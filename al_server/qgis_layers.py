@@ -7,13 +7,14 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
+from al_server.blindness import is_truth_secret
 from al_server.context import current_catalog
 from al_server.map_schemas import LayerTile, VersionChoice, ViewTile
 from al_server.map_tiles import PLACE, WEBP, draw_layer_tile, draw_view_tile, find_shown
 from al_server.schemas import SceneId, media
 from imagery.qgis_styles import classes_qml, outlines_qml
 from services.class_scheme import class_scheme
-from services.map_layers import PREDICTION
+from services.map_layers import PREDICTION, REFERENCE
 from services.qgis_layers import TileLayer, layer_definition
 from services.tile_urls import tile_signatures
 
@@ -43,6 +44,7 @@ def layers(path: SceneId, query: VersionChoice) -> Response:
             visible=layer.name == PREDICTION,
         )
         for layer in shown.layers
+        if layer.name != REFERENCE or not is_truth_secret(scene)  # whoever gets the file could read it
     ]
     views = [
         TileLayer(view.title, f"{base}/tiles/{view.name}/{PLACE}?{_query(signature)}", visible=view is shown.views[0])

@@ -12,6 +12,7 @@ from pydantic import Field
 from shapely.geometry import mapping
 
 from al_server.annotator_names import annotator_of
+from al_server.blindness import are_labels_withheld
 from al_server.context import current_catalog, current_parts
 from al_server.scene_reading import ready_scene
 from al_server.schemas import GEOJSON, SceneId, media
@@ -42,7 +43,8 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
 
     The labels of a patch count together: where they overlap, the newest. Properties: `class`, `patch`, `labels` (ids),
     `annotated_at` of the newest, `simulated`, and `annotators`: accounts for operators, pseudonyms for all others.
-    `left_out` names the patches with a mask that is damaged or missing at present.
+    `left_out` names the patches with a mask that is damaged or missing at present, and `withheld` those that wait for
+    an annotator, who is not to see earlier labels: only operators are given them.
     """
     catalog, store = current_catalog(), current_parts().store
     scene = ready_scene(path.scene_id)
@@ -50,8 +52,10 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
     with catalog.read() as session:
         patches = labelled_patches(session, scene.id, query.after, query.limit)
         labels = standing_labels(session, scene.id, simulated=True, patches=patches)
+    withheld = sorted({label.patch_id for label in labels if are_labels_withheld(label.patch)})
     features, left_out = [], list[int]()
-    by_patch = groupby(sorted(labels, key=lambda label: label.patch_id), lambda label: label.patch_id)
+    shown = sorted((label for label in labels if label.patch_id not in withheld), key=lambda label: label.patch_id)
+    by_patch = groupby(shown, lambda label: label.patch_id)
     for _, of_patch in by_patch:
         drawn = list(of_patch)
         try:
@@ -84,5 +88,6 @@ def list_labels(path: SceneId, query: LabelPage) -> Response:
     next_page = None
     if len(patches) == query.limit:
         next_page = url_for("scene_labels.list_labels", scene_id=scene.id, after=patches[-1], limit=query.limit)
-    body = {"type": "FeatureCollection", "features": features, "left_out": left_out, "next": next_page}
+    told = {"left_out": left_out, "withheld": withheld, "next": next_page}
+    body = {"type": "FeatureCollection", "features": features, **told}
     return Response(json.dumps(body), content_type=GEOJSON)

@@ -8,6 +8,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
 
+from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.correction_schemas import (
     LARGEST_BANDS,
@@ -88,7 +89,9 @@ def _layer(path: LayerPath, query: LayerWindow) -> MapLayer:
     scene, _ = scene_window(path.scene_id, query.window)
     catalog, version = current_catalog(), shown_version(query)
     with catalog.read() as session:
-        return find_layer(session, current_parts().store, scene, path.layer, version, catalog.settings)
+        return find_layer(
+            session, current_parts().store, scene, path.layer, version, catalog.settings, truth=may_see_truth(scene)
+        )
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})

@@ -59,12 +59,18 @@ def predicted_layers(scene: Scene, version: int, settings: Settings) -> list[Map
     ]
 
 
-def other_layers(session: Session, scene: Scene) -> list[MapLayer]:
-    """Return the layers of a scene that do not depend on a chosen version; their files may not exist."""
-    layers = [
-        MapLayer(PRIOR, "Old outlines", LayerKind.CLASSES, raster_keys.prior(scene.id)),
-        MapLayer(REFERENCE, "Outlines that came with the scene", LayerKind.CLASSES, raster_keys.truth(scene.id)),
-    ]
+def other_layers(session: Session, scene: Scene, *, truth: bool) -> list[MapLayer]:
+    """Return the layers of a scene that do not depend on a chosen version; their files may not exist.
+
+    Args:
+        session: A session.
+        scene: The scene.
+        truth: Whether the outlines that the scene was registered with may be shown.
+    """
+    layers = [MapLayer(PRIOR, "Old outlines", LayerKind.CLASSES, raster_keys.prior(scene.id))]
+    if truth:
+        title = "Outlines that came with the scene"
+        layers.append(MapLayer(REFERENCE, title, LayerKind.CLASSES, raster_keys.truth(scene.id)))
     scoring = scorings.newest(session)
     if scoring is not None:
         version = scoring.model_version
@@ -82,7 +88,14 @@ def existing(store: RasterStore, layers: list[MapLayer]) -> list[MapLayer]:
 
 
 def find_layer(
-    session: Session, store: RasterStore, scene: Scene, name: str, version: int | None, settings: Settings
+    session: Session,
+    store: RasterStore,
+    scene: Scene,
+    name: str,
+    version: int | None,
+    settings: Settings,
+    *,
+    truth: bool,
 ) -> MapLayer:
     """Return a map of a scene whose file exists.
 
@@ -93,11 +106,12 @@ def find_layer(
         name: Name of the map.
         version: Model version, for maps that depend on one; None if there is none.
         settings: The settings.
+        truth: Whether the outlines that the scene was registered with may be shown.
 
     Raises:
         NotFoundError: There is no such map now.
     """
-    layers = other_layers(session, scene)
+    layers = other_layers(session, scene, truth=truth)
     if version is not None:
         layers += predicted_layers(scene, version, settings)
     found = next((layer for layer in layers if layer.name == name), None)

@@ -91,7 +91,13 @@ def test_what_was_superseded_is_not_shown(
     label_id = judge(catalog, patch_at(catalog, scene, 0, 0), forged.truth[:32, :32], minute=1)
     with catalog.database.write() as session:
         session.get_one(Label, label_id).superseded_at = now()
-    assert ask(client, catalog, scene) == {"type": "FeatureCollection", "features": [], "left_out": [], "next": None}
+    assert ask(client, catalog, scene) == {
+        "type": "FeatureCollection",
+        "features": [],
+        "left_out": [],
+        "withheld": [],
+        "next": None,
+    }
 
 
 def test_a_mask_that_is_missing_hides_no_other(

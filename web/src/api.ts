@@ -80,6 +80,7 @@ export interface FeatureCollection {
   type: "FeatureCollection";
   features: unknown[];
   next?: string | null;
+  withheld?: number[];
 }
 
 /** A file of a scene as a version maps it. */
@@ -116,18 +117,20 @@ export class Api {
 
   /** The patches of a scene with states and scores. */
   patches = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/patches?limit=1000`);
-  /** What people drew on a scene. */
+  /** What people drew on a scene; `withheld` are patches that wait for an annotator, who is not to see it. */
   labels = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/labels?limit=100`);
 
   private async allPages(first: string): Promise<FeatureCollection> {
     const all: unknown[] = [];
+    const withheld: number[] = [];
     let next: string | null = first;
     while (next) {
       const page: FeatureCollection = await this.get(next);
       all.push(...page.features);
+      withheld.push(...(page.withheld ?? []));
       next = page.next ?? null;
     }
-    return { type: "FeatureCollection", features: all };
+    return { type: "FeatureCollection", features: all, withheld };
   }
 
   /**

@@ -232,7 +232,11 @@ export class MapPage {
       return (className) => patchLayer(patches, order, className);
     }
     if (name === LABELS) {
-      const labels = featuresOf(await this.api.labels(scene.id));
+      const signal = this.asked.signal;
+      const drawn = await this.api.labels(scene.id);
+      const waiting = drawn.withheld?.length ?? 0;
+      if (waiting && !signal.aborted) tell(`Not shown: the labels of patches that wait for an annotator (${waiting}).`);
+      const labels = featuresOf(drawn);
       return (className) => labelLayer(labels, order + ABOVE_MAPS, className, coloursOf(map, "#94a3b8"));
     }
     if (name !== OUTLINES || !this.versions.length) return null;

@@ -42,6 +42,7 @@ export class PredictHere {
   result: Result | null = null;
   fault = "";
   running: (Running & { cancel: () => void }) | null = null;
+  private isStale = false; // another version may be served since the prediction began
 
   constructor(
     private readonly api: Api,
@@ -121,6 +122,7 @@ export class PredictHere {
       this.running = null;
       this.render();
     }
+    if (this.isStale) await this.refresh();
   }
 
   /** Load the network, once; from then on it is refreshed when another version is served. */
@@ -136,7 +138,9 @@ export class PredictHere {
 
   /** Look whether another version is served; if so, predict the shown window again. */
   private async refresh(): Promise<void> {
-    if (!this.predictor || this.running) return;
+    if (!this.predictor) return;
+    this.isStale = this.running !== null;
+    if (this.isStale) return;
     try {
       const { changed, loaded } = await this.predictor.load();
       this.loaded = loaded;

@@ -1,0 +1,29 @@
+"""What those who label are not shown, so that the checks of their labels stay blind.
+
+A round asks for some patches again, or for patches of which the truth is known (`workers.check_choices`). Whoever could
+look up the earlier label or the truth on our own pages would not be measured. Operators, who may read which patches are
+checks, see everything.
+"""
+
+from al_server.auth import has_role
+from al_server.context import current_catalog
+from catalog.access_records import Role
+from catalog.records import Patch, PatchState, Scene, SceneRole
+
+
+def are_labels_withheld(patch: Patch) -> bool:
+    """Return whether the caller may not see the labels of a patch now: a task for it waits for its annotator.
+
+    This holds for every patch that waits, so that it does not tell which of them are checks.
+    """
+    return patch.state is PatchState.PROPOSED and not has_role(Role.OPERATOR)
+
+
+def is_truth_secret(scene: Scene) -> bool:
+    """Return whether the truth that a scene was registered with measures annotators (``honeypot_share``)."""
+    return scene.role is SceneRole.POOL and current_catalog().settings.honeypot_share > 0
+
+
+def may_see_truth(scene: Scene) -> bool:
+    """Return whether the caller may see the truth that a scene was registered with."""
+    return not is_truth_secret(scene) or has_role(Role.OPERATOR)

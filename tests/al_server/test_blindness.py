@@ -1,0 +1,101 @@
+"""What annotators are not shown while a patch that was labelled, or whose truth is known, waits for one of them."""
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from catalog.context import Catalog
+from catalog.records import Patch, PatchState, Scene, SceneRole
+from imagery.classes import GLACIER_SCHEME
+from imagery.masks import mask_to_geotiff
+from services import raster_keys
+from services.places import raster_store
+from tests.al_server.test_error_shape import assert_problem
+from tests.al_server.test_qgis import addresses
+from tests.al_server.test_scene_labels import ask, patch_at
+from tests.catalog_fixtures import as_role
+from tests.imagery.forge import ForgedScene
+from tests.services.judging import judge
+from tests.workers.rows import tiled
+
+ROLES = ("reader", "annotator")
+
+
+@pytest.fixture
+def pool(catalog: Catalog, tmp_path: Path) -> tuple[Scene, ForgedScene]:
+    """A scene of the pool that was registered with its truth."""
+    scene, forged = tiled(catalog, tmp_path / "scene.tif")
+    truth = mask_to_geotiff(forged.truth, forged.grid, GLACIER_SCHEME)
+    raster_store(catalog).put(raster_keys.truth(scene.id), truth)
+    return scene, forged
+
+
+def set_state(catalog: Catalog, patch: Patch, state: PatchState) -> None:
+    with catalog.database.write() as session:
+        session.get_one(Patch, patch.id).state = state
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_labels_of_a_patch_that_waits_are_withheld_until_it_is_done(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], role: str
+) -> None:
+    scene, forged = pool
+    waits, done = (patch_at(catalog, scene, 0, column) for column in (0, 32))
+    label = judge(catalog, waits, forged.truth[:32, :32], minute=1)
+    judge(catalog, done, forged.truth[:32, 32:64], minute=2)
+    picture, page = f"/api/v1/patches/{waits.id}/labels/{label}.webp", f"/patches/{waits.id}"
+    person, operator = as_role(catalog, role), as_role(catalog, "operator")
+    for state, withheld in ((PatchState.PROPOSED, [waits.id]), (PatchState.LABELLED, [])):
+        set_state(catalog, waits, state)
+        found = ask(client, catalog, scene, role)
+        assert found["withheld"] == withheld
+        assert {item["properties"]["patch"] for item in found["features"]} == {waits.id, done.id} - set(withheld)
+        if withheld:
+            assert_problem(client.get(picture, headers=person), 409, "not to see its earlier labels")
+        else:
+            assert client.get(picture, headers=person).status_code == 200
+        shown = client.get(page, headers=person).text
+        assert (picture in shown) is not bool(withheld)
+        assert ("without looking at earlier labels" in shown) is bool(withheld)
+        everything = ask(client, catalog, scene, "operator")
+        assert (everything["withheld"], len({item["properties"]["patch"] for item in everything["features"]})) == (
+            [],
+            2,
+        )
+        assert picture in client.get(page, headers=operator).text
+        assert client.get(picture, headers=operator).status_code == 200
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_truth_of_honeypots_is_for_operators(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], role: str
+) -> None:
+    scene, _ = pool
+    patch = patch_at(catalog, scene, 0, 0)
+    window = "row_off=0&col_off=0&height=32&width=32"
+    maps = f"/api/v1/scenes/{scene.id}/maps/reference"
+    addresses_of_truth = (f"{maps}/12/3035/1719.webp", f"{maps}/window?{window}", f"{maps}/window.webp?{window}")
+    for share in (0.1, 0.0):
+        catalog.settings = catalog.settings.model_copy(update={"honeypot_share": share})
+        for who, sees in ((role, share == 0), ("operator", True)):
+            headers = as_role(catalog, who)
+            layers = client.get(f"/api/v1/scenes/{scene.id}/map", headers=headers).get_json()["layers"]
+            assert ("reference" in [layer["name"] for layer in layers]) is sees
+            for address in addresses_of_truth:
+                assert client.get(address, headers=headers).status_code == (200 if sees else 404)
+            assert ("/maps/reference/window.webp" in client.get(f"/patches/{patch.id}", headers=headers).text) is sees
+    operator = as_role(catalog, "operator")
+    catalog.settings = catalog.settings.model_copy(update={"honeypot_share": 0.1})
+    # A file for QGIS holds addresses that need no token: the truth is not among them.
+    file = client.get(f"/api/v1/scenes/{scene.id}/qgis/layers.qlr", headers=operator).text
+    assert "Outlines that came with the scene" not in addresses(file)
+
+
+def test_the_truth_of_validation_ground_measures_nobody(client: FlaskClient, catalog: Catalog, tmp_path: Path) -> None:
+    scene, forged = tiled(catalog, tmp_path / "scene.tif", role=SceneRole.VALIDATION)
+    truth = mask_to_geotiff(forged.truth, forged.grid, GLACIER_SCHEME)
+    raster_store(catalog).put(raster_keys.truth(scene.id), truth)
+    catalog.settings = catalog.settings.model_copy(update={"honeypot_share": 0.1})
+    layers = client.get(f"/api/v1/scenes/{scene.id}/map", headers=as_role(catalog, "reader")).get_json()["layers"]
+    assert [layer["name"] for layer in layers] == ["reference"]
