@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
 from al_server import live
@@ -287,6 +287,22 @@ def test_a_new_version_shows_by_itself(page: Page, catalog: Catalog, told_by: st
     serve(catalog, TWO_BINARIES)
     if told_by == "polling":
         page.clock.fast_forward(30_000)
+    expect(page.locator(".predicted")).to_contain_text("Version 2: ", timeout=20_000)
+
+
+def test_a_version_that_is_served_while_a_window_is_predicted_shows_afterwards(page: Page, catalog: Catalog) -> None:
+    """It shows long before the next look at what is served, which follows every 30 s."""
+    held: list[Route] = []
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    page.route("**/api/v1/scenes/*/pixels*", lambda route: held.append(route))  # noqa: PLW0108
+    with page.expect_request("**/api/v1/scenes/*/pixels*", timeout=60_000):
+        page.get_by_role("button", name="Around the centre").click()
+    with page.expect_response("**/api/v1/models"):  # the page has heard of it
+        serve(catalog, TWO_BINARIES)
+    page.unroute("**/api/v1/scenes/*/pixels*")
+    for route in held:
+        route.continue_()
     expect(page.locator(".predicted")).to_contain_text("Version 2: ", timeout=20_000)
 
 
