@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from sqlalchemy import select
 
 from al_server import live
@@ -41,7 +41,7 @@ from tests.imagery.forge import BAND_NAMES, forge_scene, write_geotiff
 from tests.models.cards import origin
 from tests.real_services import free_port
 from tests.served_version import add_version, serve
-from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
+from tests.system.our_pages import ARGUMENTS, PASSWORD, log_in, serious_faults, serving
 from tests.workers.rows import MEAN, STD, context_of, finish, tiled
 from workers import predict_area
 from workers.jobs import perform
@@ -135,6 +135,17 @@ def add_network(
         finish(context)
 
 
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser with a graphics card, which its own library computes on the processor."""
+    with sync_playwright() as playwright:
+        others = [argument for argument in ARGUMENTS if argument != "--disable-gpu"]
+        gpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+        launched = playwright.chromium.launch(executable_path=chromium, args=[*others, *gpu])
+        yield launched
+        launched.close()
+
+
 @pytest.fixture
 def page(browser: Browser, catalog: Catalog) -> Iterator[Page]:
     """A reader's page; what the console complains of, and requests to elsewhere, are failures."""
@@ -167,28 +178,45 @@ def served_map(catalog: Catalog, version: int) -> NDArray[np.uint8]:
     return classes
 
 
-PREDICT = """(area) => new Promise((resolve, reject) => {
+PREDICT = """([backend, areas]) => new Promise((resolve, reject) => {
     const worker = new Worker("/static/app/predict-worker.js", { type: "module" });
-    worker.onmessage = ({ data }) => {
-        if (data.kind === "predicted") resolve(Array.from(data.outcome.classes));
-        if (data.kind === "failed") reject(new Error(data.message));
+    const found = [];
+    const next = () => {
+        const area = areas[found.length];
+        if (area) worker.postMessage({ id: 2, kind: "predict", scene: 1, size: { width: 160, height: 100 }, area });
+        else resolve(found);
     };
-    worker.postMessage({ id: 1, kind: "predict", scene: 1, size: { width: 160, height: 100 }, area });
+    worker.onmessage = ({ data }) => {
+        if (data.kind === "failed") reject(new Error(data.message));
+        if (data.kind === "predicted") found.push(Array.from(data.outcome.classes));
+        if (data.kind !== "progress") next();
+    };
+    worker.postMessage({ id: 1, kind: "load", backend });
 })"""
 
 
-@pytest.mark.parametrize("version", [MULTICLASS, TWO_BINARIES, ALL_ORIENTATIONS])
-def test_a_browser_maps_as_the_server_does(page: Page, catalog: Catalog, version: int) -> None:
+@pytest.mark.parametrize(
+    ("version", "backend"),
+    [
+        (MULTICLASS, "processor"),
+        (TWO_BINARIES, "processor"),
+        (ALL_ORIENTATIONS, "processor"),
+        (MULTICLASS, "graphics card"),
+        (TWO_BINARIES, "graphics card"),
+    ],
+)
+def test_a_browser_maps_as_the_server_does(page: Page, catalog: Catalog, version: int, backend: str) -> None:
     serve(catalog, version)
     open_map(page, catalog)
     expected = served_map(catalog, version)
     assert len(np.unique(expected)) > 2, "the map must show several classes beside what has no data"
     # The whole scene; and a window whose edges lie within the scene and are no edges of windows of the network.
-    for row, column, height, width in ((0, 0, 100, 160), (23, 37, 50, 71)):
-        found = page.evaluate(PREDICT, {"row": row, "column": column, "height": height, "width": width})
+    windows = ((0, 0, 100, 160), (23, 37, 50, 71))
+    areas = [dict(zip(("row", "column", "height", "width"), window, strict=True)) for window in windows]
+    for (row, column, height, width), found in zip(windows, page.evaluate(PREDICT, [backend, areas]), strict=True):
         part = expected[row : row + height, column : column + width]
         equal = (np.reshape(found, (height, width)) == part).mean()
-        print(f"version {version}: {100 * equal:.4f} % of {part.size} pixels are equal")
+        print(f"version {version} on the {backend}: {100 * equal:.4f} % of {part.size} pixels are equal")
         assert equal >= 0.999
 
 
@@ -265,6 +293,62 @@ def test_a_backend_that_fails_the_probe_is_refused(page: Page, catalog: Catalog)
         "this browser computes something else than the model", timeout=60_000
     )
     expect(page.locator(".predicted")).to_be_empty()
+
+
+def test_a_graphics_card_is_used_where_it_is_asked_for(page: Page, catalog: Catalog) -> None:
+    """By itself the page uses the processor here: this browser's card is the processor in disguise, and slower."""
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predict")).to_contain_text("on the processor; this browser passed its probe", timeout=60_000)
+    expect(page.locator(".predict")).not_to_contain_text("The graphics card is not used")
+    for title in ("graphics card", "processor"):
+        page.get_by_label("computed by").select_option(f"the {title}")
+        expect(page.locator(".predict")).to_contain_text(
+            f"on the {title}; this browser passed its probe", timeout=60_000
+        )
+        expect(page.locator(".predicted")).to_contain_text("Version 1: 160 x 100 px", timeout=60_000)
+
+
+REAL = "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });"
+LOST = "GPUAdapter.prototype.requestDevice = () => Promise.reject(new Error('the driver crashed'));"
+LOST_LATER = """
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (...given) {
+        const device = await request.apply(this, given);
+        self.addEventListener("message", ({ data }) => { if (data.kind === "predict") device.destroy(); });
+        return device;
+    };
+"""
+
+
+def with_card(page: Page, script: str) -> None:
+    """Give the worker a card that passes for a real one, and has a fault."""
+    page.route(
+        "**/predict-worker.js*",
+        lambda route: route.fulfill(response=(answer := route.fetch()), body=f"{REAL}{script};{answer.text()}"),
+    )
+
+
+def test_a_graphics_card_that_cannot_be_used_leaves_the_work_to_the_processor(page: Page, catalog: Catalog) -> None:
+    serve(catalog, MULTICLASS)
+    with_card(page, LOST)
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ", timeout=60_000)
+    expect(page.locator(".predict")).to_contain_text("on the processor; this browser passed its probe")
+    expect(page.locator(".predict")).to_contain_text("The graphics card is not used: ")
+
+
+def test_a_graphics_card_that_fails_later_is_not_used_again(page: Page, catalog: Catalog) -> None:
+    serve(catalog, MULTICLASS)
+    with_card(page, LOST_LATER)
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predict [role=alert]")).to_contain_text("the graphics card failed", timeout=60_000)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ", timeout=60_000)
+    expect(page.locator(".predict")).to_contain_text("The graphics card is not used: the graphics card failed")
 
 
 def test_a_version_of_an_earlier_release_has_no_probe_and_says_so(page: Page, catalog: Catalog) -> None:

@@ -8,7 +8,7 @@ import type { Api, Scene } from "../api";
 import { tell } from "../dom";
 import { whenChanged } from "../live";
 import type { Card } from "../predict/card";
-import type { Loaded, Outcome, Predictor } from "../predict/client";
+import type { Backend, Loaded, Outcome, Predictor } from "../predict/client";
 import { outlines, picture } from "../predict/drawn";
 import { Ground } from "../predict/ground";
 import type { Area } from "../predict/tiling";
@@ -31,11 +31,13 @@ export class PredictHere {
     box: () => this.draw(!this.drawing),
     cancel: () => this.running?.cancel(),
     remove: () => this.forget(),
+    computeOn: (backend) => void this.computeOn(backend),
   });
   private readonly box = new DragBox({ className: "predict-box", condition: always });
   private readonly server: PredictOnServer;
   drawing = false;
   private predictor: Predictor | null = null;
+  private backend: Backend | null = null;
   loaded: Loaded | null = null;
   private scene: Scene | null = null;
   private ground: Ground | null = null;
@@ -133,19 +135,26 @@ export class PredictHere {
       whenChanged(["models"], () => void this.refresh());
       setInterval(() => void this.refresh(), POLL_MS);
     }
-    this.loaded = (await this.predictor.load()).loaded;
+    this.loaded = (await this.predictor.load(this.backend)).loaded;
   }
 
-  /** Look whether another version is served; if so, predict the shown window again. */
+  /** Compute by something else from now on; null: by what is fit. */
+  private async computeOn(backend: Backend | null): Promise<void> {
+    this.backend = backend;
+    await this.refresh();
+  }
+
+  /** Look whether another version is served, or something else computes it; if so, predict the shown window again. */
   private async refresh(): Promise<void> {
     if (!this.predictor) return;
     this.isStale = this.running !== null;
     if (this.isStale) return;
     try {
-      const { changed, loaded } = await this.predictor.load();
+      const before = this.loaded?.version;
+      const { changed, loaded } = await this.predictor.load(this.backend);
       this.loaded = loaded;
-      if (!changed) return;
-      tell(`Version ${loaded.version} is served now.`);
+      if (!changed) return this.render();
+      if (loaded.version !== before) tell(`Version ${loaded.version} is served now.`);
       const area = this.result?.area;
       this.forget();
       if (area) await this.predict(area);

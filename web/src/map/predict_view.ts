@@ -1,7 +1,7 @@
 /** What the section "Predict here" shows. Its controls stay in place, so that the keyboard's focus does, too. */
 
 import { make } from "../dom";
-import type { Loaded, Outcome } from "../predict/client";
+import type { Backend, Loaded, Outcome } from "../predict/client";
 import type { Area } from "../predict/tiling";
 
 export interface Result {
@@ -32,7 +32,12 @@ export interface Actions {
   box: () => void;
   cancel: () => void;
   remove: () => void;
+  computeOn: (backend: Backend | null) => void;
 }
+
+const BACKENDS: [string, Backend | null][] = [
+  ["what is fit", null], ["the graphics card", "graphics card"], ["the processor", "processor"],
+];
 
 export class PredictView {
   readonly element: HTMLElement;
@@ -51,11 +56,14 @@ export class PredictView {
     this.here = button("Around the centre", actions.here);
     this.box = button("Draw a box", actions.box);
     this.remove = button("Remove", actions.remove);
+    const by = make("select", { id: "computed-by" }, ...BACKENDS.map(([title]) => make("option", {}, title)));
+    by.addEventListener("change", () => actions.computeOn(BACKENDS[by.selectedIndex]?.[1] ?? null));
     this.working = make("div", { class: "layer" }, this.bar, this.said, button("Cancel", actions.cancel));
     this.element = make(
       "section", { class: "predict", "aria-labelledby": "predict-title" },
       make("h2", { id: "predict-title" }, "Predict here"),
       make("div", { class: "modes", role: "group", "aria-label": "Window to predict" }, this.here, this.box),
+      make("div", { class: "layer" }, make("label", { for: "computed-by" }, "computed by"), by),
       this.hint, this.working, this.fault, this.result, make("div", { class: "modes" }, this.remove),
     );
   }
@@ -89,7 +97,8 @@ function hintOf(loaded: Loaded | null): string {
   const checked = loaded.probe === null
     ? "it ships no probe, so that this browser was not checked"
     : `this browser passed its probe: ${loaded.probe}`;
-  return `Version ${loaded.version}, the served one; ${checked}.`;
+  const refused = loaded.refused === null ? "" : ` The graphics card is not used: ${loaded.refused}`;
+  return `Version ${loaded.version}, the served one, on the ${loaded.backend}; ${checked}.${refused}`;
 }
 
 function resultOf({ outcome, area, km2, outlines }: Result): HTMLElement[] {

@@ -1,9 +1,9 @@
 /** The page's side of the worker that predicts. */
 
-import type { Loaded, Outcome, Reply, Request } from "./messages";
+import type { Backend, Loaded, Outcome, Reply, Request } from "./messages";
 import type { Area, Size } from "./tiling";
 
-export type { Loaded, Outcome } from "./messages";
+export type { Backend, Loaded, Outcome } from "./messages";
 
 export class CancelledError extends Error {}
 
@@ -31,9 +31,13 @@ export class Predictor {
     });
   }
 
-  /** Load what is served, or look whether it has changed. */
-  async load(): Promise<{ changed: boolean; loaded: Loaded }> {
-    const reply = await this.ask({ kind: "load" });
+  /**
+   * Load what is served, or look whether it has changed.
+   *
+   * @param backend - what is to compute; null: the graphics card if there is one that passes the probe, else the processor.
+   */
+  async load(backend: Backend | null): Promise<{ changed: boolean; loaded: Loaded }> {
+    const reply = await this.ask({ kind: "load", backend });
     if (reply.kind !== "loaded") throw new Error("the worker answered something else");
     return reply;
   }

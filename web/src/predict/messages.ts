@@ -3,11 +3,16 @@
 import type { Card } from "./card";
 import type { Area, Size } from "./tiling";
 
+export type Backend = "processor" | "graphics card";
+
 export interface Loaded {
   version: string;
   card: Card;
+  backend: Backend;
   /** What the probe found; null if the version ships none. */
   probe: string | null;
+  /** Why the graphics card is not used, although there is one; else null. */
+  refused: string | null;
 }
 
 export interface Outcome {
@@ -20,7 +25,7 @@ export interface Outcome {
 }
 
 export type Request =
-  | { id: number; kind: "load" }
+  | { id: number; kind: "load"; backend: Backend | null }
   | { id: number; kind: "predict"; scene: number; size: Size; area: Area }
   | { id: number; kind: "cancel" };
 

@@ -2,3 +2,6 @@
 declare module "onnxruntime-web/wasm" {
   export * from "onnxruntime-common";
 }
+declare module "onnxruntime-web/jspi" {
+  export * from "onnxruntime-common";
+}

@@ -1,28 +1,29 @@
 /** A worker that holds the served network and predicts: the page stays responsive, and only here WebAssembly is allowed. */
 
-import * as ort from "onnxruntime-web/wasm";
-
+import { hasGraphicsCard, open, QUIET } from "./backends";
+import type { Card } from "./card";
 import { ask, fetchServed } from "./download";
-import type { Loaded, Outcome, Reply, Request } from "./messages";
+import type { Backend, Loaded, Outcome, Reply, Request } from "./messages";
 import { checkProbe } from "./probe";
 import { type Area, type Network, type Pixels, predictArea, type Size } from "./tiling";
 
 const MOST_PIXELS = 1_048_576; // of one request, as the server says
 
-ort.env.wasm.numThreads = 1; // threads need shared memory, for which all pages would have to be isolated
-ort.env.wasm.proxy = false;
-ort.env.wasm.wasmPaths = { wasm: "/static/app/ort-wasm-simd-threaded.wasm" };
-
 interface Held {
   etag: string;
+  wanted: Backend | null;
   loaded: Loaded;
   network: Network;
-  session: ort.InferenceSession;
+  release: () => Promise<void>;
 }
 
+type Checked = Pick<Held, "network" | "release"> & { backend: Backend; probe: string | null };
+
 class Cancelled extends Error {}
+class CardFailed extends Error {}
 
 let held: Held | null = null;
+let failed: string | null = null; // what the graphics card last failed of while it predicted
 let computing = 0;
 const cancelled = new Set<number>();
 const page = self as unknown as { postMessage: (reply: Reply, transfer?: Transferable[]) => void };
@@ -37,7 +38,7 @@ let queue = Promise.resolve();
 async function answer(request: Exclude<Request, { kind: "cancel" }>): Promise<void> {
   const { id } = request;
   try {
-    const changed = (request.kind === "load" || held === null) && (await load());
+    const changed = request.kind === "load" ? await load(request.backend) : held === null && (await load(null));
     if (held === null) throw new Error("no model is loaded");
     if (request.kind === "load") {
       page.postMessage({ id, kind: "loaded", changed, loaded: held.loaded });
@@ -46,36 +47,66 @@ async function answer(request: Exclude<Request, { kind: "cancel" }>): Promise<vo
       page.postMessage({ id, kind: "predicted", outcome }, [outcome.classes.buffer]);
     }
   } catch (error) {
+    if (error instanceof CardFailed) {
+      failed = error.message;
+      held = null; // the next prediction is the processor's
+    }
     page.postMessage({ id, kind: "failed", message: (error as Error).message, cancelled: error instanceof Cancelled });
   } finally {
     cancelled.delete(id);
   }
 }
 
-/** Load what is served, unless it is held; returns whether it changed. */
-async function load(): Promise<boolean> {
-  const files = await fetchServed(held?.etag ?? null);
+/** Load what is served for a backend, unless it is held; returns whether it changed. */
+async function load(wanted: Backend | null): Promise<boolean> {
+  const known = held?.wanted === wanted ? held.etag : null;
+  const files = await fetchServed(known);
   if (files === null) return false;
-  const session = await ort.InferenceSession.create(new Uint8Array(files.onnx), { executionProviders: ["wasm"] });
-  const network: Network = { card: files.card, run: (raw, n, side) => run(session, files.card.channels.length, raw, n, side) };
-  let probe: string | null;
-  try {
-    probe = files.card.probe ? await checkProbe(network, files.card.probe) : null;
-  } catch (error) {
-    await session.release();
-    throw error;
-  }
-  await held?.session.release();
-  held = { etag: files.etag, network, session, loaded: { version: files.version, card: files.card, probe } };
+  const [checked, refused] = await choose(files.card, new Uint8Array(files.onnx), wanted);
+  await held?.release();
+  const { network, release, backend, probe } = checked;
+  held = { etag: files.etag, wanted, network, release, loaded: { version: files.version, card: files.card, backend, probe, refused } };
   return true;
 }
 
-async function run(session: ort.InferenceSession, channels: number, raw: Float32Array, n: number, side: number): Promise<Float32Array> {
-  const began = performance.now();
-  const given = { raw: new ort.Tensor("float32", raw, [n, channels, side, side]) };
-  const found = await session.run(given, ["probabilities"]);
-  computing += performance.now() - began;
-  return found["probabilities"]?.data as Float32Array;
+/** Return a network that passes the probe, and why the graphics card was refused, if it was. */
+async function choose(card: Card, onnx: Uint8Array, wanted: Backend | null): Promise<[Checked, string | null]> {
+  if (wanted !== null) return [await check(card, onnx, wanted), null];
+  let refused = failed;
+  // A card whose results nothing would check is not used.
+  if (refused === null && card.probe && (await hasGraphicsCard())) {
+    try {
+      return [await check(card, onnx, "graphics card"), null];
+    } catch (error) {
+      refused = (error as Error).message;
+    }
+  }
+  return [await check(card, onnx, "processor"), refused];
+}
+
+/** Open a network and run its probe.
+ *
+ * @throws Error if the backend cannot open the network, or computes something else.
+ */
+async function check(card: Card, onnx: Uint8Array, backend: Backend): Promise<Checked> {
+  const [ort, session] = await open(backend, onnx);
+  const run: Network["run"] = async (raw, n, side) => {
+    const began = performance.now();
+    const given = { raw: new ort.Tensor("float32", raw, [n, card.channels.length, side, side]) };
+    const found = await session.run(given, ["probabilities"], QUIET).catch((error: Error) => {
+      throw backend === "processor" ? error : new CardFailed(`the graphics card failed: ${error.message}`);
+    });
+    computing += performance.now() - began;
+    return found["probabilities"]?.data as Float32Array;
+  };
+  const network: Network = { card, run };
+  const release = (): Promise<void> => session.release();
+  try {
+    return { network, release, backend, probe: card.probe ? await checkProbe(network, card.probe) : null };
+  } catch (error) {
+    await release();
+    throw error;
+  }
 }
 
 async function predict(now: Held, scene: number, size: Size, area: Area, id: number): Promise<Outcome> {
