@@ -13,7 +13,7 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from labeling.interactive import USER
 from labeling.webhook import SECRET_HEADER
-from services.places import INTERACTIVE_ROUTE, PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, WEBHOOK_ROUTE
+from services.places import INTERACTIVE_ROUTE, LABELS_ROUTE, PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, WEBHOOK_ROUTE
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,12 @@ class LargeBodies:
 
 
 def _is_at(path: str, route: str) -> bool:
-    """Return whether a path is a route or lies below it."""
-    return path == route or path.startswith(f"{route}/")
+    """Return whether a path is a route or lies below it; in a route, ``*`` stands for any one part."""
+    parts, wanted = path.split("/"), route.split("/")
+    # The path may be longer: what lies below the route is meant, too.
+    return len(parts) >= len(wanted) and all(
+        (part != "" if name == "*" else part == name) for part, name in zip(parts, wanted, strict=False)
+    )
 
 
 def _nobody(_authorization: str, _cookies: str) -> bool:
@@ -94,6 +98,6 @@ def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str
         settings.webhook_max_bytes,
         exceptions,
         settings.upload_max_bytes,
-        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE}),
+        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, LABELS_ROUTE}),
         are_members,
     )

@@ -133,7 +133,7 @@ def _read(content: bytes, grid: Grid, scheme: ClassScheme, settings: Settings) -
     """
     ending = next((ending for start, ending in _KINDS.items() if content.startswith(start)), None)
     if ending is None:
-        raise InvalidInputError("found a body that is neither a GeoPackage nor a zip archive; expected one of them")
+        raise InvalidInputError("found a file that is neither a GeoPackage nor a zip archive; expected one of them")
     with UPLOADS.required("files of labels"), tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"labels{ending}")
         file.write_bytes(content)

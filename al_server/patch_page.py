@@ -15,12 +15,13 @@ from al_server.page_frame import render_page
 from al_server.pictures import Picture, layer_picture, predicted, view_pictures
 from catalog.access_records import Role
 from catalog.errors import NotFoundError
-from catalog.records import Label, Patch, Proposal, Round, SceneState, Score, Scoring
+from catalog.records import Label, Patch, Proposal, Round, SceneRole, SceneState, Score, Scoring
 from catalog.withdrawal_records import WithdrawnLabel
 from imagery.coordinates import format_place
 from imagery.ground_metric import pixel_size_m
 from services import raster_keys
 from services.class_scheme import scheme_in_force
+from services.corrections import LARGEST_SIDE
 from services.effort import expected_px
 from services.map_layers import existing, other_layers
 from services.patch_views import field_of, titles_of
@@ -97,6 +98,9 @@ def show_patch(patch_id: int) -> Response:
         proposals=shown,
         labels=[(label, annotator_of(label)) for label in labels.values()],
         withdrawn=withdrawn,
+        may_correct=has_role(Role.ANNOTATOR)
+        and (scene.role, scene.state) == (SceneRole.POOL, SceneState.READY)
+        and patch.size_px <= LARGEST_SIDE,
         withheld=are_labels_withheld(patch),
         studio=catalog.settings.label_studio_public_url or catalog.settings.label_studio_url,
     )

@@ -13,6 +13,7 @@ WEBHOOK_ROUTE: Final = "/api/v1/webhooks/label-studio"
 INTERACTIVE_ROUTE: Final = "/api/v1/interactive"
 PREDICT_ROUTE: Final = "/api/v1/predict"
 SCENE_UPLOAD_ROUTE: Final = "/api/v1/scenes/uploads"
+LABELS_ROUTE: Final = "/api/v1/scenes/*/labels"
 COMPOSITE_ROUTE: Final = "/api/v1/patches/{patch_id}/composites/{name}.png"
 
 

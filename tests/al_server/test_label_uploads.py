@@ -153,7 +153,7 @@ def test_what_is_no_file_of_labels_is_refused(
         send(client, catalog, scene_id, Path(wrong).read_bytes()), 422, "the file: found in the field 'class'"
     )
     assert_problem(send(client, catalog, scene_id, with_view(edited)), 422, "the file: found the view 'v'")
-    assert_problem(send(client, catalog, scene_id, b" " * (2**20 + 1)), 413, "capacity limit")
+    assert_problem(send(client, catalog, scene_id, b" " * (64 * 2**20 + 1)), 413, "capacity limit")
     assert_problem(send(client, catalog, scene_id, b"", role="reader"), 403, "needs annotator")
     assert stored(catalog) == []
 

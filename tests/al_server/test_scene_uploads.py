@@ -145,7 +145,7 @@ def test_a_file_above_the_limit_or_for_which_there_is_no_disk_is_refused(browser
 def test_parts_are_taken_as_large_as_other_files_and_not_larger(catalog: Catalog) -> None:
     limits = body_limits(catalog.settings, catalog.secrets)
     assert limits.most_bytes(f"{UPLOADS}/langtang/b4.tif") == catalog.settings.upload_max_bytes
-    assert limits.most_bytes("/api/v1/scenes/1/labels") == catalog.settings.request_max_bytes
+    assert limits.most_bytes("/api/v1/scenes/1/corrections") == catalog.settings.request_max_bytes
 
 
 def test_what_was_uploaded_is_registered_and_then_closed(browser: Browser, sent: Path, catalog: Catalog) -> None:

@@ -60,6 +60,10 @@ class CorrectingPage:
         self.page.mouse.click(*self.at(row + 0.5, column + 0.5))
         self.page.wait_for_timeout(400)  # until it can be no double click
 
+    def click_in(self, row: int, column: int, *, side: int) -> None:
+        """Click the middle of a pixel of a square window."""
+        self.page.mouse.click(*self.at(row + 0.5, column + 0.5, side, side))
+
     def summary(self) -> dict[str, int]:
         """How many pixels more each class has, as the dialog of the submission says, which is left again."""
         self.page.click("text=Submit…")

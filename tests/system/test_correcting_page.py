@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.records import EventState, JobKind, Label, LabelEvent, Scene, SceneState
+from catalog.records import EventState, JobKind, Label, LabelEvent, Patch, Scene, SceneState
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from imagery.grid import Window
@@ -22,6 +22,7 @@ from services import raster_keys, users
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.imagery.forge import ForgedScene
+from tests.imagery.test_label_polygons import rectangle, write_drawn
 from tests.real_services import free_port
 from tests.system.correcting_page import CorrectingPage
 from tests.system.our_pages import PASSWORD, serious_faults, serving
@@ -207,6 +208,67 @@ def test_outlines_are_reshaped_and_only_what_changed_is_submitted(place: Place, 
     expected[expected == began] = UNKNOWN
     assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, UNKNOWN)] == [True] * 3
     assert not (stored == 2).any()
+    assert editor.faults == []
+
+
+def test_a_patch_is_corrected_from_its_page(place: Place, browser: Browser) -> None:
+    """The link opens the editor on the very pixels of the patch: rows 32 to 63 and columns 64 to 95."""
+    with place.catalog.read() as session:
+        patch = session.scalars(select(Patch).where(Patch.row_off == 32, Patch.col_off == 64)).one()
+    editor = CorrectingPage(browser, place.url, "anna")
+    for begins in (True, False):
+        editor.page.goto(f"{place.url}/patches/{patch.id}")
+        editor.page.click("text=Correct it on the map")
+        if begins:
+            editor.page.wait_for_selector(".correct-map canvas")
+            assert "correct=" not in editor.page.url
+            editor.keys("9", "f")  # what is no ice around the middle of the patch is not judged
+            editor.click_in(16, 16, side=32)
+        else:
+            editor.page.wait_for_selector("text=A draft was left in this browser: continue or discard it first.")
+    editor.page.click("text=Continue the draft")
+    editor.page.wait_for_selector(".correct-map canvas")
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for 1 patch")
+    stored = place.labels()
+    judged = stored[32:64, 64:96] != UNKNOWN
+    assert 0 < judged.sum() < judged.size
+    assert (stored != UNKNOWN).sum() == judged.sum()
+    assert editor.faults == []
+
+
+def test_labels_from_qgis_come_back_by_the_page(place: Place, browser: Browser, tmp_path: Path) -> None:
+    drawn = {
+        "outlines": [(rectangle(4, 8, 12, 40), "clean ice")],
+        "judged": [(rectangle(4, 8, 20, 40), None)],
+    }
+    edited, strange = write_drawn(tmp_path / "edited.gpkg", drawn), tmp_path / "strange.gpkg"
+    strange.write_text("hello")
+    editor = CorrectingPage(browser, place.url, "anna")
+    page = editor.page
+    page.click("text=Labels from QGIS")
+    page.set_input_files("#labels-file", strange)
+    page.click("text=What is in it?")
+    page.wait_for_selector("text=neither a GeoPackage nor a zip archive")
+    assert [fault for fault in editor.faults if "422" not in fault] == []
+    editor.faults.clear()
+
+    page.set_input_files("#labels-file", edited)
+    page.fill("#labels-minutes", "2")
+    page.click("text=What is in it?")
+    page.wait_for_selector("text=outlines: 1 of clean ice (EPSG:32645)")
+    recognised = page.locator(".recognised").inner_text()
+    assert "512 pixels are judged, 256 of them changed, in 32 × 16 pixels from row 4, column 8." in recognised
+    assert serious_faults(page) == []
+    assert (place.labels() == UNKNOWN).all()  # nothing was used yet
+    page.click("text=Send as labels")
+    page.wait_for_selector("text=Labels of 2 patches are taken in now")
+    expected = np.full((HEIGHT, WIDTH), UNKNOWN, np.uint8)
+    expected[4:20, 8:40], expected[4:12, 8:40] = 0, 1
+    np.testing.assert_array_equal(place.labels(), expected)
+    with place.catalog.read() as session:
+        labels = session.scalars(select(Label)).all()
+        assert {label.lead_time_s for label in labels} == {120 * 24 / 32, 120 * 8 / 32}
     assert editor.faults == []
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -15,8 +16,9 @@ from tests.al_server.test_model_versions import bundle  # noqa: F401 - a fixture
 from tests.catalog_fixtures import NOBODY
 from tests.real_services import free_port
 from tests.served_version import add_version, serve
+from tests.services.judging import judge
 from tests.system.our_pages import PASSWORD, log_in, serving
-from tests.workers.rows import tiled
+from tests.workers.rows import patches, tiled
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,5 +75,13 @@ def test_scenes_and_versions_show_by_themselves(
         serve(empty, number)
         expect(page.locator("#version")).to_contain_text(f"{number}, served", timeout=LIVE_MS)
         expect(page.locator("#layer-outlines")).to_be_visible()
+    # What people draw meanwhile shows, too.
+    (patch, *_) = patches(empty, scene.id)
+    with page.expect_response(f"**/api/v1/scenes/{scene.id}/labels?*") as first:
+        page.locator("#layer-labels").check()
+    assert first.value.json()["features"] == []
+    with page.expect_response(f"**/api/v1/scenes/{scene.id}/labels?*", timeout=30_000) as second:
+        judge(empty, patch, np.ones((32, 32), np.uint8), minute=1)
+    assert {item["properties"]["patch"] for item in second.value.json()["features"]} == {patch.id}
     assert faults == []
     context.close()

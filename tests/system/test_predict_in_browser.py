@@ -303,7 +303,7 @@ def test_a_graphics_card_is_used_where_it_is_asked_for(page: Page, catalog: Cata
     expect(page.locator(".predict")).to_contain_text("on the processor; this browser passed its probe", timeout=60_000)
     expect(page.locator(".predict")).not_to_contain_text("The graphics card is not used")
     for title in ("graphics card", "processor"):
-        page.get_by_label("computed by").select_option(f"the {title}")
+        page.get_by_label("Computed by").select_option(f"the {title}")
         expect(page.locator(".predict")).to_contain_text(
             f"on the {title}; this browser passed its probe", timeout=60_000
         )

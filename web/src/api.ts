@@ -197,7 +197,7 @@ export class Api {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (method !== "GET") headers["X-CSRFToken"] = this.csrfToken;
     const isBytes = body instanceof Blob;
-    if (body !== undefined) headers["Content-Type"] = isBytes ? "application/octet-stream" : "application/json";
+    if (body !== undefined) headers["Content-Type"] = isBytes ? body.type || "application/octet-stream" : "application/json";
     const options: RequestInit = { method, headers };
     if (body !== undefined) options.body = isBytes ? body : JSON.stringify(body);
     if (signal) options.signal = signal;

@@ -14,9 +14,24 @@ export function listen(changed: (topics: readonly Topic[]) => void): void {
   shared.addEventListener("changed", (event) => changed(JSON.parse((event as MessageEvent<string>).data) as Topic[]));
 }
 
-/** Call `ask` when one of the topics has changed. */
-export function whenChanged(topics: readonly Topic[], ask: () => void): void {
+/**
+ * Call `ask` when one of the topics has changed.
+ *
+ * @param pauseMs - between two calls; what changes in a pause is asked for at its end.
+ */
+export function whenChanged(topics: readonly Topic[], ask: () => void, pauseMs = 0): void {
+  let free = -Infinity;
+  let waits = false;
+  const call = (): void => {
+    waits = false;
+    free = performance.now() + pauseMs;
+    ask();
+  };
   listen((changed) => {
-    if (changed.some((topic) => topics.includes(topic))) ask();
+    if (waits || !changed.some((topic) => topics.includes(topic))) return;
+    const left = free - performance.now();
+    waits = left > 0;
+    if (waits) setTimeout(call, left);
+    else call();
   });
 }

@@ -1,5 +1,7 @@
 /** The state of the map as the part of the address behind `#`, so that a link restores the view. */
 
+import type { Window } from "./correct/session";
+
 export interface Layout {
   scene: number | null;
   /** The view on the left, and the one on the right where two are compared. */
@@ -14,6 +16,8 @@ export interface Layout {
   layers: string[];
   /** Longitude, latitude and zoom of the middle. */
   centre: [number, number, number] | null;
+  /** The window to correct at once, for a link from elsewhere; it is not written back. */
+  correct: Window | null;
 }
 
 export const START: Layout = {
@@ -26,6 +30,7 @@ export const START: Layout = {
   otherVersion: null,
   layers: ["outlines"],
   centre: null,
+  correct: null,
 };
 
 /** Read a layout; what is missing or makes no sense is as at the start. */
@@ -47,8 +52,16 @@ export function read(hash: string): Layout {
     version: number("version"),
     otherVersion: number("otherVersion"),
     layers: given.has("layers") ? (given.get("layers") ?? "").split(" ").filter(Boolean) : START.layers,
+    correct: window(given.get("correct") ?? ""),
     centre: at.length === 3 && at.every(Number.isFinite) ? (at as [number, number, number]) : null,
   };
+}
+
+/** A window as `row,column,height,width`. */
+function window(text: string): Window | null {
+  const [row_off = -1, col_off = -1, height = 0, width = 0, ...more] = text.split(",").map(Number);
+  const fits = [row_off, col_off, height, width].every(Number.isInteger) && row_off >= 0 && col_off >= 0 && height > 0 && width > 0;
+  return fits && !more.length ? { row_off, col_off, height, width } : null;
 }
 
 export function write(layout: Layout): string {

@@ -17,6 +17,7 @@ import { featuresOf, labelLayer, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
 import { PredictHere } from "./predict";
 import { tileLayer } from "./rasters";
+import { SendBack } from "./send_back";
 import { TakeAway } from "./takeaway";
 
 export const OUTLINES = "outlines";
@@ -24,6 +25,7 @@ export const PATCHES = "patches";
 export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
+const PAUSE_MS = 20_000; // between two looks at what people drew meanwhile: it may be much
 
 export class MapPage {
   layout: link.Layout = link.read(location.hash);
@@ -36,11 +38,13 @@ export class MapPage {
   readonly olMap: OlMap;
   readonly predictHere: PredictHere;
   readonly takeAway: TakeAway;
+  readonly sendBack: SendBack;
   readonly areas: Areas;
   private readonly compare: Compare;
   private readonly panel: Panel;
-  private readonly loading = new Set<string>();
+  private readonly loading = new Map<string, symbol>(); // layers that are loaded or being loaded, by what asked last
   private asked = new AbortController();
+  private withheld = 0;
 
   constructor(
     private readonly api: Api,
@@ -58,6 +62,7 @@ export class MapPage {
     });
     this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => coloursOf(this.map)(name));
     this.takeAway = new TakeAway(api, this);
+    this.sendBack = new SendBack(api, this);
     this.areas = new Areas(api, this);
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => this.rememberCentre());
@@ -68,6 +73,20 @@ export class MapPage {
     await this.list();
     await this.begin();
     whenChanged(["scenes", "models"], () => void this.refresh().catch((error: Error) => tell(error.message, "fault")));
+    whenChanged(["labels", "rounds"], () => this.renew([LABELS, PATCHES]), PAUSE_MS);
+  }
+
+  /** Ask again for layers of these names: for those that show at once, for others as soon as they show. */
+  private renew(names: string[]): void {
+    for (const key of [...this.loading.keys()]) {
+      const [name = ""] = key.split(" ");
+      if (!names.includes(name)) continue;
+      this.loading.delete(key);
+      if (!this.layout.layers.includes(name)) this.compare.remove(key);
+    }
+    for (const name of names.filter((item) => this.layout.layers.includes(item))) {
+      for (const [side, version] of this.sides) void this.add(name, side, version);
+    }
   }
 
   private async list(): Promise<void> {
@@ -155,7 +174,7 @@ export class MapPage {
   private async loadMaps(): Promise<void> {
     this.asked.abort();
     this.asked = new AbortController();
-    for (const key of this.loading) this.compare.remove(key);
+    for (const key of this.loading.keys()) this.compare.remove(key);
     this.loading.clear();
     this.areas.setOutlines(null);
     this.areas.setPatches(null);
@@ -201,6 +220,15 @@ export class MapPage {
     this.areas.choosePatch();
     this.panel.show();
     this.write();
+    this.beginCorrection();
+  }
+
+  /** Open the editor on the window that the address names, once. */
+  private beginCorrection(): void {
+    const { correct } = this.layout;
+    if (correct === null) return;
+    this.layout.correct = null;
+    this.panel.correctWindow(correct);
   }
 
   /** Add a layer that was asked for; what has to be made first is waited for. */
@@ -210,12 +238,13 @@ export class MapPage {
     if (!map || !this.scene || this.loading.has(key)) return;
     const signal = this.asked.signal;
     const order = ABOVE_VIEWS + this.loading.size;
-    this.loading.add(key);
+    const mine = Symbol(key);
+    this.loading.set(key, mine);
     try {
       const build = await this.build(name, side, map, version, order);
+      if (signal.aborted || this.loading.get(key) !== mine) return;
       if (!build) this.loading.delete(key); // it may exist later
-      if (!build || signal.aborted) return;
-      this.compare.overlay(key, { name, side, build });
+      else this.compare.overlay(key, { name, side, build });
     } catch (error) {
       if (!signal.aborted) tell((error as Error).message, "fault");
     }
@@ -235,7 +264,9 @@ export class MapPage {
       const signal = this.asked.signal;
       const drawn = await this.api.labels(scene.id);
       const waiting = drawn.withheld?.length ?? 0;
-      if (waiting && !signal.aborted) tell(`Not shown: the labels of patches that wait for an annotator (${waiting}).`);
+      const isNews = waiting !== this.withheld && !signal.aborted;
+      this.withheld = waiting;
+      if (waiting && isNews) tell(`Not shown: the labels of patches that wait for an annotator (${waiting}).`);
       const labels = featuresOf(drawn);
       return (className) => labelLayer(labels, order + ABOVE_MAPS, className, coloursOf(map, "#94a3b8"));
     }
@@ -286,7 +317,7 @@ export class MapPage {
 
   private follow(): void {
     const wanted = link.read(location.hash);
-    if (link.write(wanted) === link.write(this.layout)) return;
+    if (wanted.correct === null && link.write(wanted) === link.write(this.layout)) return;
     const stays = wanted.scene === this.layout.scene;
     void this.choose(wanted).then(() => stays && wanted.centre && this.goTo(wanted.centre));
   }

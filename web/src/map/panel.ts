@@ -4,7 +4,8 @@ import type { Job } from "../api";
 import { make } from "../dom";
 import type { Layout } from "./link";
 import { ANNOTATOR, OPERATOR, role } from "../page";
-import { correctSection } from "./correct/start";
+import type { Window } from "./correct/session";
+import { correctAt, correctSection } from "./correct/start";
 import { LABELS, OUTLINES, PATCHES, type MapPage } from "./page";
 
 const MODES: [Layout["mode"], string][] = [
@@ -107,7 +108,15 @@ export class Panel {
   private correct(): HTMLElement[] {
     const { scene, map, olMap, layout } = this.page;
     if (!scene || !map || role < ANNOTATOR || scene.role !== "pool") return [];
-    return [correctSection(olMap, { scene, map, view: layout.view }, () => this.show())];
+    this.page.sendBack.show();
+    return [correctSection(olMap, { scene, map, view: layout.view }, () => this.show()), this.page.sendBack.element];
+  }
+
+  /** Open the editor on a window, for those who may correct the scene. */
+  correctWindow(window: Window): void {
+    const { scene, map, layout } = this.page;
+    if (!scene || !map || role < ANNOTATOR || scene.role !== "pool") return;
+    void correctAt({ scene, map, view: layout.view }, window, () => this.show());
   }
 
   /** The maps that exist of one of the sides. */

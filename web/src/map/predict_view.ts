@@ -36,7 +36,7 @@ export interface Actions {
 }
 
 const BACKENDS: [string, Backend | null][] = [
-  ["what is fit", null], ["the graphics card", "graphics card"], ["the processor", "processor"],
+  ["automatic", null], ["the graphics card", "graphics card"], ["the processor", "processor"],
 ];
 
 export class PredictView {
@@ -63,7 +63,7 @@ export class PredictView {
       "section", { class: "predict", "aria-labelledby": "predict-title" },
       make("h2", { id: "predict-title" }, "Predict here"),
       make("div", { class: "modes", role: "group", "aria-label": "Window to predict" }, this.here, this.box),
-      make("div", { class: "layer" }, make("label", { for: "computed-by" }, "computed by"), by),
+      make("div", { class: "layer" }, make("label", { for: "computed-by" }, "Computed by"), by),
       this.hint, this.working, this.fault, this.result, make("div", { class: "modes" }, this.remove),
     );
   }

@@ -86,7 +86,19 @@ function choose(olMap: OlMap, subject: Subject, changed: () => void): void {
 
 async function open(subject: Subject, box: readonly number[], changed: () => void): Promise<void> {
   try {
-    const window = windowOf(await findWindow(subject.scene.id, box));
+    await correctAt(subject, windowOf(await findWindow(subject.scene.id, box)), changed);
+  } catch (error) {
+    tell((error as Error).message, "fault");
+  }
+}
+
+/** Open the editor on a window; a draft that was left in this browser comes first. */
+export async function correctAt(subject: Subject, window: Window, changed: () => void): Promise<void> {
+  if (Session.draft(subject.scene.id)) {
+    tell("A draft was left in this browser: continue or discard it first.");
+    return;
+  }
+  try {
     const layer = TO_BEGIN_WITH.map((name) => subject.map.layers.find((item) => item.name === name)).find(Boolean);
     const shown: Shown | null = layer ? { layer: layer.name, version: layer.version } : null;
     const began = shown ? await classesOf(subject.scene.id, shown, window) : new Uint8Array(window.height * window.width);
