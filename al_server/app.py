@@ -38,6 +38,7 @@ from al_server import (
     quality,
     round_page,
     rounds,
+    saliency,
     scene_glaciers,
     scene_page,
     scene_patches,
@@ -135,7 +136,19 @@ def create_app(catalog: Catalog) -> Flask:
             scene_glaciers,
         ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
-        *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
+        *(
+            arms,
+            effort,
+            quality,
+            jobs,
+            label_events,
+            model_versions,
+            canary,
+            lineage,
+            saliency,
+            withdrawals,
+            subscriptions,
+        ),
         *(interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
     )
     for resource in resources:

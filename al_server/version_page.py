@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,18 +23,17 @@ from catalog.registry import ModelVersion
 from catalog.training import MOST_PARAMETERS
 from imagery.grid import Window
 from services import raster_keys
-from services.block_changes import BlockChange, block_changes
+from services.block_changes import BlockChange, block_changes, most_changed
 from services.class_scheme import scheme_in_force
 from services.map_layers import REFERENCE, LayerKind, MapLayer
 from services.reliability import reliability_curves
 from services.scenes import source_of
 from services.version_figures import figures_of
+from services.version_saliency import DrawnBlock, channel_shares, drawn_blocks
 
 page = Blueprint("version_page", __name__)
 
 DECISIONS_SHOWN: Final = 20
-BLOCKS_SHOWN: Final = 4
-"""Of the blocks that a version maps better, and of those that it maps worse, with pictures."""
 _ZOOM: Final = 14  # of the map: some 5 km across on a screen
 
 
@@ -48,7 +47,7 @@ class ShownBlock:
         window: The block in pixels of the scene.
         at: Where its middle is on the map: longitude, latitude and zoom.
         ground: The picture that the maps are laid upon; None if it cannot be drawn at once.
-        maps: The outlines, and what the versions map there.
+        maps: The outlines, what the versions map there, and where it looked.
     """
 
     change: BlockChange
@@ -85,11 +84,12 @@ def show_version(version: int) -> Response:
         figures=figures,
         card=card,
         curves=reliability_curves(card or {}),
+        shares=channel_shares(card or {}),
         compared=compared,
         scenes=scenes,
         changes={scene.id: [change for change in changes if change.scene_id == scene.id] for scene in scenes},
         unmapped=[(scene, number) for scene in scenes for number in pair if number not in predicted(scene, [number])],
-        shown_blocks=_shown_blocks(changes, scenes, pair),
+        shown_blocks=_shown_blocks(changes, scenes, pair, card),
         classes=classes,
         run=run,
         learnt=learnt,
@@ -127,20 +127,19 @@ def _scenes(session: Session, changes: Sequence[BlockChange]) -> list[Scene]:
 
 
 def _shown_blocks(
-    changes: Sequence[BlockChange], scenes: Sequence[Scene], versions: Sequence[int]
+    changes: Sequence[BlockChange], scenes: Sequence[Scene], versions: Sequence[int], card: Mapping[str, Any] | None
 ) -> dict[str, list[ShownBlock]]:
-    """Return the blocks with the largest gains and the largest losses."""
+    """Return the blocks with the largest gains and the largest losses of the first version, which has the card."""
     by_id = {scene.id: scene for scene in scenes}
     layers = {scene.id: _layers(scene, versions) for scene in scenes}
-    ordered = sorted((change for change in changes if change.scene_id in by_id), key=lambda change: change.gain)
-    chosen = {
-        "gained": [change for change in reversed(ordered) if change.gain > 0][:BLOCKS_SHOWN],
-        "lost": [change for change in ordered if change.gain < 0][:BLOCKS_SHOWN],
-    }
-    return {
-        name: [_shown_block(change, by_id[change.scene_id], layers[change.scene_id]) for change in some]
-        for name, some in chosen.items()
-    }
+    drawn = drawn_blocks(card or {})
+
+    def show(change: BlockChange) -> ShownBlock:
+        decided = drawn.get((change.scene_id, change.row, change.col))
+        return _shown_block(change, by_id[change.scene_id], layers[change.scene_id], versions[0], decided)
+
+    gained, lost = most_changed(change for change in changes if change.scene_id in by_id)
+    return {"gained": list(map(show, gained)), "lost": list(map(show, lost))}
 
 
 def _layers(scene: Scene, versions: Sequence[int]) -> list[MapLayer]:
@@ -149,12 +148,17 @@ def _layers(scene: Scene, versions: Sequence[int]) -> list[MapLayer]:
     return ([outlines] if has_outlines else []) + list(predicted(scene, versions).values())
 
 
-def _shown_block(change: BlockChange, scene: Scene, layers: Sequence[MapLayer]) -> ShownBlock:
+def _shown_block(
+    change: BlockChange, scene: Scene, layers: Sequence[MapLayer], version: int, decided: DrawnBlock | None
+) -> ShownBlock:
     grid = source_of(scene).grid
-    row, col = change.row * change.side_px, change.col * change.side_px
-    window = Window(row, col, min(change.side_px, grid.height - row), min(change.side_px, grid.width - col))
+    window = change.window(grid)
     ground = view_pictures(scene, window, ["false-colour"])
     maps = [layer_picture(scene, layer, window) for layer in layers]
+    if decided is not None:
+        address = url_for("saliency.block_saliency", version=version, block=decided.number)
+        seen = f"Where it looked, {100 * decided.inside:.0f} % of it in here"
+        maps.append(Picture(seen, "", address))
     lon, lat = grid.centre_wgs84(window)
     return ShownBlock(change, scene, window, f"{lon:.5f},{lat:.5f},{_ZOOM}", ground[0] if ground else None, maps)
 

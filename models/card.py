@@ -20,6 +20,7 @@ from models.logit_scaling import LogitScaling, ScalingForm
 from models.metrics import Metrics, empty_mask_mean_iou
 from models.network_calibration import CalibrationSummary
 from models.probe import Probe
+from models.saliency import Saliency
 from models.segmenter import InputNormalization
 from models.symmetries import Orientations
 from models.training_config import TrainingConfig
@@ -330,6 +331,7 @@ class ModelOrigin(_StrictModel):
         calibration: Calibration of the network's probabilities; None if they are as the network was trained.
         area_error: Calibration of the probabilities of its maps and error of its areas; None in cards of earlier
             releases.
+        saliency: What it looks at on the validation scenes; None in cards of earlier releases.
         priors: The prior outlines that it was trained on beside the labels; None without.
         environment: Where it was trained; None in cards of earlier releases.
     """
@@ -353,6 +355,7 @@ class ModelOrigin(_StrictModel):
     created_at: AwareDatetime
     calibration: NetworkCalibration | None = None
     area_error: AreaError | None = None
+    saliency: Saliency | None = None
     priors: PriorProvenance | None = None
     environment: TrainingEnvironment | None = None
 

@@ -106,6 +106,32 @@ def saliency_scores(segmenter: GlacierSegmenter, batches: Iterable[Tensor], clas
     return ChannelScores.from_samples(segmenter.channels, np.stack(patches, axis=1))
 
 
+def saliency_map(segmenter: GlacierSegmenter, raw: Tensor, wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return where a network looks when it tells the foreground classes of some pixels.
+
+    As :func:`saliency_scores`, but summed over channels and foreground classes instead of pixels, with the class score
+    S summed over the wanted pixels alone.
+
+    Args:
+        segmenter: As there.
+        raw: (C, h, w) float32 values of one patch in the channels' units, NaN = nodata; any device.
+        wanted: (h, w); at least one is true.
+
+    Returns:
+        (h, w) >= 0; what a channel has no data for counts as 0.
+    """
+    batch = raw[None].to(segmenter.device)
+    mask = torch.from_numpy(wanted)[None].to(segmenter.device)
+    with evaluating(segmenter), torch.enable_grad():
+        logits, normalised = _logits_and_input(segmenter, batch)
+        found = torch.zeros_like(batch)
+        for value in range(1, segmenter.classes):
+            score = _class_logit(logits, segmenter.head, value)[mask].sum()
+            (gradient,) = torch.autograd.grad(score, normalised, retain_graph=True)
+            found += gradient[:, :, : batch.shape[2], : batch.shape[3]].abs()
+    return found.masked_fill(batch.isnan(), 0.0)[0].sum(dim=0).cpu().numpy()
+
+
 def _saliency(segmenter: GlacierSegmenter, batch: Tensor, class_index: int) -> Iterator[NDArray[np.float64]]:
     """Yield the (C,) scores of each patch that has a valid pixel."""
     raw = batch.to(segmenter.device)

@@ -3,11 +3,15 @@
 The blocks are those by which the gate compares two versions (`models.block_counts`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from imagery.grid import Grid, Window
+
 VALIDATION: Final = "validation"
+BLOCKS_SHOWN: Final = 4
+"""Of the blocks that a version maps better, and of those that it maps worse, with pictures."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class BlockChange:
     judged: int
     before: int
     after: int
+
+    def window(self, grid: Grid) -> Window:
+        """Return the block in pixels of its scene, which has this grid."""
+        row, col = self.row * self.side_px, self.col * self.side_px
+        return Window(row, col, min(self.side_px, grid.height - row), min(self.side_px, grid.width - col))
 
     @property
     def gain(self) -> int:
@@ -76,6 +85,14 @@ def block_changes(card: Mapping[str, Any], other: Mapping[str, Any]) -> list[Blo
         for place, counts in pairs
         if place in before
     ]
+
+
+def most_changed(changes: Iterable[BlockChange]) -> tuple[list[BlockChange], list[BlockChange]]:
+    """Return the blocks with the largest gains and those with the largest losses, at most `BLOCKS_SHOWN` of each."""
+    ordered = sorted(changes, key=lambda change: change.gain)
+    gained = [change for change in reversed(ordered) if change.gain > 0][:BLOCKS_SHOWN]
+    lost = [change for change in ordered if change.gain < 0][:BLOCKS_SHOWN]
+    return gained, lost
 
 
 def _right(counts: Sequence[int], classes: int) -> int:

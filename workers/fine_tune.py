@@ -28,6 +28,7 @@ from models.inference import place
 from models.segmenter import GlacierSegmenter
 from models.training_config import TrainingConfig
 from services import arms, stability
+from services.block_changes import VALIDATION, BlockChange, block_changes, most_changed
 from services.class_scheme import class_scheme, store_scheme
 from services.doubted_labels import NO_DOUBTS, DoubtedLabel, Doubts
 from services.places import bundle_cache, graph_cache, raster_store
@@ -41,8 +42,9 @@ from workers.code_version import code_version
 from workers.conclusion import conclude, conclude_recovered, judged_against, withheld_if_champion_moved
 from workers.evaluation import evaluation_set
 from workers.examination import examine
+from workers.explanation import explain
 from workers.jobs import JobContext
-from workers.judgement import JudgedOn, champion_of, judge_version
+from workers.judgement import Champion, JudgedOn, champion_of, judge_version
 from workers.label_classes import card_classes
 from workers.label_doubts import doubts_of
 from workers.label_repair import usable_labels
@@ -229,8 +231,23 @@ def _train_and_register(
             found[SceneRole.VALIDATION].evidence, names, inputs.scheme.foreground, test.evidence if test else None
         ),
     )
+    changed = _most_changed(origin, champion)
+    context.progress(config.steps, config.steps, "finding out what the network looks at")
+    scenes = judged_on[SceneRole.VALIDATION]
+    saliency = explain(catalog, segmenter, scenes, inputs.patch_size, names, changed)
+    origin = origin.model_copy(update={"saliency": saliency})
     context.progress(config.steps, config.steps, "exporting and registering")
     return _register(context, tracking, run, segmenter, origin, judgement.verdict, doubts.labels, watch)
+
+
+def _most_changed(origin: ModelOrigin, champion: Champion | None) -> list[BlockChange]:
+    """Return the blocks of the validation scenes that a version maps much better or worse than the champion."""
+    if champion is None:
+        return []
+    card = origin.model_dump(mode="json", include={"blocks", "evaluation", "classes"})
+    served = {**card, "blocks": {VALIDATION: champion.evaluations[SceneRole.VALIDATION].blocks.model_dump(mode="json")}}
+    gained, lost = most_changed(block_changes(card, served))
+    return gained + lost
 
 
 def _doubts(catalog: Catalog, run: TrainingRun, inputs: _TrainingInputs) -> Doubts:

@@ -131,6 +131,7 @@ EXPECTED = {
     ("POST", "/api/v1/subscriptions/<int:subscription_id>/rotate"): Role.OPERATOR,
     ("GET", "/api/v1/subscriptions/deliveries"): Role.OPERATOR,
     ("GET", "/api/v1/models/<int:version>/lineage"): Role.READER,
+    ("GET", "/api/v1/models/<int:version>/saliency/<int:block>.webp"): Role.READER,
     ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
     ("POST", "/api/v1/withdrawals"): Role.OPERATOR,
     ("POST", "/api/v1/annotators"): Role.ADMINISTRATOR,

@@ -79,6 +79,7 @@ GET /api/v1/reconciliations
 GET /api/v1/models
 GET /api/v1/models/{version}
 GET /api/v1/models/{version}/lineage
+GET /api/v1/models/{version}/saliency/{block}.webp
 POST /api/v1/withdrawals
 GET /api/v1/withdrawals
 GET /api/v1/models/tracks

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.explanations import ChannelScore, ChannelScores, saliency_scores
+from models.explanations import ChannelScore, ChannelScores, saliency_map, saliency_scores
 from models.segmenter import GlacierSegmenter, build_segmenter
 from models.unet import UNetConfig
 from tests.models.networks import CHANNELS, MEAN, STD, raw_images, small_segmenter
@@ -101,6 +101,38 @@ def test_saliency_ignores_a_shift_common_to_all_logits_as_the_prediction_does():
     assert saliency_scores(shifted, [images], 2).values == pytest.approx(
         saliency_scores(plain, [images], 2).values, rel=1e-3
     )
+
+
+def test_the_map_of_a_linear_network_lies_on_the_pixels_that_were_asked_for():
+    """One logit 3 red - 0.5 nir: 3.5 at each wanted pixel, 0.5 where red has no data, and 0 beside them."""
+    raw, wanted = valid_images(1)[0], np.zeros((8, 8), dtype=np.bool_)
+    wanted[2:4, 5:8] = True
+    raw[0, 3, 7] = math.nan
+    expected = np.where(wanted, 3.5, 0.0)
+    expected[3, 7] = 0.5
+    found = saliency_map(linear_segmenter([[3.0, -0.5]], head="binary"), raw, wanted)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_the_map_sums_the_foreground_classes():
+    """At the mean image the gradients are (-1, 1) for class 1 and (-1, -1/2) for class 2: 2 + 1.5 at each pixel."""
+    segmenter = linear_segmenter([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    mean_image = torch.tensor(MEAN)[:, None, None].expand(2, 4, 4)
+    found = saliency_map(segmenter, mean_image, np.ones((4, 4), dtype=np.bool_))
+    np.testing.assert_allclose(found, 3.5, rtol=1e-6)
+
+
+def test_a_map_shows_what_a_network_saw_around_the_pixels():
+    segmenter = small_segmenter()
+    weights = [parameter.detach().clone() for parameter in segmenter.parameters()]
+    wanted = np.zeros((16, 24), dtype=np.bool_)
+    wanted[8, 12] = True
+    found = saliency_map(segmenter.train(), raw_images(1)[0].nan_to_num(100.0), wanted)
+    assert found.shape == (16, 24)
+    assert (found >= 0).all()
+    assert (found[~wanted] > 0).any()
+    assert segmenter.training
+    assert all(torch.equal(old, new) for old, new in zip(weights, segmenter.parameters(), strict=True))
 
 
 def test_two_binaries_are_explained_one_network_at_a_time():

@@ -22,6 +22,7 @@ from models.block_counts import BlockCounts, SceneBlocks
 from models.bundle import write_bundle
 from models.calibration import UNCALIBRATED
 from models.card import EvaluationSet, RegionMetrics
+from models.saliency import BlockSaliency, Saliency
 from services import users
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
@@ -111,12 +112,22 @@ def judge(
     """Register a version with a card of how it maps the validation scene."""
     blocks = SceneBlocks.empty(truth.shape, len(CLASSES), BLOCK_PX)
     blocks.add(mapped, truth, 0, UNKNOWN)
+    brighter = np.zeros((2 * BLOCK_PX, 3 * BLOCK_PX), dtype=np.float32)  # a quarter of it lies beside the block
+    brighter[:BLOCK_PX, BLOCK_PX : 2 * BLOCK_PX] = np.arange(BLOCK_PX) / BLOCK_PX
+    brighter[BLOCK_PX, 0] = brighter.sum() / 3
+    block = (slice(0, BLOCK_PX), slice(BLOCK_PX, 2 * BLOCK_PX))
+    saliency = Saliency(
+        windows=8,
+        channels={"clean ice": {"red": 0.25, "nir": 0.75}, "debris-covered ice": {"red": 0.6, "nir": 0.4}},
+        blocks=(BlockSaliency.of(brighter, block, (scene.id, 0, 1)),),
+    )
     too_sure = ClassAreaError(table=tuple(UNCALIBRATED**1.5), calibration={}, blocks=1)
     about = origin().model_copy(
         update={
             "evaluation": {"validation": EvaluationSet(scenes=(scene.id,), truth_sha256="1" * 64)},
             "metrics": {"validation": RegionMetrics.from_confusion(blocks.confusion, CLASSES)},
             "blocks": {"validation": BlockCounts.of_scenes([blocks])},
+            "saliency": saliency,
             "area_error": AreaError(
                 classes=dict.fromkeys((*CLASSES[1:], "glacier"), too_sure),
                 background=tuple(UNCALIBRATED),
@@ -215,7 +226,17 @@ def test_a_version_shows_its_calibration_and_where_it_gained_and_lost(world: Wor
     gained = page.locator(".block p b").all_inner_texts()
     assert gained == ["+320 pixels", "+260 pixels", "+120 pixels", "-80 pixels"]
     expect(page.locator(".block").first.locator("figcaption")).to_have_text(
-        ["False colour", "Outlines", "Prediction of version 2", "Prediction of version 1"]
+        [
+            "False colour",
+            "Outlines",
+            "Prediction of version 2",
+            "Prediction of version 1",
+            "Where it looked, 75 % of it in here",
+        ]
+    )
+    expect(page.locator(".block").nth(1).locator("figcaption")).to_have_count(4)
+    expect(page.get_by_role("region", name="Share of each channel by class")).to_contain_text(
+        "clean ice	nir 75 %, red 25 %", use_inner_text=True
     )
     expect(page.locator(".confusion .right-10")).to_have_count(3)  # the diagonal: 99.5 % and more
     expect(page.get_by_role("region", name="Confusion, validation")).to_contain_text("true pixels")

@@ -56,6 +56,7 @@ from models.inference import predict_windows
 from models.label_doubt import STANDS_OUT
 from models.training import StepReport
 from services import changing_settings, raster_keys
+from services.block_changes import block_changes, most_changed
 from services.places import raster_store
 from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
@@ -234,6 +235,14 @@ def test_a_version_is_made_and_judged(labelled):
     assert version.tags["verdict"] == "promoted"
     found, parent = figures_of(version).regions["validation"], figures_of(registry.get(1)).regions["validation"]
     assert found.gain_mean_iou == pytest.approx(found.mean_iou - parent.mean_iou, abs=2e-6)
+    saliency = load_champion(labelled).card.saliency
+    assert saliency.windows > 0
+    assert list(saliency.channels) == ["clean ice", "debris-covered ice"]
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in saliency.channels.values())
+    changes = block_changes(*(load_card(labelled, number).model_dump(mode="json") for number in (2, 1)))
+    shown = [(change.scene_id, change.row, change.col) for some in most_changed(changes) for change in some]
+    assert [(block.scene_id, block.row, block.col) for block in saliency.blocks] == shown != []
+    assert load_card(labelled, 1).saliency.blocks == ()  # there was nothing to compare with
     area_error = load_champion(labelled).card.area_error
     assert list(area_error.classes) == ["clean ice", "debris-covered ice", "glacier"]
     assert all(set(error.calibration) == {"validation"} for error in area_error.classes.values())  # no test scene
