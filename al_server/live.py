@@ -85,13 +85,18 @@ class Live:
             time.sleep(LOOK_EVERY_S)
 
     def _look(self) -> dict[Topic, str] | None:
-        """Return the state now, or None if the database does not say."""
+        """Return the state now, or None if the database does not say.
+
+        A setting that another process changed is taken in first: the pages that hear of it ask for what it changes.
+        """
         try:
             with self._catalog.read() as session:
-                return live_state(session)
+                state = live_state(session)
+            self._catalog.refresh_settings()
         except SQLAlchemyError:
             log.exception("changes cannot be looked for")
             return None
+        return state
 
     @staticmethod
     def _tell(send: Send, listener: Listener, state: dict[Topic, str] | None, is_due: bool) -> bool:

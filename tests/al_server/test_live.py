@@ -16,6 +16,8 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import JobKind
 from catalog.setting_changes import SettingChange
+from catalog.settings import Settings
+from services import changing_settings
 from services.live_state import Topic, changed_topics, live_state, mark
 from tests.catalog_fixtures import add_scene, as_role
 from tests.served_app import serving
@@ -68,6 +70,18 @@ def test_what_changed_before_the_connection_is_told_first(address: str, catalog:
         add_scene(session)
     with listening(address, catalog, since=shown) as lines:
         assert changes(lines) == [Topic.SCENES]
+
+
+def test_who_hears_of_a_changed_setting_is_answered_by_it(address: str, catalog: Catalog, settings: Settings) -> None:
+    """Another process changes it, and this one is asked for nothing meanwhile."""
+    other = Catalog(settings)
+    with catalog.read() as session:
+        now = mark(live_state(session))
+    with listening(address, catalog, since=now) as lines:
+        changing_settings.change(other, {"round_size": 17}, "olga")
+        assert changes(lines) == [Topic.ROUNDS]
+        assert catalog.settings.round_size == 17
+    other.close()
 
 
 def test_who_comes_back_hears_what_was_missed(address: str, catalog: Catalog) -> None:
