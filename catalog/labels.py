@@ -244,6 +244,8 @@ def _implied_patch_state(session: Session, patch_id: int) -> PatchState:
 def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: int) -> None:
     """Supersede the labels drawn on a deleted task, and withdraw its proposal unless the task was a copy.
 
+    A proposal whose task was never noted had this one: of copies the one that is kept is noted before others go.
+
     Args:
         session: a writing session.
         proposal: the proposal of the task.
@@ -253,6 +255,7 @@ def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: 
     proposal = lock(session, proposal)
     drawn_on_it = (LabelEvent.project_id == project_id) & (LabelEvent.task_id == task_id)
     _supersede_where(session, drawn_on_it & (Label.proposal_id == proposal.id))
+    rounds.note_task(proposal, project_id, task_id)
     if (proposal.project_id, proposal.task_id) == (project_id, task_id):
         proposal.state = ProposalState.WITHDRAWN
     refresh_states(session, proposal, skipped=is_skipped(session, proposal))

@@ -139,6 +139,12 @@ def move_task(proposal: Proposal, project_id: int, task_id: int) -> None:
     proposal.project_id, proposal.task_id = project_id, task_id
 
 
+def note_task(proposal: Proposal, project_id: int, task_id: int) -> None:
+    """Store the task of a proposal whose publication was cut off between Label Studio's import and the note of it."""
+    if proposal.task_id is None:
+        move_task(proposal, project_id, task_id)
+
+
 def note_images_signed(proposal: Proposal, base_url: str) -> None:
     """Store the time and base URL of the image signatures, so that they can be renewed before they expire."""
     proposal.images_signed_at, proposal.images_base_url = now(), base_url

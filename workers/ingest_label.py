@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from catalog import event_order, labels, withdrawals
+from catalog import event_order, labels, rounds, withdrawals
 from catalog.logs import bound
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
@@ -120,6 +120,7 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             identify(session, row, saved)
         # Checked with the proposal locked, because another worker may have applied a newer state meanwhile.
         locked = labels.lock(session, proposal)
+        rounds.note_task(locked, saved.project_id, saved.task_id)
         ignored = event_order.why_ignored(session, row)
         if ignored is not None:
             labels.settle(row, EventState.SUPERSEDED, ignored)

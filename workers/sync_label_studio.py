@@ -5,13 +5,14 @@ Label Studio sends each webhook only once. This job compares what it has with wh
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from catalog import rounds
-from catalog.records import Patch, Proposal, ProposalState, now
+from catalog import labels, rounds
+from catalog.records import Patch, Proposal, ProposalState, Round, RoundState, now
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from services import annotators, label_events
@@ -35,9 +36,12 @@ def sync_label_studio(context: JobContext) -> None:
     current = connect(context.catalog, studio)
     delete_doubles(context.catalog, studio, current)
     annotators.refresh(context.catalog, studio)
+    present: dict[str, tuple[int, int]] = {}
     for project_id in sorted({current} | _projects_in_use(context)):
         if project_id == current or check_still_exists(context.catalog, studio, project_id):
-            _reconcile(context, studio, project_id)
+            tasks = _reconcile(context, studio, project_id)
+            present |= {uid: (project_id, of_proposal[0]) for uid, of_proposal in tasks.items()}
+    _mend_unnoted(context, present)
     _serve_newest_version(context, studio, current)
 
 
@@ -54,10 +58,36 @@ def _projects_in_use(context: JobContext) -> set[int]:
         }
 
 
-def _reconcile(context: JobContext, studio: LabelStudio, project_id: int) -> None:
+def _reconcile(context: JobContext, studio: LabelStudio, project_id: int) -> dict[str, list[int]]:
+    """Reconcile a project; return the ids of its tasks by the uid of their proposal."""
     present = compare_project(context, studio, project_id)
     _remove_doubles(context, studio, project_id, present)
     _renew_images(context, studio, project_id, present)
+    return present
+
+
+def _mend_unnoted(context: JobContext, present: Mapping[str, tuple[int, int]]) -> None:
+    """Note tasks that a publication which was cut off did not note, and withdraw proposals that wait without one.
+
+    Earlier releases left both: a proposal that was answered before its task was noted got none any more.
+
+    Args:
+        context: the job.
+        present: project and task of each proposal that has one, by its uid.
+    """
+    published = Proposal.state.in_((ProposalState.PUBLISHED, ProposalState.LABELLED, ProposalState.SKIPPED))
+    unnoted = select(Proposal).join(Round, Proposal.round_id == Round.id)
+    unnoted = unnoted.where(Proposal.task_id.is_(None), published, Round.state != RoundState.PUBLISHING)
+    with context.catalog.read() as session:
+        found = session.scalars(unnoted).all()
+    for proposal in found:
+        with context.catalog.write() as session:
+            if proposal.uid in present:
+                log.warning("the task of proposal %s was not noted; it is now", proposal.uid)
+                rounds.note_task(labels.lock(session, proposal), *present[proposal.uid])
+            elif proposal.state is ProposalState.PUBLISHED:
+                log.warning("proposal %s waited for an annotator without a task; it is withdrawn", proposal.uid)
+                labels.withdraw(session, proposal)
 
 
 def _remove_doubles(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:

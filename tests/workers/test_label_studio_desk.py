@@ -256,15 +256,70 @@ def test_a_task_deleted_between_two_attempts_is_not_published_again(desk: LabelS
     assert desk.tasks(kept) == [kept.task_id]
 
 
+def forget_tasks(desk: LabelStudioDesk, *proposals: Proposal, state: str | None = None) -> None:
+    """As if the publication had been cut off between the import and the note of these tasks."""
+    with desk.catalog.database.write() as session:
+        for proposal in proposals:
+            row = session.get_one(Proposal, proposal.id)
+            row.state, row.project_id, row.task_id = state or row.state, None, None
+
+
+def test_what_is_answered_before_its_task_is_noted_has_a_task_and_loses_it(desk: LabelStudioDesk) -> None:
+    """The worker is killed right after the import; before it begins again, somebody labels, skips and deletes."""
+    labelled, skipped, withdrawn, waits = desk.open(6, 7, 8, 9)
+    forget_tasks(desk, labelled, skipped, withdrawn, state="chosen")
+    desk.cut_off(waits.round_id)
+    desk.studio.annotate(labelled.task_id, ICE, lead_time_s=1.0)
+    desk.studio.annotate(skipped.task_id, [], lead_time_s=1.0, skip=True)
+    drawing = desk.studio.annotate(withdrawn.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    desk.studio._sdk.annotations.delete(drawing)
+    desk.reconcile()
+    desk.publish(waits.round_id)
+    assert [item.task_id for item in desk.proposals(waits.round_id)] == [
+        item.task_id for item in (labelled, skipped, withdrawn, waits)
+    ]
+    for proposal in (labelled, skipped, withdrawn, waits):
+        desk.studio.delete_task(proposal.task_id)
+    desk.reconcile()
+    assert [desk.states(item) for item in (labelled, skipped, withdrawn, waits)] == [
+        ("withdrawn", "unlabelled", "complete")
+    ] * 4
+    assert desk.events(EventState.FAILED) == []
+
+
+def test_a_task_deleted_before_it_was_noted_keeps_no_round_waiting(desk: LabelStudioDesk) -> None:
+    """Its only event is the label, which says whose task it was."""
+    drawn, other = desk.open(6, 7)
+    desk.studio.annotate(drawn.task_id, ICE, lead_time_s=1.0)
+    desk.studio.annotate(other.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    forget_tasks(desk, drawn)  # as the release before this one left it
+    desk.studio.delete_task(drawn.task_id)
+    desk.reconcile()
+    assert desk.states(drawn) == ("withdrawn", "unlabelled", "complete")
+
+
+def test_what_earlier_releases_left_without_a_task_is_mended(desk: LabelStudioDesk, caplog) -> None:
+    labelled, gone, waits = desk.open(6, 7, 8)
+    desk.studio.annotate(labelled.task_id, ICE, lead_time_s=1.0)
+    desk.studio.delete_task(gone.task_id)
+    forget_tasks(desk, labelled, gone, waits)
+    desk.reconcile()
+    assert [desk.states(item)[0] for item in (labelled, gone, waits)] == ["labelled", "withdrawn", "published"]
+    assert [item.task_id for item in desk.proposals(waits.round_id)] == [labelled.task_id, None, waits.task_id]
+    assert "waited for an annotator without a task" in caplog.text
+    desk.studio.annotate(waits.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    assert desk.states(waits) == ("labelled", "labelled", "complete")
+
+
 def test_what_an_import_left_behind_is_mended(desk: LabelStudioDesk) -> None:
     """Label Studio repeats an import by itself while its database is locked: without predictions, or twice."""
     bare, doubled, begun = desk.open(6, 7, 8)
     studio, project_id = desk.studio, bare.project_id
     data = {task["data"]["proposal"]: task["data"] for task in studio.changed_tasks(project_id, None)}
-    with desk.catalog.database.write() as session:  # cut off before anything was noted
-        for proposal in (bare, doubled, begun):
-            row = session.get_one(Proposal, proposal.id)
-            row.state, row.project_id, row.task_id = "chosen", None, None
+    forget_tasks(desk, bare, doubled, begun, state="chosen")
     studio.delete_task(bare.task_id)
     studio._sdk.projects.import_tasks(project_id, request=[{"data": data[item.uid]} for item in (bare, doubled, begun)])
     last = max(desk.tasks(begun))
