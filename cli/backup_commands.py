@@ -1,15 +1,19 @@
 """``glacier-al backup`` and ``glacier-al restore``."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from catalog.settings import Settings
 from catalog.settings_sources import data_folder
 from cli.output import json_option, remark, tell
+from cli.progress import progress
 from cli.restore import restore as restore_backup
 from services.backup import back_up
 from services.backup_folder import BackupFolder
+
+QUIET_S: Final = 3.0
 
 
 @click.command()
@@ -18,7 +22,8 @@ from services.backup_folder import BackupFolder
 @json_option
 def backup(folder: Path, keep: int | None) -> None:
     """Add a backup of this installation to FOLDER, while it runs or not; what FOLDER has is not copied again."""
-    name = back_up(Settings(), folder, remark)
+    with progress("the backup", QUIET_S) as told:
+        name = back_up(Settings(), folder, remark, lambda share: told(share, None))
     deleted = 0 if keep is None else BackupFolder(folder).prune(keep)
     manifest = BackupFolder(folder).read(name)
     for line in manifest.left_out:
@@ -36,6 +41,7 @@ def backup(folder: Path, keep: int | None) -> None:
 def restore(folder: Path, snapshot: str | None) -> None:
     """Restore a backup from FOLDER into the data folder (GLACIER_AL_VAR_DIR), which must be empty."""
     var_dir = data_folder(Settings.model_fields)
-    name = restore_backup(folder, snapshot, var_dir, remark)
+    with progress("the restoration", QUIET_S) as told:
+        name = restore_backup(folder, snapshot, var_dir, remark, lambda share: told(share, None))
     text = f"Restored the backup {name}. Start it with `glacier-al up`, then run `glacier-al doctor`."
     tell(text, name=name, folder=var_dir)

@@ -23,11 +23,12 @@ Tell = Callable[[float | None, float | None], None]
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Tell]:
+def progress(what: str, quiet_s: float = 0.0) -> Iterator[Tell]:
     """Show how far a piece of work is during the block.
 
     Args:
         what: The work in a few words.
+        quiet_s: Nothing is shown of work that ends within so many seconds.
 
     Yields:
         A function that is told of progress. Where it is told no time, that is estimated from the time taken.
@@ -37,6 +38,8 @@ def progress(what: str) -> Iterator[Tell]:
 
         def tell(share: float | None, eta_s: float | None) -> None:
             took_s = time.monotonic() - begun
+            if took_s < quiet_s:
+                return
             if eta_s is None and share and took_s > ESTIMATE_AFTER_S:
                 eta_s = took_s * (1 - share) / share
             show(share, eta_s)

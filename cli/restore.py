@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +23,19 @@ UNFINISHED: Final = "restore-unfinished"
 """A file in the data folder while it is being restored; `up` refuses a folder that has it."""
 
 
-def restore(root: Path, name: str | None, var_dir: Path, say: Callable[[str], None]) -> str:
+def restore(
+    root: Path, name: str | None, var_dir: Path, say: Callable[[str], None], show: Callable[[float], None]
+) -> str:
     """Restore a backup, the newest if none is named, into a data folder; return its name.
 
     All contents are checked before anything is written.
+
+    Args:
+        root: The folder of the backups.
+        name: The backup.
+        var_dir: The data folder.
+        say: Told what is done.
+        show: Told which share of the work is done, 0 to 1: of two halves, checking and writing.
 
     Raises:
         StartError: The backup is damaged, of a later release, or the place to restore to is not empty.
@@ -38,7 +48,7 @@ def restore(root: Path, name: str | None, var_dir: Path, say: Callable[[str], No
     manifest = folder.read(name)
     _check_release(manifest)
     say(f"Checking {len(manifest.files)} files of the backup {name}")
-    if damaged := folder.damaged(manifest.files):
+    if damaged := folder.damaged(manifest.files, lambda share: show(share / 2)):
         raise StartError(
             f"{len(damaged)} files of the backup {name} are damaged or missing, e.g. {damaged[0]}; nothing was "
             f"restored: use another of {', '.join(names)}, or another copy of {root}"
@@ -48,7 +58,7 @@ def restore(root: Path, name: str | None, var_dir: Path, say: Callable[[str], No
     var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (var_dir / UNFINISHED).touch()
     try:
-        _write(folder, manifest, var_dir, say)
+        _write(folder, manifest, var_dir, say, show)
     except BaseException:
         with suppress(OSError):
             shutil.rmtree(var_dir)  # it was empty
@@ -59,9 +69,20 @@ def restore(root: Path, name: str | None, var_dir: Path, say: Callable[[str], No
     return name
 
 
-def _write(folder: BackupFolder, manifest: Manifest, var_dir: Path, say: Callable[[str], None]) -> None:
-    def of(*parts: str) -> Sequence[SavedFile]:
-        return [file for file in manifest.files if file.part in parts]
+def _write(
+    folder: BackupFolder,
+    manifest: Manifest,
+    var_dir: Path,
+    say: Callable[[str], None],
+    show: Callable[[float], None],
+) -> None:
+    written = count(1)
+
+    def of(*parts: str) -> Iterator[SavedFile]:
+        for file in manifest.files:
+            if file.part in parts:
+                yield file
+                show(0.5 + next(written) / len(manifest.files) / 2)
 
     for file in of("settings"):  # first: it may name another database, store or file of secrets
         _place(folder, file, var_dir / file.path)

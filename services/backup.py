@@ -56,7 +56,9 @@ def last_backup(settings: Settings) -> LastBackup | None:
         return None
 
 
-def back_up(settings: Settings, root: Path, say: Callable[[str], None]) -> str:
+def back_up(
+    settings: Settings, root: Path, say: Callable[[str], None], show: Callable[[float], None] = lambda _share: None
+) -> str:
     """Add a backup to a folder; return its name.
 
     The order makes the parts fit together: rows of the catalog refer to versions in MLflow, tasks in Label Studio and
@@ -67,17 +69,21 @@ def back_up(settings: Settings, root: Path, say: Callable[[str], None]) -> str:
         settings: Of the installation.
         root: The folder, created if it is missing.
         say: Told what is done.
+        show: Told which share of the files is done, 0 to 1.
     """
     folder, begun = BackupFolder(root), datetime.now(UTC)
     earlier = _earlier(folder)
     files: list[SavedFile] = []
     taken: dict[str, str] = {}
     left_out: list[str] = []
+    expected = _count(settings)
 
     def take(part: str, found: Iterator[SavedFile]) -> None:
         before = len(files)
         taken[part] = datetime.now(UTC).isoformat()
-        files.extend(found)
+        for file in found:
+            files.append(file)
+            show(min(1.0, len(files) / expected))
         size = sum(file.size for file in files[before:])
         say(f"{part}: {len(files) - before} files, {size / 2**20:.1f} MiB")
 
@@ -102,6 +108,12 @@ def back_up(settings: Settings, root: Path, say: Callable[[str], None]) -> str:
     )
     replace(settings.var_dir / _NOTE, noted.model_dump_json())
     return name
+
+
+def _count(settings: Settings) -> int:
+    """Return about how many files a backup holds; more may come while it is made."""
+    trees = sum(1 for part in DATABASES for path in (settings.var_dir / part).rglob("*") if path.is_file())
+    return 1 + trees + len(RasterStore(settings.raster_store).all_keys())
 
 
 def _earlier(folder: BackupFolder) -> dict[tuple[str, str], SavedFile]:

@@ -10,7 +10,7 @@ All of it may be read by its owner only: it holds secrets.
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -141,10 +141,16 @@ class BackupFolder:
             )
         return manifest
 
-    def damaged(self, files: Iterable[SavedFile]) -> list[str]:
-        """Read all contents of these files, each once; return the paths of those that are damaged or missing."""
+    def damaged(self, files: Sequence[SavedFile], show: Callable[[float], None] = lambda _share: None) -> list[str]:
+        """Read all contents of these files, each once; return the paths of those that are damaged or missing.
+
+        Args:
+            files: The files.
+            show: Told which share of them is read, 0 to 1.
+        """
         whole: dict[str, bool] = {}
-        for file in files:
+        for number, file in enumerate(files):
+            show(number / len(files))
             if file.sha256 not in whole:
                 path = self.object(file.sha256)
                 whole[file.sha256] = path.exists() and sha256_of(path) == file.sha256

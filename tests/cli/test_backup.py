@@ -1,6 +1,7 @@
 """Backups of a folder with the parts that `up` keeps there, in use while they are copied."""
 
 import json
+import re
 import shutil
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from catalog.errors import BackupError
 from catalog.records import Label, Scene
 from catalog.settings import Settings
 from catalog.settings_sources import variable
+from cli import backup_commands
 from cli.main import main
 from imagery.store import RasterStore
 from services.backup_folder import BackupFolder
@@ -70,6 +72,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     apart = (".sqlite", ".sqlite-shm", ".sqlite-wal", ".db", ".sqlite3", ".sha256")
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(apart)]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_both_show_how_far_they_are(installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In percent of the files; of a restoration the first half is checking them."""
+    monkeypatch.setattr(backup_commands, "QUIET_S", 0.0)
+    done = call("backup", str(tmp_path / "backup"))
+    shown = re.findall(r"the backup, (\d+)%", done.stderr)
+    assert len(shown) > 3
+    assert list(map(int, shown)) == sorted(map(int, shown))
+    assert shown[-1] == "100"
+    assert call("backup", str(tmp_path / "backup"), "--json").exit_code == 0
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    done = call("restore", str(tmp_path / "backup"))
+    shown = re.findall(r"the restoration, (\d+)%", done.stderr)
+    assert any(int(percent) < 50 for percent in shown)
+    assert list(map(int, shown)) == sorted(map(int, shown))
+    assert shown[-1] == "100"
 
 
 def test_a_restored_folder_has_all_that_was_there(

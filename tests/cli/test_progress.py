@@ -31,6 +31,18 @@ def test_without_a_time_it_is_estimated_from_the_time_taken(
     assert capsys.readouterr().err == "scoring, 25%, about 3 minutes left\n"
 
 
+def test_of_work_that_ends_soon_nothing_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 2.9, 3.1, 3.1])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    with progress("the backup", quiet_s=3.0) as tell:
+        tell(0.2, 10.0)
+        assert capsys.readouterr().err == ""
+        tell(0.5, 10.0)
+    assert capsys.readouterr().err == "the backup, 50%, about 10 seconds left\n"
+
+
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
