@@ -8,6 +8,7 @@ from catalog.registry import registry_of
 from cli.exit_codes import ExitCode
 from cli.installation import running_catalog
 from cli.output import as_json, json_option, print_json, print_table
+from cli.progress import progress
 
 
 @click.command()
@@ -49,7 +50,8 @@ def reproduce(
         from workers.reproduction import reproduce as train_again
 
         registry_of(catalog.settings).get(version)  # first of all: is there such a version?
-        found = train_again(catalog, version, threads, precision)
+        with progress("the training") as told:
+            found = train_again(catalog, version, threads, precision, lambda share: told(share, None))
     allowed = found.tolerance
     allowed = Tolerance(
         allowed.pixels if pixels is None else pixels,

@@ -5,7 +5,7 @@ checksums of their masks, the patches with prior outlines, the configuration, th
 Nothing is registered. No row is changed, but for masks that had to be drawn again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -113,6 +113,7 @@ def reproduce(
     version: int,
     threads: int | None = None,
     precision: Literal["float32", "bfloat16"] | None = None,
+    show: Callable[[float], None] = lambda _share: None,
 ) -> Reproduction:
     """Train a version again and compare it.
 
@@ -121,6 +122,7 @@ def reproduce(
         version: its number.
         threads: torch's CPU threads instead of those recorded, to see what they change.
         precision: "float32" or "bfloat16" instead of the recorded precision, likewise.
+        show: told which share of the steps is trained, 0 to 1.
 
     Raises:
         NotFoundError: there is no such version, or its parent was deleted in MLflow.
@@ -141,7 +143,16 @@ def reproduce(
     segmenter = _start(catalog, card, run)
     segmenter.orientations = card.orientations
     dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog), scheme)
-    train_network(catalog, segmenter, dataset, weak, config, validation, card.patch_size_px)
+    train_network(
+        catalog,
+        segmenter,
+        dataset,
+        weak,
+        config,
+        validation,
+        card.patch_size_px,
+        lambda report: show(report.step / report.steps),
+    )
     form = card.calibration.form if card.calibration else "none"
     calibrate(catalog, segmenter, validation, card.patch_size_px, card.classes, form)
     here = TrainingEnvironment.of(device(catalog))

@@ -287,6 +287,7 @@ def test_the_commands_tell_lineage_and_reproduction(project, monkeypatch):
     assert json.loads(told.stdout)["labels"][2]["cause"]["score"] == 0.625
     same = CliRunner().invoke(main, ["reproduce", "2"])  # masks of withdrawn labels stay
     assert (same.exit_code, "Version 2 is exactly the same." in same.output) == (0, True), same.output
+    assert "the training, 100%" in same.stderr
     precision = load_card(project, 2).training.precision
     other = ["--precision", "float32" if precision == "bfloat16" else "bfloat16"]
     differs = CliRunner().invoke(main, ["reproduce", "2", *other, "--metric", "0", "--pixels", "0", "--json"])
