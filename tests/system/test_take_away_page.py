@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,7 @@ pytestmark = [
 
 RATIOS: Final = {"clean ice": (1.05, 0.9, 1.2), "debris-covered ice": (0.95, 0.6, 1.3)}
 SERVED, OTHER = 2, 1
+BUDGET_BYTES: Final = 500_000
 BLUE, ORANGE = (0x38, 0xBD, 0xF8), (0xF9, 0x73, 0x16)  # of the two classes
 
 
@@ -137,6 +139,27 @@ def download(page: Page, title: str) -> tuple[str, Path]:
         page.get_by_role("button", name="Download").click()
     expect(page.locator(".take [role=status]")).to_contain_text("Saved")
     return waiting.value.suggested_filename, waiting.value.path()
+
+
+def test_the_first_view_of_the_map_is_small(page: Page, catalog: Catalog, browser: Browser) -> None:
+    """All but the pictures of the ground, as somebody loads it who was never here before."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.add_cookies(page.context.cookies())  # type: ignore[arg-type]
+    first = context.new_page()
+    loaded: dict[bool, list[int]] = {True: [], False: []}  # pictures, and the rest
+    first.on(
+        "requestfinished",
+        lambda sent: loaded[sent.resource_type == "image"].append(sent.sizes()["responseBodySize"]),
+    )
+    began = time.monotonic()
+    first.goto(f"{catalog.settings.api_url}/map")
+    first.get_by_role("button", name="Download").wait_for()
+    print(f"the panel is there after {time.monotonic() - began:.2f} s")
+    first.wait_for_load_state("networkidle")
+    pictures, rest = (sum(loaded[is_picture]) for is_picture in (True, False))
+    print(f"first view: {rest} bytes, and {pictures} bytes of {len(loaded[True])} pictures")
+    assert 0 < rest < BUDGET_BYTES
+    context.close()
 
 
 def test_what_is_in_view_is_saved(page: Page, catalog: Catalog, forged: ForgedScene, tmp_path: Path) -> None:
