@@ -20,18 +20,21 @@ def remove_doubles(
 ) -> PresentTask:
     """Delete all tasks of a proposal but one; one that somebody has begun or uploaded is never deleted.
 
-    Whatever order several workers do this in, the same task is left: one that is begun, else the oldest.
+    Whatever order several workers do this in, the same task is left: one that is begun, else the oldest. Doubles are
+    looked at once more right before they are deleted: somebody may have begun one since they were listed.
 
     Args:
         catalog: where the deletions are noted, before Label Studio tells of them.
         studio: Label Studio.
         project_id: the project of the tasks.
         proposal: published as one of the tasks.
-        tasks: from `labeling.task_calls.TaskCalls.present_tasks`.
+        tasks: from `labeling.task_calls.TaskCalls.present_tasks`, a while ago perhaps.
 
     Returns:
         The task that the proposal is published as.
     """
+    if len(tasks) > 1:
+        tasks = studio.present_tasks(project_id, [proposal.uid]).get(proposal.uid, tasks)
     kept, *others = tasks
     doubles = [task.id for task in others if not task.is_begun and not task.is_uploaded]
     if not doubles:

@@ -47,6 +47,7 @@ from workers import publish_round as publishing
 from workers.jobs import JobContext
 from workers.publication import Publication
 from workers.remove_tasks import remove_tasks
+from workers.task_doubles import remove_doubles
 
 pytestmark = pytest.mark.slow
 
@@ -335,6 +336,21 @@ def test_what_an_import_left_behind_is_mended(desk: LabelStudioDesk) -> None:
     desk.reconcile()
     assert desk.states(begun) == ("labelled", "labelled", "open")
     assert desk.events(EventState.FAILED) == []
+
+
+def test_a_double_that_somebody_begins_after_it_was_listed_is_kept(desk: LabelStudioDesk) -> None:
+    (proposal,) = desk.open(6)
+    (data,) = [task["data"] for task in desk.studio.changed_tasks(proposal.project_id, None)]
+    desk.studio._sdk.projects.import_tasks(proposal.project_id, request=[{"data": data}])
+    listed = desk.studio.present_tasks(proposal.project_id, [proposal.uid])[proposal.uid]
+    original, double = (task.id for task in listed)
+    assert original == proposal.task_id
+    desk.studio.annotate(double, ICE, lead_time_s=1.0)
+    kept = remove_doubles(desk.catalog, desk.studio, proposal.project_id, proposal, listed)
+    assert kept.id == double
+    assert desk.tasks(proposal) == [double]
+    desk.reconcile()
+    assert desk.states(proposal) == ("labelled", "labelled", "complete")
 
 
 def test_what_a_busy_database_makes_of_an_import_is_mended(
