@@ -136,20 +136,8 @@ def create_app(catalog: Catalog) -> Flask:
             scene_glaciers,
         ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
-        *(
-            arms,
-            effort,
-            quality,
-            jobs,
-            label_events,
-            model_versions,
-            canary,
-            lineage,
-            saliency,
-            withdrawals,
-            subscriptions,
-        ),
-        *(interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
+        *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
+        *(saliency, interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)

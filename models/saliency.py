@@ -73,7 +73,8 @@ class Saliency(BaseModel):
 
     Attributes:
         windows: Number of windows that the shares are of.
-        channels: Share of each channel in the saliency of each foreground class; they add up to 1.
+        channels: Share of each channel in the saliency of each foreground class; they add up to 1, or are 0 if
+            the class depends on none.
         blocks: Some blocks that it maps better or worse than the champion.
     """
 

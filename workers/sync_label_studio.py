@@ -82,12 +82,15 @@ def _mend_unnoted(context: JobContext, present: Mapping[str, tuple[int, int]]) -
         found = session.scalars(unnoted).all()
     for proposal in found:
         with context.catalog.write() as session:
-            if proposal.uid in present:
-                log.warning("the task of proposal %s was not noted; it is now", proposal.uid)
-                rounds.note_task(labels.lock(session, proposal), *present[proposal.uid])
-            elif proposal.state is ProposalState.PUBLISHED:
-                log.warning("proposal %s waited for an annotator without a task; it is withdrawn", proposal.uid)
-                labels.withdraw(session, proposal)
+            locked = labels.lock(session, proposal)
+            if locked.task_id is not None:  # an answer has just told it
+                continue
+            if locked.uid in present:
+                log.warning("the task of proposal %s was not noted; it is now", locked.uid)
+                rounds.note_task(locked, *present[locked.uid])
+            elif locked.state is ProposalState.PUBLISHED:
+                log.warning("proposal %s waited for an annotator without a task; it is withdrawn", locked.uid)
+                labels.withdraw(session, locked)
 
 
 def _remove_doubles(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
