@@ -1,7 +1,8 @@
 """A client that writes runs, live metrics and model versions to MLflow. The only module that imports mlflow."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -117,7 +118,7 @@ class Tracking:
         return sorted(int(version.version) for version in found if version.name == self.model_name and version.tags)
 
     def delete_unnamed(self, versions: Iterable[int]) -> None:
-        """Delete versions, but for those that an alias names: somebody has chosen them.
+        """Delete versions, but for those that an alias names: somebody has chosen them. One that is gone is no error.
 
         Raises:
             ServiceDownError: MLflow does not answer.
@@ -126,7 +127,8 @@ class Tracking:
             named = set(self._client.get_registered_model(self.model_name).aliases.values())
             for version in versions:
                 if str(version) not in named:
-                    self._client.delete_model_version(self.model_name, str(version))
+                    with _unless_done("RESOURCE_DOES_NOT_EXIST"):
+                        self._client.delete_model_version(self.model_name, str(version))
         except (MlflowException, requests.RequestException) as error:
             raise self._translate(error) from error
 
@@ -236,14 +238,13 @@ class Tracking:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(self.experiment, self._artifacts))
+        with _unless_done("RESOURCE_ALREADY_EXISTS"):
+            return str(self._client.create_experiment(self.experiment, self._artifacts))
+        return self._experiment_id()
 
     def _ensure_model(self) -> None:
-        try:
+        with _unless_done("RESOURCE_ALREADY_EXISTS"):
             self._client.create_registered_model(self.model_name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
 
     def _translate(self, error: MlflowException | requests.RequestException) -> CatalogError:
         """Return ServiceDownError for an outage, which a retry may overcome, and RegistryError for a refusal."""
@@ -255,3 +256,19 @@ class Tracking:
         if status in {0, requests.codes.too_many_requests} or status >= requests.codes.server_error:
             return ServiceDownError("MLflow", self.url, str(error)[:300])
         return RegistryError(f"MLflow at {self.url} refused (status {status}): {str(error)[:300]}")
+
+
+@contextmanager
+def _unless_done(code: str) -> Iterator[None]:
+    """Ignore MLflow's refusal to do in the block what is done already: by others, or by this very call.
+
+    A network may deliver a call twice, and then answers with what the second one found.
+
+    Args:
+        code: MLflow's error code of that refusal.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise

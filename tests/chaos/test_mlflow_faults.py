@@ -14,7 +14,7 @@ from catalog.decision_records import Promotion, PromotionIntent
 from catalog.records import JobKind, JobState, RunState, TrainingRun
 from catalog.registry import ModelRegistry, registry_of
 from catalog.settings import Settings
-from chaos.fault_proxy import FaultProxy, fault_proxy
+from chaos.fault_proxy import Damage, FaultProxy, fault_proxy
 from services import promotion
 from tests.chaos.installation import cases, do, with_labels
 from workers.run_recovery import recover
@@ -120,3 +120,15 @@ def test_each_call_of_a_fine_tune(catalog: Catalog, proxy: FaultProxy, tmp_path:
             f"{damage} of call {number}, {calls[number]}: {text}" for text in found + faults_in(catalog, proxy, before)
         ]
     assert wrong == []
+
+
+def test_every_call_of_a_first_and_a_second_fine_tune_is_done_twice(
+    catalog: Catalog, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """What is made twice is removed, and the removal is done twice, too."""
+    with_labels(catalog, tmp_path)
+    before: set[int] = set()
+    for _ in ("first", "second"):
+        proxy.choose = lambda _: Damage.DOUBLE
+        assert fine_tune(catalog) + faults_in(catalog, proxy, before) == []
+        before = {version.version for version in registry_of(catalog.settings).versions(1000)}
