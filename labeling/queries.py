@@ -41,6 +41,11 @@ def with_annotation_ids() -> Filter:
     return _filter("annotations_ids", "not_contains", "String", "0")
 
 
+def untouched() -> list[Filter]:
+    """Select the tasks that have no annotation, no skip and no draft, whatever their counters say."""
+    return [_filter("annotations_ids", "empty", "Number", True), _filter("draft_exists", "equal", "Boolean", False)]
+
+
 def compose(filters: Sequence[Filter], ids: Sequence[int] | None = None) -> str:
     """Compose a query.
 
@@ -52,12 +57,22 @@ def compose(filters: Sequence[Filter], ids: Sequence[int] | None = None) -> str:
         The query, in the order of the ids of tasks: other orders change while annotators work.
     """
     query: dict[str, Any] = {
-        "filters": {"conjunction": "and", "items": list(filters)},
+        "filters": all_of(filters),
         "ordering": ["tasks:id"],
     }
     if ids is not None:
-        query["selectedItems"] = {"all": False, "included": list(ids)}
+        query["selectedItems"] = only(ids)
     return json.dumps(query)
+
+
+def all_of(filters: Sequence[Filter]) -> dict[str, Any]:
+    """Return the filters of a query or an action, all of which must hold."""
+    return {"conjunction": "and", "items": list(filters)}
+
+
+def only(ids: Sequence[int]) -> dict[str, Any]:
+    """Return the tasks that a query or an action is about. Label Studio takes an empty list for all tasks."""
+    return {"all": False, "included": list(ids)}
 
 
 def _filter(field: str, operator: str, kind: str, value: object) -> Filter:

@@ -85,12 +85,12 @@ def _create_tasks(
     context.progress(len(missing), len(missing), "creating tasks")  # also asks whether the job is still ours
     created = studio.import_missing(project_id, tasks)
     found = {**studio.present_tasks(project_id, list(present)), **created}
+    kept = remove_doubles(context.catalog, studio, project_id, chosen, found)
     for proposal in chosen:
-        if proposal.uid not in found:  # deleted a moment ago
-            continue
-        kept = remove_doubles(context.catalog, studio, project_id, proposal, found[proposal.uid])
-        with context.catalog.write() as session:
-            rounds.mark_published(session, proposal.id, project_id, kept.id, publication.urls.base_url)
+        if proposal.uid in kept:  # else it was deleted a moment ago
+            with context.catalog.write() as session:
+                task_id = kept[proposal.uid].id
+                rounds.mark_published(session, proposal.id, project_id, task_id, publication.urls.base_url)
 
 
 def _complete_waiting(
@@ -105,16 +105,17 @@ def _complete_waiting(
     with context.catalog.read() as session:
         waiting = _proposals(session, (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id))
     present = studio.present_tasks(project_id, [proposal.uid for proposal in waiting])
+    tasks = remove_doubles(context.catalog, studio, project_id, waiting, present)
     with context.catalog.read() as session:
         aside = set(session.scalars(set_aside.numbers(Kind.SCENE)))
     renewed = []
     for done, proposal in enumerate(waiting):
-        if proposal.uid not in present:  # deleted, as reconciliation will find out
+        if proposal.uid not in tasks:  # deleted, as reconciliation will find out
             continue
         if proposal.patch.scene_id in aside:  # its views cannot be drawn anew; the old ones stay
             continue
         context.progress(done, len(waiting), "renewing tasks that wait")
-        kept = remove_doubles(context.catalog, studio, project_id, proposal, present[proposal.uid])
+        kept = tasks[proposal.uid]
         if kept.is_begun or (_is_new(publication, proposal) and publication.shown_version in kept.model_versions):
             continue
         offered = offer(publication, _round_of(proposal), proposal)

@@ -25,6 +25,8 @@ from workers.task_pictures import picture_fields
 
 log = logging.getLogger(__name__)
 
+_PUBLISHED = (ProposalState.PUBLISHED, ProposalState.LABELLED, ProposalState.SKIPPED)
+
 
 def sync_label_studio(context: JobContext) -> None:
     """Ensure our project and webhook, record the label events that were lost, and renew image URLs.
@@ -75,9 +77,10 @@ def _mend_unnoted(context: JobContext, present: Mapping[str, tuple[int, int]]) -
         context: the job.
         present: project and task of each proposal that has one, by its uid.
     """
-    published = Proposal.state.in_((ProposalState.PUBLISHED, ProposalState.LABELLED, ProposalState.SKIPPED))
     unnoted = select(Proposal).join(Round, Proposal.round_id == Round.id)
-    unnoted = unnoted.where(Proposal.task_id.is_(None), published, Round.state != RoundState.PUBLISHING)
+    unnoted = unnoted.where(
+        Proposal.task_id.is_(None), Proposal.state.in_(_PUBLISHED), Round.state != RoundState.PUBLISHING
+    )
     with context.catalog.read() as session:
         found = session.scalars(unnoted).all()
     for proposal in found:
@@ -94,13 +97,13 @@ def _mend_unnoted(context: JobContext, present: Mapping[str, tuple[int, int]]) -
 
 
 def _remove_doubles(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
-    """Remove duplicates of unanswered tasks: an import that timed out may have succeeded before it was repeated."""
+    """Remove the doubles of tasks, of answered ones too: nobody is to be asked again what is answered."""
     suspects = [uid for uid, task_ids in present.items() if len(task_ids) > 1]
     with context.catalog.read() as session:
-        waiting = select(Proposal).where(Proposal.uid.in_(suspects), Proposal.state == ProposalState.PUBLISHED)
-        proposals = {proposal.uid: proposal for proposal in session.scalars(waiting)} if suspects else {}
-    for uid, tasks in studio.present_tasks(project_id, list(proposals)).items():
-        remove_doubles(context.catalog, studio, project_id, proposals[uid], tasks)
+        published = select(Proposal).where(Proposal.uid.in_(suspects), Proposal.state.in_(_PUBLISHED))
+        proposals = session.scalars(published.order_by(Proposal.id)).all() if suspects else []
+    found = studio.present_tasks(project_id, [proposal.uid for proposal in proposals])
+    remove_doubles(context.catalog, studio, project_id, proposals, found)
 
 
 def _renew_images(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:

@@ -1,7 +1,12 @@
-"""Doubles: several tasks of one proposal, which Label Studio can make of one import while its database is busy."""
+"""Doubles: several tasks of one proposal.
+
+Label Studio can make them of one import while its database is busy, and so can a network that delivers an import twice,
+or only when its sender has long repeated it.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from catalog import labels, rounds
 from catalog.context import Catalog
@@ -11,43 +16,65 @@ from labeling.events import TaskDeleted
 from labeling.task_calls import PresentTask
 from labeling.tasks import PROPOSAL
 from services import label_events
+from services.label_comparison import newest_event_id, record_differences
 
 log = logging.getLogger(__name__)
 
 
 def remove_doubles(
-    catalog: Catalog, studio: LabelStudio, project_id: int, proposal: Proposal, tasks: Sequence[PresentTask]
-) -> PresentTask:
-    """Delete all tasks of a proposal but one; one that somebody has begun or uploaded is never deleted.
+    catalog: Catalog,
+    studio: LabelStudio,
+    project_id: int,
+    proposals: Iterable[Proposal],
+    found: Mapping[str, Sequence[PresentTask]],
+) -> dict[str, PresentTask]:
+    """Delete all tasks of each proposal but one; one that somebody has begun or uploaded is never deleted.
 
     Whatever order several workers do this in, the same task is left: one that is begun, else the oldest. Doubles are
-    looked at once more right before they are deleted: somebody may have begun one since they were listed.
+    looked at once more before they are deleted, and Label Studio leaves those that somebody begins even then.
 
     Args:
         catalog: where the deletions are noted, before Label Studio tells of them.
         studio: Label Studio.
         project_id: the project of the tasks.
-        proposal: published as one of the tasks.
-        tasks: from `labeling.task_calls.TaskCalls.present_tasks`, a while ago perhaps.
+        proposals: published as these tasks.
+        found: by uid, from `labeling.task_calls.TaskCalls.present_tasks`, a while ago perhaps.
 
     Returns:
-        The task that the proposal is published as.
+        The task that each proposal is published as, by its uid, of those that are in `found`.
     """
-    if len(tasks) > 1:
-        tasks = studio.present_tasks(project_id, [proposal.uid]).get(proposal.uid, tasks)
-    kept, *others = tasks
-    doubles = [task.id for task in others if not task.is_begun and not task.is_uploaded]
-    if not doubles:
-        return kept
-    log.warning("proposal %s has %d tasks; removing %s", proposal.uid, len(tasks), doubles)
-    payload = {
+    of_uid = {proposal.uid: proposal for proposal in proposals if proposal.uid in found}
+    doubled = [uid for uid in of_uid if len(found[uid]) > 1]
+    tasks = {**found, **studio.present_tasks(project_id, doubled)}
+    kept = {uid: tasks[uid][0] for uid in of_uid}
+    doubles = {
+        uid: [task.id for task in tasks[uid][1:] if not task.is_begun and not task.is_uploaded] for uid in doubled
+    }
+    for uid, task_ids in doubles.items():
+        if task_ids:
+            log.warning("proposal %s has %d tasks; removing %s", uid, len(tasks[uid]), task_ids)
+            with catalog.write() as session:
+                rounds.move_task(labels.lock(session, of_uid[uid]), project_id, kept[uid].id)
+                label_events.record_found(session, _deletion(project_id, uid, task_ids))
+    removed = list(chain(*doubles.values()))
+    studio.delete_untouched(project_id, removed)
+    _record_left(catalog, studio, project_id, removed)
+    return kept
+
+
+def _deletion(project_id: int, uid: str, task_ids: Sequence[int]) -> dict[str, object]:
+    return {
         "action": TaskDeleted.action,
-        "tasks": [{"id": task_id, PROPOSAL: proposal.uid} for task_id in doubles],
+        "tasks": [{"id": task_id, PROPOSAL: uid} for task_id in task_ids],
         "project": {"id": project_id},
     }
-    with catalog.write() as session:
-        rounds.move_task(labels.lock(session, proposal), project_id, kept.id)
-        label_events.record_found(session, payload)
-    for task_id in doubles:
-        studio.delete_task(task_id)
-    return kept
+
+
+def _record_left(catalog: Catalog, studio: LabelStudio, project_id: int, task_ids: Sequence[int]) -> None:
+    """Record that tasks stayed whose deletion was noted, because somebody has begun them, and what is drawn there."""
+    with catalog.read() as session:
+        known_until = newest_event_id(session)
+    for task in studio.read_tasks(project_id, task_ids):
+        log.warning("task %d stays: somebody has begun it meanwhile", task["id"])
+        with catalog.write() as session:
+            record_differences(session, task, known_until)  # if an event comes meanwhile, reconciliation records it

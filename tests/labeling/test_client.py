@@ -177,8 +177,8 @@ def test_what_an_import_left_behind_can_be_seen(client, project_id):
     assert (begun.id, begun.is_begun) == (third, True)
     assert [(task.id, task.model_versions) for task in rest] == [(first, {"1"}), (second, {"1"})]
 
-    client.delete_task(second)
-    client.delete_task(second)  # gone: nothing to do
+    client.delete_untouched(project_id, [second])
+    client.delete_untouched(project_id, [second])  # gone: nothing to do
     assert client.find_tasks(project_id, ["doubled"]) == {"doubled": [first, third]}
 
 
@@ -228,7 +228,7 @@ def test_changing_a_member_of_the_data_keeps_the_others(client, project_id):
     assert client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/new.png"})
     (changed,) = client.changed_tasks(project_id, None)
     assert changed["data"] == {**task["data"], "true_colour": "http://127.0.0.1:9/new.png"}
-    client.delete_task(tasks["patched"])
+    client.delete_untouched(project_id, [tasks["patched"]])
     assert not client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/newer.png"})
 
 
@@ -337,25 +337,23 @@ def test_what_label_studio_refuses_is_an_error_with_its_reason(client):
 
 
 def test_only_tasks_that_nobody_has_begun_are_deleted(client, project_id):
-    published = publish(client, project_id, [a_task(name) for name in ("untouched", "answered", "drafted", "other")])
+    published = publish(
+        client, project_id, [a_task(name) for name in ("untouched", "answered", "skipped", "drafted", "other")]
+    )
     client.annotate(published["answered"], [], lead_time_s=1.0)
+    client.annotate(published["skipped"], [], lead_time_s=1.0, skip=True)
     body = {"result": [], "lead_time": 1.0}
     client._sdk._client_wrapper.httpx_client.request(
         f"api/tasks/{published['drafted']}/drafts?project={project_id}", method="POST", json=body
     )
-    assert client.delete_unanswered(project_id, ["untouched", "answered", "drafted"]) == 1
-    assert set(client.find_tasks(project_id, list(published))) == {"answered", "drafted", "other"}
+    assert client.delete_unanswered(project_id, ["untouched", "answered", "skipped", "drafted"]) == 1
+    assert set(client.find_tasks(project_id, list(published))) == {"answered", "skipped", "drafted", "other"}
 
 
-def test_a_task_begun_while_others_are_deleted_stays(client, project_id, monkeypatch):
-    published = publish(client, project_id, [a_task(name) for name in ("first", "second")])
-    delete = client.delete_task
-
-    def delete_while_the_other_is_begun(task_id: int) -> None:
-        (other,) = set(published.values()) - {task_id}
-        client.annotate(other, [], lead_time_s=1.0)
-        delete(task_id)
-
-    monkeypatch.setattr(client, "delete_task", delete_while_the_other_is_begun)
-    assert client.delete_unanswered(project_id, list(published)) == 1
+def test_without_tasks_to_delete_none_is_deleted(client, project_id):
+    """Label Studio takes an empty list of tasks for all of them."""
+    publish(client, project_id, [a_task("first")])
+    client.delete_untouched(project_id, [])
+    assert client.delete_unanswered(project_id, []) == 0
+    assert client.delete_unanswered(project_id, ["unknown"]) == 0
     assert len(task_ids(client, project_id)) == 1

@@ -48,7 +48,7 @@ def test_reconciliation_leaves_corrections_alone(catalog: Catalog, tmp_path: Pat
     assert len(standing(catalog)) == 2
     desk.reconcile()
     assert len(standing(catalog)) == 2
-    desk.studio.delete_task(proposal.task_id)  # and with it the annotation
+    desk.studio._sdk.tasks.delete(str(proposal.task_id))  # and with it the annotation
     desk.reconcile()
     assert standing(catalog) == ["anna"]
     desk.studio.delete_project(proposal.project_id)

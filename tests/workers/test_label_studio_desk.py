@@ -4,7 +4,7 @@ import dataclasses
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.regions import encode_brush
-from labeling.task_calls import TaskCalls
+from labeling.task_calls import PresentTask, TaskCalls
 from services import label_studio as project_of
 from services import rounds
 from services.compared_labels import compare_labels
@@ -247,7 +247,7 @@ def versions(desk: LabelStudioDesk, proposal: Proposal) -> list[frozenset[str]]:
 def test_a_task_deleted_between_two_attempts_is_not_published_again(desk: LabelStudioDesk, told: bool) -> None:
     deleted, kept = desk.open(6, 7)
     desk.cut_off(kept.round_id)
-    desk.studio.delete_task(deleted.task_id)
+    desk.studio._sdk.tasks.delete(str(deleted.task_id))
     if told:
         desk.reconcile()
     desk.publish(kept.round_id)
@@ -281,7 +281,7 @@ def test_what_is_answered_before_its_task_is_noted_has_a_task_and_loses_it(desk:
         item.task_id for item in (labelled, skipped, withdrawn, waits)
     ]
     for proposal in (labelled, skipped, withdrawn, waits):
-        desk.studio.delete_task(proposal.task_id)
+        desk.studio._sdk.tasks.delete(str(proposal.task_id))
     desk.reconcile()
     assert [desk.states(item) for item in (labelled, skipped, withdrawn, waits)] == [
         ("withdrawn", "unlabelled", "complete")
@@ -296,7 +296,7 @@ def test_a_task_deleted_before_it_was_noted_keeps_no_round_waiting(desk: LabelSt
     desk.studio.annotate(other.task_id, ICE, lead_time_s=1.0)
     desk.reconcile()
     forget_tasks(desk, drawn)  # as the release before this one left it
-    desk.studio.delete_task(drawn.task_id)
+    desk.studio._sdk.tasks.delete(str(drawn.task_id))
     desk.reconcile()
     assert desk.states(drawn) == ("withdrawn", "unlabelled", "complete")
 
@@ -304,7 +304,7 @@ def test_a_task_deleted_before_it_was_noted_keeps_no_round_waiting(desk: LabelSt
 def test_what_earlier_releases_left_without_a_task_is_mended(desk: LabelStudioDesk, caplog) -> None:
     labelled, gone, waits = desk.open(6, 7, 8)
     desk.studio.annotate(labelled.task_id, ICE, lead_time_s=1.0)
-    desk.studio.delete_task(gone.task_id)
+    desk.studio._sdk.tasks.delete(str(gone.task_id))
     forget_tasks(desk, labelled, gone, waits)
     desk.reconcile()
     assert [desk.states(item)[0] for item in (labelled, gone, waits)] == ["labelled", "withdrawn", "published"]
@@ -321,7 +321,7 @@ def test_what_an_import_left_behind_is_mended(desk: LabelStudioDesk) -> None:
     studio, project_id = desk.studio, bare.project_id
     data = {task["data"]["proposal"]: task["data"] for task in studio.changed_tasks(project_id, None)}
     forget_tasks(desk, bare, doubled, begun, state="chosen")
-    studio.delete_task(bare.task_id)
+    studio._sdk.tasks.delete(str(bare.task_id))
     studio._sdk.projects.import_tasks(project_id, request=[{"data": data[item.uid]} for item in (bare, doubled, begun)])
     last = max(desk.tasks(begun))
     studio.annotate(last, ICE, lead_time_s=1.0)
@@ -338,19 +338,59 @@ def test_what_an_import_left_behind_is_mended(desk: LabelStudioDesk) -> None:
     assert desk.events(EventState.FAILED) == []
 
 
+def doubled(desk: LabelStudioDesk, *numbers: int) -> tuple[list[Proposal], dict[str, list[PresentTask]]]:
+    """Publish patches, each as two tasks; return their proposals, and their tasks as they are listed then."""
+    proposals = desk.open(*numbers)
+    project_id = proposals[0].project_id
+    data = [{"data": task["data"]} for task in desk.studio.changed_tasks(project_id, None)]
+    desk.studio._sdk.projects.import_tasks(project_id, request=data)
+    return proposals, desk.studio.present_tasks(project_id, [proposal.uid for proposal in proposals])
+
+
 def test_a_double_that_somebody_begins_after_it_was_listed_is_kept(desk: LabelStudioDesk) -> None:
-    (proposal,) = desk.open(6)
-    (data,) = [task["data"] for task in desk.studio.changed_tasks(proposal.project_id, None)]
-    desk.studio._sdk.projects.import_tasks(proposal.project_id, request=[{"data": data}])
-    listed = desk.studio.present_tasks(proposal.project_id, [proposal.uid])[proposal.uid]
-    original, double = (task.id for task in listed)
+    (proposal,), listed = doubled(desk, 6)
+    original, double = (task.id for task in listed[proposal.uid])
     assert original == proposal.task_id
     desk.studio.annotate(double, ICE, lead_time_s=1.0)
-    kept = remove_doubles(desk.catalog, desk.studio, proposal.project_id, proposal, listed)
-    assert kept.id == double
+    kept = remove_doubles(desk.catalog, desk.studio, proposal.project_id, [proposal], listed)
+    assert kept[proposal.uid].id == double
     assert desk.tasks(proposal) == [double]
     desk.reconcile()
     assert desk.states(proposal) == ("labelled", "labelled", "complete")
+
+
+def test_a_double_that_somebody_begins_while_it_is_deleted_stays_and_is_learnt(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's drawing is lost, wherever between our last look and Label Studio's deletion it is sent."""
+    (begun, untouched), listed = doubled(desk, 6, 7)
+    studio, double = desk.studio, listed[begun.uid][1].id
+    delete = TaskCalls.delete_untouched
+
+    def delete_while_it_is_begun(self: TaskCalls, project_id: int, task_ids: Sequence[int]) -> None:
+        if double in task_ids:
+            studio.annotate(double, ICE, lead_time_s=1.0)
+        delete(self, project_id, task_ids)
+
+    monkeypatch.setattr(TaskCalls, "delete_untouched", delete_while_it_is_begun)
+    desk.reconcile()
+    assert [desk.tasks(item) for item in (begun, untouched)] == [[begun.task_id, double], [untouched.task_id]]
+    desk.reconcile()  # now the other one is left that nobody has begun
+    assert desk.tasks(begun) == [double]
+    assert desk.states(begun) == ("labelled", "labelled", "open")
+    assert desk.states(untouched) == ("published", "proposed", "open")
+    assert desk.events(EventState.FAILED) == []
+
+
+def test_the_double_of_an_answered_task_is_removed(desk: LabelStudioDesk) -> None:
+    """Nobody is asked again what is answered."""
+    (proposal,), _ = doubled(desk, 6)
+    desk.studio.annotate(proposal.task_id, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    desk.reconcile()
+    assert desk.tasks(proposal) == [proposal.task_id]
+    assert desk.states(proposal) == ("labelled", "labelled", "complete")
+    assert desk.events(EventState.FAILED) == []
 
 
 def test_what_a_busy_database_makes_of_an_import_is_mended(
@@ -466,7 +506,7 @@ def test_a_task_id_that_is_given_away_again_is_another_task(desk: LabelStudioDes
     (old,) = desk.open(6)
     desk.studio.annotate(old.task_id, ICE, lead_time_s=1.0, skip=True)
     desk.reconcile()
-    desk.studio.delete_task(old.task_id)
+    desk.studio._sdk.tasks.delete(str(old.task_id))
     (new,) = desk.open(7)
     assert new.task_id == old.task_id
     desk.studio.annotate(new.task_id, ICE, lead_time_s=1.0, skip=True)
@@ -482,7 +522,7 @@ def test_a_copy_takes_the_place_of_its_deleted_original(desk: LabelStudioDesk) -
     studio = desk.studio
     (data,) = [task["data"] for task in studio.changed_tasks(moved.project_id, None) if task["id"] == moved.task_id]
     studio._sdk.projects.import_tasks(moved.project_id, request=[{"data": data}])
-    studio.delete_task(moved.task_id)
+    studio._sdk.tasks.delete(str(moved.task_id))
     desk.reconcile()
     (copy,) = desk.tasks(moved)
     assert desk.states(moved) == ("published", "proposed", "open")
@@ -490,7 +530,7 @@ def test_a_copy_takes_the_place_of_its_deleted_original(desk: LabelStudioDesk) -
     studio.annotate(copy, ICE, lead_time_s=1.0)
     desk.reconcile()
     assert desk.states(moved) == ("labelled", "labelled", "open")
-    studio.delete_task(copy)
+    studio._sdk.tasks.delete(str(copy))
     desk.reconcile()
     assert desk.states(moved) == ("withdrawn", "unlabelled", "open")
     assert desk.states(last)[0] == "published"

@@ -94,7 +94,7 @@ def test_a_restored_database_is_noticed_and_nothing_that_it_has_is_left_out(
     copy(database, tmp_path / "earlier.sqlite3")
     studio._sdk.annotations.update(first, result=draw(MORE_ICE))
     second = studio.annotate(undone.task_id, draw(ICE), lead_time_s=1.0)
-    studio.delete_task(returned.task_id)
+    studio._sdk.tasks.delete(str(returned.task_id))
     desk.reconcile()
     assert sorted(standing(desk)) == [first, second]
     assert desk.states(returned)[0] == "withdrawn"
