@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from labeling.calls import calling
+from labeling.calls import calling, unless_gone
 from labeling.connection import Connection
 from labeling.interactive import USER
 
@@ -39,7 +39,7 @@ class BackendCalls(Connection):
             if not ours:
                 self._sdk.ml.create(project=project_id, basic_auth_pass=password, **wanted)
             for surplus in ours[1:]:
-                self._sdk.ml.delete(self._id(surplus.id))
+                self._delete_backend(surplus)
             if ours and (
                 ours[0].state != _CONNECTED  # the password may be an old one: it cannot be read
                 or any(getattr(ours[0], key) != value for key, value in wanted.items())
@@ -51,7 +51,7 @@ class BackendCalls(Connection):
         """Make sure that no backend of ours is connected to a project."""
         with calling(self._url, "disconnect our backend"):
             for backend in self._our_backends(project_id):
-                self._sdk.ml.delete(self._id(backend.id))
+                self._delete_backend(backend)
                 self._remove_webhooks(project_id, backend.url)
 
     def _our_backends(self, project_id: int) -> list[Any]:
@@ -59,7 +59,12 @@ class BackendCalls(Connection):
         found: list[Any] = list(self._sdk.ml.list(project=project_id))
         return sorted((item for item in found if item.title == BACKEND_TITLE), key=lambda item: self._id(item.id))
 
+    def _delete_backend(self, backend: Any) -> None:
+        with unless_gone(), calling(self._url, f"disconnect the backend {backend.url}"):
+            self._sdk.ml.delete(self._id(backend.id))
+
     def _remove_webhooks(self, project_id: int, backend_url: str) -> None:
         for hook in self._sdk.webhooks.list(project=str(project_id)):
             if hook.url == f"{backend_url}/webhook":
-                self._sdk.webhooks.delete(self._id(hook.id))
+                with unless_gone(), calling(self._url, f"delete the webhook to {hook.url}"):
+                    self._sdk.webhooks.delete(self._id(hook.id))

@@ -44,6 +44,16 @@ def calling(url: str, purpose: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """Ignore that what the block deletes is not there: others were faster, or a network did this very call twice."""
+    try:
+        yield
+    except LabelStudioError as error:
+        if error.status != httpx.codes.NOT_FOUND:
+            raise
+
+
 def _sdk_errors() -> tuple[type["ApiError"], type["ParsingError"]]:
     """Return what the SDK raises. Called only when something was raised: the API's process never loads the SDK."""
     from label_studio_sdk.core.api_error import ApiError

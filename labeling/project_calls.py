@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpx
 
-from labeling.calls import calling
+from labeling.calls import calling, unless_gone
 from labeling.config import label_config
 from labeling.connection import Connection
 from labeling.errors import LabelStudioError
@@ -108,12 +108,8 @@ class ProjectCalls(Connection):
 
     def delete_project(self, project_id: int) -> None:
         """Delete a project with everything in it, if it is there."""
-        try:
-            with calling(self._url, f"delete the project {project_id}"):
-                self._sdk.projects.delete(project_id)
-        except LabelStudioError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
+        with unless_gone(), calling(self._url, f"delete the project {project_id}"):
+            self._sdk.projects.delete(project_id)
 
     def project_exists(self, project_id: int) -> bool:
         """Return whether a project exists.
@@ -173,7 +169,8 @@ class ProjectCalls(Connection):
                 return
             kept, *surplus = ours
             for hook in surplus:
-                self._sdk.webhooks.delete(self._id(hook.id))
+                with unless_gone(), calling(self._url, f"delete the surplus webhook to {hook.url}"):
+                    self._sdk.webhooks.delete(self._id(hook.id))
             found = {**kept.model_dump(), "actions": sorted(kept.actions or [])}
             if any(found[key] != value for key, value in {**wanted, "actions": sorted(SUBSCRIBED)}.items()):
                 self._sdk.webhooks.update(self._id(kept.id), **wanted)
@@ -202,7 +199,8 @@ class ProjectCalls(Connection):
             elif "hiddenColumns" not in (ours[0].data or {}):  # made by an earlier release
                 self._sdk.views.update(str(self._id(ours[0].id)), project=project_id, data={**ours[0].data, **data})
             for surplus in ours[1:]:  # of a creation that was done twice
-                self._sdk.views.delete(str(self._id(surplus.id)))
+                with unless_gone(), calling(self._url, f"delete the surplus tab {VIEW_TITLE!r}"):
+                    self._sdk.views.delete(str(self._id(surplus.id)))
 
     def model_version(self, project_id: int) -> str:
         """Return the model version whose predictions annotators are served; empty if there is none."""

@@ -17,7 +17,7 @@ from catalog.installation import find_installation
 from catalog.records import JobKind, JobState
 from catalog.secrets import Secrets
 from catalog.settings import Settings
-from chaos.fault_proxy import Call, FaultProxy, fault_proxy
+from chaos.fault_proxy import Call, Damage, FaultProxy, fault_proxy
 from labeling.connection import Connection
 from labeling.project_calls import VIEW_TITLE
 from services.label_studio import label_studio
@@ -112,13 +112,16 @@ def ask(catalog: Catalog, path: str) -> Any:
 def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_path: Path) -> None:
     scene, _ = tiled(catalog, tmp_path / "pool.tif")
 
-    def case(name: str, damage: Any = None, number: int = -1) -> tuple[list[str], list[Call]]:
+    def case(name: str, damage: Any = None, number: int | None = -1) -> tuple[list[str], list[Call]]:
+        """Damage the call of this number, or all for None."""
         copy = copied(catalog, tmp_path / name, f"Faults {name}")
         try:
             desk, start = LabelStudioDesk(copy, scene), len(proxy.calls)
-            proxy.choose = lambda call: damage if call.number == start + number else None
+            proxy.choose = lambda call: damage if number is None or call.number == start + number else None
             wrong = published(copy, desk)
             calls = [call for call, _ in proxy.calls[start:]]
+            if number is None:
+                wrong += faults_in(copy, desk)
             proxy.choose = lambda _: None
             proxy.wait_for_late()
             return wrong + faults_in(copy, desk), calls
@@ -127,6 +130,8 @@ def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_pat
 
     wrong, calls = case("none")
     assert wrong == []
+    found, _ = case("all-twice", Damage.DOUBLE, None)
+    wrong += [f"every call is done twice: {text}" for text in found]
     for damage, number in cases(calls, SAMPLE):
         found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
         wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
