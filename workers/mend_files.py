@@ -2,7 +2,8 @@
 
 It also deletes the bands of patches that nobody may click on any more, which are large, predictions that nobody has
 used for long (`services.unused_predictions`), GeoTIFFs whose prediction was given up, files that were sent for a scene
-and that none came to use (`services.scene_uploads`), and what killed processes wrote by half.
+and that none came to use (`services.scene_uploads`), checkpoints of trainings that have ended, and what killed
+processes wrote by half.
 
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
@@ -37,6 +38,7 @@ from workers.jobs import JobContext
 from workers.label_repair import make_whole
 from workers.publication import begin_publication
 from workers.scene_masks import usable_scenes
+from workers.training_run import left_checkpoints
 from workers.views import OutlinedRegion, draw_views
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,11 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
             store.forget_damaged(key)
             _end(catalog, key, outcome)
     with catalog.read() as session:
-        unneeded = [*unneeded_bands(session, present), *abandoned_uploads(session, present)]
+        unneeded = [
+            *unneeded_bands(session, present),
+            *abandoned_uploads(session, present),
+            *left_checkpoints(session, present),
+        ]
     for key in unneeded:
         store.delete(key)
     for prediction in remove_unused(catalog, present):

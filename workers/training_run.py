@@ -5,8 +5,11 @@ a killed process left in MLflow can be found by it.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from catalog import training
 from catalog.context import Catalog
@@ -33,6 +36,7 @@ from workers.time_limit import JobTimeLimit
 log = logging.getLogger(__name__)
 
 UID_TAG = "training_run_uid"
+ENDED = (RunState.FINISHED, RunState.FAILED, RunState.KILLED)
 
 
 def tracking_of(catalog: Catalog) -> Tracking:
@@ -158,16 +162,20 @@ def _despite_outage(report: Callable[[], None]) -> None:
 def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunState, error: str | None = None) -> None:
     """Set the final state of a run, in our row and in MLflow, and delete its checkpoint.
 
-    MLflow first if the run is finished: if it does not answer, the run stays open, and the next attempt closes it. Our
-    row first if the run failed or was killed: the next call of `workers.run_recovery.recover` tells MLflow.
+    MLflow first if the run is finished: if it does not answer, the run stays open, and the next attempt closes it. What
+    MLflow refuses then does not undo that: the version may be served already. Our row first if the run failed or was
+    killed: the next call of `workers.run_recovery.recover` tells MLflow.
 
     Raises:
-        RegistryError: MLflow refused.
+        RegistryError: MLflow refused to end a run that failed or was killed.
         ServiceDownError: MLflow does not answer.
     """
     if state is RunState.FINISHED and run.mlflow_run_id is not None:
-        remove_surplus(tracking, run)
-        tracking.end_run(run.mlflow_run_id, state.value.upper())
+        try:
+            remove_surplus(tracking, run)
+            tracking.end_run(run.mlflow_run_id, state.value.upper())
+        except RegistryError as refusal:  # e.g. somebody deleted the run in MLflow's page
+            log.warning("training run %d is finished, although MLflow does not note it: %s", run.id, refusal)
     with catalog.write() as session:
         training.end_run(session, run.id, state, error)
     drop_checkpoint(catalog, run)
@@ -193,7 +201,19 @@ def load_checkpoint(catalog: Catalog, run: TrainingRun, fingerprint: str) -> Tra
 
 
 def drop_checkpoint(catalog: Catalog, run: TrainingRun) -> None:
-    """Delete the checkpoint of a run, if there is one."""
+    """Delete the checkpoint of a run, if there is one.
+
+    A run that has ended stays so if the store refuses, e.g. because it is read-only: `left_checkpoints` tells later.
+    """
     store, key = raster_store(catalog), raster_keys.checkpoint(run.id)
-    if store.exists(key):
-        store.delete(key)
+    try:
+        if store.exists(key):
+            store.delete(key)
+    except (OSError, StoreError) as error:
+        log.warning("the checkpoint of training run %d is deleted later: %s", run.id, error)
+
+
+def left_checkpoints(session: Session, present: Collection[str]) -> list[str]:
+    """Return the checkpoints, of the keys that are in the store, of runs that have ended."""
+    ended = select(TrainingRun.id).where(TrainingRun.state.in_(ENDED))
+    return [key for run_id in session.scalars(ended) if (key := raster_keys.checkpoint(run_id)) in present]

@@ -1,5 +1,7 @@
 """What becomes of a run whose attempt ended early, with a real MLflow or none."""
 
+import errno
+import os
 from uuid import uuid4
 
 import pytest
@@ -10,9 +12,11 @@ from catalog.context import Catalog
 from catalog.errors import JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
 from catalog.records import JobKind, RunState, RunTrigger, TrainingRun
 from catalog.tracking import Tracking
+from imagery.store import RasterStore
 from services import raster_keys
 from services.places import raster_store
 from tests.catalog_fixtures import NOBODY, add_round, add_scene, label_of
+from workers.mend_files import mend
 from workers.run_recovery import recover
 from workers.training_run import UID_TAG, close, recording_failure
 
@@ -101,6 +105,34 @@ def test_a_run_stays_open_until_mlflow_knows_that_it_is_finished(catalog, tracki
     close(catalog, tracking, run, RunState.FINISHED)
     assert state(catalog, run) is RunState.FINISHED
     assert tracking.has_ended(run.mlflow_run_id)
+
+
+@pytest.mark.slow
+def test_a_run_that_somebody_deleted_in_mlflow_is_finished_nevertheless(catalog, tracking, run):
+    """Its version may be served already."""
+    begin_in_mlflow(catalog, tracking, run)
+    MlflowClient(tracking.url).delete_run(run.mlflow_run_id)
+    close(catalog, tracking, run, RunState.FINISHED)
+    assert state(catalog, run) is RunState.FINISHED
+    assert not has_checkpoint(catalog, run)
+
+
+def test_a_checkpoint_that_the_store_keeps_for_now_is_removed_later(catalog, run, monkeypatch):
+    def refuse(self: RasterStore, key: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), key)
+
+    with monkeypatch.context() as read_only:
+        read_only.setattr(RasterStore, "delete", refuse)
+        close(catalog, DOWN, run, RunState.FINISHED)
+    assert state(catalog, run) is RunState.FINISHED
+    assert has_checkpoint(catalog, run)
+    mend(catalog, lambda *_: None)
+    assert not has_checkpoint(catalog, run)
+
+
+def test_the_checkpoint_of_an_open_run_is_not_removed(catalog, run):
+    mend(catalog, lambda *_: None)
+    assert has_checkpoint(catalog, run)
 
 
 @pytest.mark.slow
