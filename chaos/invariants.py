@@ -137,14 +137,19 @@ def no_run_is_left_running(found: Evidence) -> Iterable[str]:
 
 
 def no_orphan_in_other_systems(found: Evidence) -> Iterable[str]:
-    """Every task, version and run belongs to a row, and every row that claims one has it."""
+    """Every task, version and run belongs to a row, and every row that claims one has it.
+
+    A proposal may have several tasks only if somebody has drawn on each: a drawing is never deleted.
+    """
     uids = {item.uid for item in found.proposals}
     for task_id, uid in found.tasks.items():
         if uid not in uids:
             yield f"task {task_id} names the proposal {uid}, which does not exist"
+    drawn_on = {annotation.task_id for annotation in found.annotations}
     for uid, count in Counter(found.tasks.values()).items():
-        if count > 1:
-            yield f"proposal {uid} has {count} tasks"
+        bare = [task_id for task_id, of in found.tasks.items() if of == uid and task_id not in drawn_on]
+        if count > 1 and bare:
+            yield f"proposal {uid} has {count} tasks; nobody has drawn on {bare}"
     finished = {row.model_version: row for row in found.runs if row.state is RunState.FINISHED}
     for version, run_id in found.versions.items():
         if version not in finished:

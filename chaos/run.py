@@ -144,6 +144,8 @@ def run(
             outcome.violations += resting_problem + violations(found)
             outcome.counts = counts(catalog) | {"versions": len(found.versions), "labels": len(found.labels)}
             outcome.counts["annotations"] = len(found.annotations)
+            tasks = Counter(found.tasks.values()).values()
+            outcome.counts["proposals with several tasks, drawn on or not"] = sum(count > 1 for count in tasks)
         return outcome
 
 

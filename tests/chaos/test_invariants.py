@@ -79,6 +79,17 @@ def test_a_sound_end_state_breaks_nothing() -> None:
     assert violations(SOUND) == []
 
 
+def test_a_second_task_of_a_proposal_may_be_there_if_both_are_drawn_on() -> None:
+    again = dataclasses.replace(DRAWN, id=7, task_id=53, lead_time=5.0)
+    both = {
+        "annotations": [*SOUND.annotations, again],
+        "tasks": {**SOUND.tasks, 53: "a"},
+        "labels": [*SOUND.labels, Label(id=10, **{**LABEL, "annotation_id": 7})],
+        "masks": {9: MASK, 10: MASK},
+    }
+    assert violations(dataclasses.replace(SOUND, **both)) == []
+
+
 LABELS, KEPT, STATES, CHAMPION, RUNNING, ORPHANS, FILES, CAUSES = INVARIANTS
 
 
@@ -112,7 +123,8 @@ LABELS, KEPT, STATES, CHAMPION, RUNNING, ORPHANS, FILES, CAUSES = INVARIANTS
         (RUNNING, {"mlflow_runs": [MlflowRun("m1", "RUNNING", "run-1")]}, "MLflow run m1 is RUNNING"),
         (RUNNING, {"mlflow_runs": [MlflowRun("m1", "KILLED", "run-1")]}, "MLflow run m1 is KILLED, training run 1 is"),
         (RUNNING, {"runs": [run(1), run(2, state=RunState.OPEN)]}, "training run 2 is open"),
-        (ORPHANS, {"tasks": {**SOUND.tasks, 53: "c"}}, "proposal c has 2 tasks"),
+        (ORPHANS, {"tasks": {**SOUND.tasks, 53: "c"}}, "proposal c has 2 tasks; nobody has drawn on [52, 53]"),
+        (ORPHANS, {"tasks": {**SOUND.tasks, 53: "a"}}, "proposal a has 2 tasks; nobody has drawn on [53]"),
         (ORPHANS, {"tasks": {**SOUND.tasks, 53: "x"}}, "task 53 names the proposal x, which does not exist"),
         (ORPHANS, {"versions": {1: "m1", 2: "m1"}}, "version 2 of MLflow run m1 belongs to no finished training run"),
         (ORPHANS, {"versions": {}}, "training run 1 names version 1, which MLflow does not have"),
