@@ -124,6 +124,7 @@ class TaskDeleted:
         task_id: Label Studio's id of it.
         project_id: Label Studio's id of the project.
         proposal: Our name of the proposal; None in a webhook, which tells only the id.
+        kept: The task that stays, if this one was a double of it; None if we did not delete it as one.
     """
 
     action: ClassVar = "TASKS_DELETED"
@@ -136,6 +137,7 @@ class TaskDeleted:
     task_id: int
     project_id: int
     proposal: str | None = None
+    kept: int | None = None
 
     @property
     def dedupe_key(self) -> str:
@@ -290,7 +292,7 @@ def deletion_body(event: LabelEvent) -> bytes | None:
             created_at = event.annotation_created_at and event.annotation_created_at.isoformat()
             items = {"annotations": [{"id": event.annotation_id, "created_at": created_at}]}
         case TaskDeleted():
-            items = {"tasks": [{"id": event.task_id, PROPOSAL: event.proposal}]}
+            items = {"tasks": [{"id": event.task_id, PROPOSAL: event.proposal, "kept": event.kept}]}
         case _:
             return None
     return json.dumps({"action": event.action, "project": {"id": event.project_id}, **items}).encode()
@@ -361,7 +363,8 @@ def _parse_tasks_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
 
 
 def _task_deleted(item: dict[str, Any], project_id: int) -> LabelEvent:
-    return TaskDeleted(_id(item, "tasks.id"), project_id, _name(item, f"tasks.{PROPOSAL}"))
+    kept = None if item.get("kept") is None else _id(item, "tasks.kept")
+    return TaskDeleted(_id(item, "tasks.id"), project_id, _name(item, f"tasks.{PROPOSAL}"), kept)
 
 
 def _parse_tasks_returned(payload: dict[str, Any]) -> list[LabelEvent]:

@@ -38,24 +38,33 @@ class UserCalls(Connection):
         return access_token(self._url, email, password, self._timeout_s)
 
     def annotate(
-        self, task_id: int, result: Sequence[Mapping[str, Any]], *, lead_time_s: float, skip: bool = False
+        self,
+        task_id: int,
+        result: Sequence[Mapping[str, Any]],
+        *,
+        lead_time_s: float | None,
+        skip: bool = False,
+        completed_by: int | None = None,
     ) -> int:
-        """Submit an annotation as this client's user.
+        """Submit an annotation.
 
         Args:
             task_id: Label Studio's id of the task.
             result: The regions, see `labeling.regions`.
-            lead_time_s: Seconds spent on it.
+            lead_time_s: Seconds spent on it; None if that is not known.
             skip: True to skip the task, as the page does: with the untouched regions as result.
+            completed_by: Label Studio's id of the user who drew it; None for this client's.
 
         Returns:
             The annotation's id.
         """
+        drawn_by = {} if completed_by is None else {"completed_by": completed_by}
         with calling(self._url, f"save the annotation of task {task_id}"):
             annotation = self._sdk.annotations.create(
                 task_id,
                 result=[dict(region) for region in result],
                 lead_time=lead_time_s,
                 was_cancelled=skip,
+                **drawn_by,
             )
         return self._id(annotation.id)

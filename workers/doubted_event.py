@@ -10,6 +10,7 @@ from labeling.events import proposal_of
 from labeling.task_calls import ReadTask
 from services.label_comparison import has_annotation, has_state, newest_event_id, record_differences
 from services.label_studio import label_studio
+from workers.carried_drawings import carry_late
 from workers.jobs import JobContext
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ def is_contradicted(context: JobContext, event: LabelEvent) -> bool:
     Whatever Label Studio has instead is recorded. An event that is not in doubt costs no call.
 
     Raises:
+        EventError: Label Studio refuses a drawing that is to be carried over (`workers.carried_drawings`).
         LabelStudioError: Label Studio does not answer.
     """
     with context.catalog.read() as session:
@@ -32,6 +34,10 @@ def is_contradicted(context: JobContext, event: LabelEvent) -> bool:
     task_ids = {annotation.task_id for annotation in event_order.annotations(known)} | {event.task_id}
     asked = sorted(task_id for task_id in task_ids if task_id is not None)
     tasks = list(label_studio(context.catalog).read_tasks(event.project_id or 0, asked))
+    with context.catalog.read() as session:
+        is_gone = not any(has_annotation(task, session, event) for task in tasks)
+    if is_gone and event.action in event_order.SAVED:
+        carry_late(context.catalog, event)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         found = _contradiction(session, row, tasks)

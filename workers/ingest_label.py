@@ -32,6 +32,7 @@ from services.label_events import identify
 from services.label_studio import forget_project
 from services.places import raster_store
 from services.scenes import window_of
+from workers.carried_drawings import carry_over
 from workers.correction_drawing import apply_correction
 from workers.doubted_event import is_contradicted
 from workers.jobs import JobContext
@@ -252,6 +253,7 @@ def _apply_deleted(context: JobContext, event: LabelEvent) -> None:
 
 
 def _apply_task_deleted(context: JobContext, event: LabelEvent, deleted: TaskDeleted) -> None:
+    carry_over(context.catalog, event, deleted)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None

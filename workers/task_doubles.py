@@ -31,7 +31,8 @@ def remove_doubles(
     """Delete all tasks of each proposal but one; one that somebody has begun or uploaded is never deleted.
 
     Whatever order several workers do this in, the same task is left: one that is begun, else the oldest. Doubles are
-    looked at once more before they are deleted, and Label Studio leaves those that somebody begins even then.
+    looked at once more before they are deleted, and Label Studio leaves those that somebody begins even then. What is
+    sent in the very moment of the deletion is carried over to the task that stays (`workers.carried_drawings`).
 
     Args:
         catalog: where the deletions are noted, before Label Studio tells of them.
@@ -55,17 +56,17 @@ def remove_doubles(
             log.warning("proposal %s has %d tasks; removing %s", uid, len(tasks[uid]), task_ids)
             with catalog.write() as session:
                 rounds.move_task(labels.lock(session, of_uid[uid]), project_id, kept[uid].id)
-                label_events.record_found(session, _deletion(project_id, uid, task_ids))
+                label_events.record_found(session, _deletion(project_id, uid, task_ids, kept[uid].id))
     removed = list(chain(*doubles.values()))
     studio.delete_untouched(project_id, removed)
     _record_left(catalog, studio, project_id, removed)
     return kept
 
 
-def _deletion(project_id: int, uid: str, task_ids: Sequence[int]) -> dict[str, object]:
+def _deletion(project_id: int, uid: str, task_ids: Sequence[int], kept: int) -> dict[str, object]:
     return {
         "action": TaskDeleted.action,
-        "tasks": [{"id": task_id, PROPOSAL: uid} for task_id in task_ids],
+        "tasks": [{"id": task_id, PROPOSAL: uid, "kept": kept} for task_id in task_ids],
         "project": {"id": project_id},
     }
 

@@ -90,6 +90,10 @@ def test_a_second_task_of_a_proposal_may_be_there_if_both_are_drawn_on() -> None
     assert violations(dataclasses.replace(SOUND, **both)) == []
 
 
+def test_a_drawing_may_have_been_carried_over_to_another_task() -> None:
+    assert violations(dataclasses.replace(SOUND, acknowledged={4: 3.0, 5: 3.0})) == []
+
+
 LABELS, KEPT, STATES, CHAMPION, RUNNING, ORPHANS, FILES, CAUSES = INVARIANTS
 
 

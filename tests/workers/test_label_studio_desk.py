@@ -1,6 +1,7 @@
 """Publication and reconciliation against a real Label Studio, with what people and a busy database do to it."""
 
 import dataclasses
+import json
 import sqlite3
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import scorings
+from catalog import event_order, scorings
 from catalog.context import Catalog
 from catalog.installation import get_installation
 from catalog.records import (
@@ -28,10 +29,11 @@ from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
+from labeling.events import parse_event, saved_payload
 from labeling.regions import encode_brush
 from labeling.task_calls import PresentTask, TaskCalls
+from services import label_events, rounds
 from services import label_studio as project_of
-from services import rounds
 from services.compared_labels import compare_labels
 from services.image_urls import image_urls
 from services.label_quality import assess
@@ -380,6 +382,66 @@ def test_a_double_that_somebody_begins_while_it_is_deleted_stays_and_is_learnt(
     assert desk.states(begun) == ("labelled", "labelled", "open")
     assert desk.states(untouched) == ("published", "proposed", "open")
     assert desk.events(EventState.FAILED) == []
+
+
+@pytest.mark.parametrize("told", ["before", "after"])
+def test_what_is_drawn_while_its_double_is_deleted_is_carried_over(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """Label Studio stores and tells of an annotation, and deletes it with its task: nobody's drawing is lost with it.
+
+    The webhook may come before or after the deletion is ingested; the skip of another double is carried over likewise.
+    """
+    (drawn, skipped), listed = doubled(desk, 6, 7)
+    studio, project_id = desk.studio, drawn.project_id
+    kept, double = (task.id for task in listed[drawn.uid])
+    bodies: list[bytes] = []
+
+    def tell() -> None:
+        for body in bodies:
+            with desk.catalog.write() as session:
+                label_events.record(session, parse_event(body, len(body)), body, event_order.WEBHOOK)
+
+    def delete_meanwhile(self: TaskCalls, project: int, task_ids: Sequence[int]) -> None:
+        studio.annotate(double, ICE, lead_time_s=12.5)
+        studio.annotate(listed[skipped.uid][1].id, [], lead_time_s=3.5, skip=True)
+        for task in studio.read_tasks(project, task_ids):
+            bodies.extend(json.dumps(saved_payload(item, task)).encode() for item in task["annotations"])
+        if told == "before":
+            tell()
+        for task_id in task_ids:
+            studio._sdk.tasks.delete(str(task_id))
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(TaskCalls, "delete_untouched", delete_meanwhile)
+        desk.reconcile()
+    assert [desk.tasks(item) for item in (drawn, skipped)] == [[kept], [skipped.task_id]]
+    if told == "after":
+        tell()
+        desk.reconcile()
+    desk.reconcile()  # no webhook tells of what was carried over
+    tasks = studio.read_tasks(project_id, [kept, skipped.task_id])
+    carried = [
+        (item["result"], item["lead_time"], item["was_cancelled"]) for task in tasks for item in task["annotations"]
+    ]
+    assert carried == [(ICE, 12.5, False), ([], 3.5, True)]
+    assert desk.states(drawn) == ("labelled", "labelled", "complete")
+    assert desk.states(skipped) == ("skipped", "skipped", "complete")
+    desk.reconcile()  # nothing is done twice
+    assert sum(len(task["annotations"]) for task in studio.read_tasks(project_id, [kept, skipped.task_id])) == 2
+    assert desk.events(EventState.FAILED) == []
+
+
+def test_a_double_that_a_person_deletes_takes_its_drawing_along(desk: LabelStudioDesk) -> None:
+    (proposal,), listed = doubled(desk, 6)
+    double = listed[proposal.uid][1].id
+    desk.studio.annotate(double, ICE, lead_time_s=1.0)
+    desk.reconcile()
+    assert desk.tasks(proposal) == [double]
+    desk.studio._sdk.tasks.delete(str(double))
+    desk.reconcile()
+    assert desk.tasks(proposal) == []
+    assert desk.states(proposal) == ("withdrawn", "unlabelled", "complete")
 
 
 def test_the_double_of_an_answered_task_is_removed(desk: LabelStudioDesk) -> None:
