@@ -26,6 +26,23 @@ export function find<T extends HTMLElement>(id: string): T {
 }
 
 /** Tell the reader something that ends by itself. */
+/** Return a new random id. `crypto.randomUUID` is there on localhost and over HTTPS only. */
+export function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const hex = [...bytes].map((byte, at) => (at === 6 ? (byte & 0x0f) | 0x40 : at === 8 ? (byte & 0x3f) | 0x80 : byte).toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}
+
+/** Replace what an element holds; what had the focus keeps it, if it is there again under the same id. */
+export function refill(element: HTMLElement, ...children: Node[]): void {
+  const focused = document.activeElement;
+  element.replaceChildren(...children);
+  if (focused instanceof HTMLElement && focused !== document.activeElement && focused.id) {
+    const again = document.getElementById(focused.id);
+    if (again && element.contains(again)) again.focus();
+  }
+}
+
 export function tell(text: string, kind: "note" | "fault" = "note"): void {
   const box = find("messages");
   const line = make("p", { class: kind, role: kind === "fault" ? "alert" : "status" }, text);

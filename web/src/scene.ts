@@ -92,10 +92,11 @@ function mapping(outlines: Outline[]): Node[] {
   });
 }
 
-function show(summary: Summary): void {
+/** Show what the server understood of a request, which is the one that is registered then. */
+function show(summary: Summary, asked: Request): void {
   const outlines = summary.prior_outlines?.outlines ?? summary.outlines;
   const areas = summary.prior_outlines?.classes ?? summary.classes;
-  const register = make("button", { type: "button", class: "act main", onclick: () => void store(register) }, `Register ${summary.name}`);
+  const register = make("button", { type: "button", class: "act main", onclick: () => void store(register, asked) }, `Register ${summary.name}`);
   const notes = [...summary.notes, ...outlines.flatMap((outline) => outline.notes)];
   find("summary").replaceChildren(
     make("h2", {}, "What was understood"),
@@ -198,13 +199,17 @@ async function send(target: string, files: File[]): Promise<void> {
 async function look(): Promise<void> {
   find("summary").hidden = true;
   await attempt(find<HTMLButtonElement>("look"), async () => {
-    show(await api.describeScene<Summary>(request(), progress));
+    const asked = request();
+    const summary = await api.describeScene<Summary>(asked, progress);
+    // The form may have changed while the server was looking, which may take minutes.
+    if (JSON.stringify(request()) === JSON.stringify(asked)) show(summary, asked);
+    else throw new Error("The form was changed while the server looked at the scene: press Look at it again.");
   });
 }
 
-async function store(button: HTMLButtonElement): Promise<void> {
+async function store(button: HTMLButtonElement, asked: Request): Promise<void> {
   await attempt(button, async () => {
-    await api.registerScene(request(), progress);
+    await api.registerScene(asked, progress);
     location.assign("/#scenes");
   });
 }

@@ -116,8 +116,8 @@ export class Areas {
   }
 
   private async loadGlaciers(signal: AbortSignal): Promise<void> {
-    const { scene, layout } = this.page;
-    const of = `${scene?.id} ${layout.version}`;
+    const { scene, layout, version } = this.page;
+    const of = `${scene?.id} ${version}`; // not the one that was chosen: "the served one" may be another by now
     if (!scene || of === this.glaciersOf) return;
     this.glaciers = null;
     const [found, report] = await Promise.all([this.api.glaciers(scene.id), this.api.areas(scene.id, layout.version, null, signal)]);

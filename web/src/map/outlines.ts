@@ -13,11 +13,16 @@ import type { FeatureCollection } from "../api";
 export type ColourOf = (className: string) => string;
 
 const FORMAT = new GeoJSON({ dataProjection: "EPSG:4326", featureProjection: "EPSG:3857" });
-const PATCH_COLOURS: Record<string, string> = {
-  unlabelled: "#94a3b8",
-  proposed: "#facc15",
-  labelled: "#22c55e",
+/** States of patches: what a reader calls them, and their colour. */
+export const PATCH_STATES: Record<string, [title: string, colour: string]> = {
+  unlabelled: ["not labelled", "#94a3b8"],
+  proposed: ["proposed to annotators", "#facc15"],
+  labelled: ["labelled", "#22c55e"],
+  "partly labelled": ["labelled in part", "#2dd4bf"],
+  skipped: ["skipped", "#c084fc"],
 };
+const DOUBT_STEPS = 5; // shades of a patch's fill
+const [LEAST_FILL, MOST_FILL] = [0.06, 0.6];
 
 /** Read features once, for all layers that show them. */
 export function featuresOf(collection: FeatureCollection): VectorSource {
@@ -60,16 +65,22 @@ export function labelLayer(source: VectorSource, order: number, className: strin
   });
 }
 
-/** Patches, coloured by their state. */
+/** Patches in the colours of their states, the fuller, the less sure the newest version is of them. */
 export function patchLayer(source: VectorSource, order: number, className: string) {
   const styles = new Map<string, Style>();
+  const doubt = (feature: FeatureLike): number => Number(feature.get("scores")?.entropy_top10 ?? 0);
+  const most = Math.max(...source.getFeatures().map(doubt), Number.MIN_VALUE);
   return vectorLayer(source, order, className, (feature) => {
     const state = String(feature.get("state"));
-    let style = styles.get(state);
+    const step = Math.round(((DOUBT_STEPS - 1) * doubt(feature)) / most);
+    const key = `${state} ${step}`;
+    let style = styles.get(key);
     if (!style) {
-      const colour = PATCH_COLOURS[state] ?? "#94a3b8";
-      style = new Style({ stroke: new Stroke({ color: colour, width: 1 }), fill: new Fill({ color: `${colour}1f` }) });
-      styles.set(state, style);
+      const [, colour] = PATCH_STATES[state] ?? ["", "#94a3b8"];
+      const opacity = LEAST_FILL + ((MOST_FILL - LEAST_FILL) * step) / (DOUBT_STEPS - 1);
+      const alpha = Math.round(255 * opacity).toString(16).padStart(2, "0");
+      style = new Style({ stroke: new Stroke({ color: colour, width: 1 }), fill: new Fill({ color: `${colour}${alpha}` }) });
+      styles.set(key, style);
     }
     return style;
   });

@@ -44,6 +44,8 @@ export class MapPage {
   private readonly panel: Panel;
   private readonly loading = new Map<string, symbol>(); // layers that are loaded or being loaded, by what asked last
   private asked = new AbortController();
+  private shown: link.Layout = this.layout; // a choice whose maps cannot be had goes back to it
+  private mapsOf = { scene: -1, sides: "" }; // what the maps were asked for
   private withheld = 0;
 
   constructor(
@@ -96,8 +98,11 @@ export class MapPage {
 
   /** Show the scene of the address, or the first one, if there is any. */
   private async begin(): Promise<void> {
-    const first = this.scenes.find((scene) => scene.id === this.layout.scene) ?? this.scenes[0];
+    const wanted = this.layout.scene;
+    const first = this.scenes.find((scene) => scene.id === wanted) ?? this.scenes[0];
+    if (wanted !== null && first?.id !== wanted) tell(`Scene ${wanted} cannot be shown: it is not ready, or was removed.`, "fault");
     if (!first) {
+      this.map = null;
       this.panel.show();
       return;
     }
@@ -108,11 +113,9 @@ export class MapPage {
   private async refresh(): Promise<void> {
     const before = this.version;
     await this.list();
-    if (this.map === null) return this.begin();
-    if (this.layout.version === null && this.version !== before) {
-      await this.loadMaps();
-      this.show();
-    } else this.panel.show();
+    if (this.map === null || this.scene === null) return this.begin();
+    if (this.layout.version !== null || this.version === before) this.panel.show();
+    else if (await this.loadMaps()) this.show();
   }
 
   get scene(): Scene | null {
@@ -160,39 +163,55 @@ export class MapPage {
     return [["left", version], ["right", otherVersion]];
   }
 
-  /** Change the layout, and show it. */
+  /** Change the layout, and show it, unless something else is chosen meanwhile. What cannot be had leaves all as it was. */
   async choose(changes: Partial<link.Layout>): Promise<void> {
-    const before = { layout: this.layout, sides: this.sides };
     this.layout = { ...this.layout, ...changes };
-    const elsewhere = before.layout.scene !== this.layout.scene;
-    if (elsewhere || this.map === null) await this.load();
-    else if (String(before.sides) !== String(this.sides)) await this.loadMaps();
+    try {
+      if (this.map === null || this.mapsOf.scene !== this.layout.scene) {
+        if (!(await this.load())) return;
+      } else if (this.mapsOf.sides !== String(this.sides) && !(await this.loadMaps())) return;
+    } catch (error) {
+      if (this.map === null) throw error;
+      this.layout = this.shown;
+      tell((error as Error).message, "fault");
+    }
     this.show();
   }
 
-  /** Ask what can be shown of the scene, by each version that is chosen. */
-  private async loadMaps(): Promise<void> {
+  /** Ask what can be shown of the scene, by each version that is chosen; return whether that is still wanted then. */
+  private async loadMaps(): Promise<boolean> {
     this.asked.abort();
-    this.asked = new AbortController();
+    const { signal } = (this.asked = new AbortController());
     for (const key of this.loading.keys()) this.compare.remove(key);
     this.loading.clear();
     this.areas.setOutlines(null);
     this.areas.setPatches(null);
+    this.panel.forgetProgress();
     const { scene } = this.layout;
-    if (scene === null) return;
-    const maps = await Promise.all(this.sides.map(([, version]) => this.api.sceneMap(scene, version)));
-    [this.map = null, this.otherMap = null] = maps;
+    if (scene === null) return true;
+    const { sides } = this;
+    try {
+      const maps = await Promise.all(sides.map(([, version]) => this.api.sceneMap(scene, version)));
+      if (signal.aborted) return false;
+      [this.map = null, this.otherMap = null] = maps;
+      this.mapsOf = { scene, sides: String(sides) };
+    } catch (error) {
+      if (signal.aborted) return false;
+      throw error;
+    }
     this.areas.update();
+    return true;
   }
 
-  private async load(): Promise<void> {
-    await this.loadMaps();
-    if (!this.map) return;
+  private async load(): Promise<boolean> {
+    if (!(await this.loadMaps())) return false;
+    if (!this.map) return true;
     this.predictHere.show(this.scene);
     if (this.layout.centre === null) {
       const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
       this.olMap.getView().fit(extent, { padding: [20, 20, 20, 20] });
     } else this.goTo(this.layout.centre);
+    return true;
   }
 
   private goTo([lon, lat, zoom]: [number, number, number]): void {
@@ -218,6 +237,7 @@ export class MapPage {
     for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
     this.compare.only(this.layout.layers);
     this.areas.choosePatch();
+    this.shown = this.layout;
     this.panel.show();
     this.write();
     this.beginCorrection();
@@ -246,7 +266,10 @@ export class MapPage {
       if (!build) this.loading.delete(key); // it may exist later
       else this.compare.overlay(key, { name, side, build });
     } catch (error) {
-      if (!signal.aborted) tell((error as Error).message, "fault");
+      if (this.loading.get(key) === mine) this.loading.delete(key); // so that it can be asked for again
+      if (signal.aborted) return;
+      this.panel.progress(name, null);
+      tell((error as Error).message, "fault");
     }
   }
 
@@ -319,7 +342,9 @@ export class MapPage {
     const wanted = link.read(location.hash);
     if (wanted.correct === null && link.write(wanted) === link.write(this.layout)) return;
     const stays = wanted.scene === this.layout.scene;
-    void this.choose(wanted).then(() => stays && wanted.centre && this.goTo(wanted.centre));
+    this.choose(wanted)
+      .then(() => stays && wanted.centre && this.goTo(wanted.centre))
+      .catch((error: Error) => tell(error.message, "fault"));
   }
 }
 

@@ -1,11 +1,12 @@
 /** The panel beside the map: which scene, which views, which layers. */
 
 import type { Job } from "../api";
-import { make } from "../dom";
+import { make, refill } from "../dom";
 import type { Layout } from "./link";
 import { ANNOTATOR, OPERATOR, role } from "../page";
 import type { Window } from "./correct/session";
 import { correctAt, correctSection } from "./correct/start";
+import { PATCH_STATES } from "./outlines";
 import { LABELS, OUTLINES, PATCHES, type MapPage } from "./page";
 
 const MODES: [Layout["mode"], string][] = [
@@ -23,11 +24,17 @@ export class Panel {
     private readonly page: MapPage,
   ) {}
 
-  /** Tell how far something is that a layer waits for. */
-  progress(layer: string, job: Job): void {
-    if (job.state === "finished") this.working.delete(layer);
-    else this.working.set(layer, job);
-    this.show();
+  /** Tell how far something is that a layer waits for; null: nothing is waited for any more. */
+  progress(layer: string, job: Job | null): void {
+    if (job?.state === "queued" || job?.state === "running") this.working.set(layer, job);
+    else this.working.delete(layer);
+    // Nothing else changes: who has opened a list or types is not to be interrupted at every step.
+    this.element.querySelector(`#working-${layer}`)?.replaceChildren(...this.workOn(layer));
+  }
+
+  /** Forget what layers waited for: another scene or version shows. */
+  forgetProgress(): void {
+    this.working.clear();
   }
 
   show(): void {
@@ -40,7 +47,7 @@ export class Panel {
       return;
     }
     const ofVersions = page.versions.length ? [page.areas.element, page.predictHere.element, page.takeAway.element] : [];
-    this.element.replaceChildren(this.scene(), this.views(), this.layers(), this.legend(), ...this.correct(), ...ofVersions);
+    refill(this.element, this.scene(), this.views(), this.layers(), this.legend(), ...this.correct(), ...ofVersions);
   }
 
   private scene(): HTMLElement {
@@ -60,7 +67,7 @@ export class Panel {
   private views(): HTMLElement {
     const { page } = this;
     const buttons = MODES.map(([mode, title]) =>
-      make("button", { type: "button", "aria-pressed": String(page.layout.mode === mode), onclick: () => void page.choose({ mode }) }, title),
+      make("button", { type: "button", id: `mode-${mode}`, "aria-pressed": String(page.layout.mode === mode), onclick: () => void page.choose({ mode }) }, title),
     );
     const section = make("section", {}, make("h2", {}, "View"), make("div", { class: "modes", role: "group", "aria-label": "Compare" }, ...buttons));
     section.append(this.viewSelect("view", page.layout.mode === "one" ? "Shown" : "Left", page.layout.view));
@@ -96,12 +103,16 @@ export class Panel {
         type: "checkbox", id: `layer-${name}`, checked: shown,
         onchange: () => void page.choose({ layers: shown ? page.layout.layers.filter((other) => other !== name) : [...page.layout.layers, name] }),
       });
-      const line = make("div", { class: "layer" }, box, make("label", { for: box.id }, title));
-      const job = this.working.get(name);
-      if (job) line.append(make("progress", job.progress === null ? {} : { value: job.progress }), make("span", { class: "soft" }, job.message ?? "waiting"));
-      section.append(line);
+      const work = make("span", { id: `working-${name}`, class: "working" }, ...this.workOn(name));
+      section.append(make("div", { class: "layer" }, box, make("label", { for: box.id }, title), work));
     }
     return section;
+  }
+
+  private workOn(layer: string): HTMLElement[] {
+    const job = this.working.get(layer);
+    if (!job) return [];
+    return [make("progress", job.progress === null ? {} : { value: job.progress }), make("span", { class: "soft" }, job.message ?? "waiting")];
   }
 
   /** Correcting is for annotators, and for scenes that teach. */
@@ -152,12 +163,22 @@ export class Panel {
   }
 
   private legend(): HTMLElement {
-    const list = make("ul", { class: "legend" });
-    for (const item of this.page.map?.classes ?? []) {
-      const swatch = make("span", { class: "swatch" });
-      swatch.style.backgroundColor = item.colour;
-      list.append(make("li", {}, swatch, item.name));
+    const classes = (this.page.map?.classes ?? []).map(({ name, colour }): [string, string] => [name, colour]);
+    const section = make("section", {}, make("h2", {}, "Classes"), swatches(classes));
+    if (this.page.showsPatches) {
+      const doubt = this.page.versions.length ? [make("p", { class: "soft" }, "The fuller, the less sure the newest version is of the patch.")] : [];
+      section.append(make("h2", {}, "Patches"), swatches(Object.values(PATCH_STATES)), ...doubt);
     }
-    return make("section", {}, make("h2", {}, "Classes"), list);
+    return section;
   }
+}
+
+function swatches(items: [title: string, colour: string][]): HTMLElement {
+  const list = make("ul", { class: "legend" });
+  for (const [title, colour] of items) {
+    const swatch = make("span", { class: "swatch" });
+    swatch.style.backgroundColor = colour;
+    list.append(make("li", {}, swatch, title));
+  }
+  return list;
 }

@@ -27,7 +27,7 @@ const OUTLINES = "predicted-outlines";
 
 export class PredictHere {
   private readonly view = new PredictView({
-    here: () => void this.here(),
+    here: () => void this.here().catch((error: Error) => this.fail(error.message)),
     box: () => this.draw(!this.drawing),
     cancel: () => this.running?.cancel(),
     remove: () => this.forget(),
@@ -43,6 +43,7 @@ export class PredictHere {
   private ground: Ground | null = null;
   result: Result | null = null;
   fault = "";
+  private lost = ""; // what kept the last look at the served version from being made
   running: (Running & { cancel: () => void }) | null = null;
   private isStale = false; // another version may be served since the prediction began
 
@@ -54,7 +55,7 @@ export class PredictHere {
   ) {
     this.server = new PredictOnServer(api, compare, colourOf);
     this.view.element.append(this.server.element);
-    this.box.on("boxend", () => void this.predictBox());
+    this.box.on("boxend", () => void this.predictBox().catch((error: Error) => this.fail(error.message)));
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.drawing) this.draw(false);
     });
@@ -107,12 +108,13 @@ export class PredictHere {
     }
     this.fault = "";
     this.server.forget();
-    this.running = { done: 0, total: 0, since: 0, cancel: () => {} };
+    let isCancelled = false;
+    this.running = { done: 0, total: 0, since: 0, cancel: () => (isCancelled = true) };
     this.render();
     try {
       await this.load();
       const ground = await this.placed();
-      if (!this.predictor || !ground || scene !== this.scene) return;
+      if (!this.predictor || !ground || scene !== this.scene || isCancelled) return;
       const [answer, cancel] = this.predictor.predict(scene.id, scene, area, (done, total) => this.progress(done, total));
       this.running.cancel = cancel;
       const outcome = await answer;
@@ -153,14 +155,16 @@ export class PredictHere {
       const before = this.loaded?.version;
       const { changed, loaded } = await this.predictor.load(this.backend);
       this.loaded = loaded;
+      if (this.fault === this.lost) this.fault = "";
+      this.lost = "";
       if (!changed) return this.render();
       if (loaded.version !== before) tell(`Version ${loaded.version} is served now.`);
       const area = this.result?.area;
       this.forget();
       if (area) await this.predict(area);
     } catch (error) {
-      this.forget();
-      this.fail((error as Error).message);
+      this.lost = (error as Error).message; // what is predicted stays: it was right, and the next look may succeed
+      this.fail(this.lost);
     }
   }
 

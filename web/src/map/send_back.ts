@@ -33,6 +33,7 @@ export class SendBack {
   private readonly look: HTMLButtonElement;
   private readonly said = make("div", { class: "recognised", role: "status" });
   private version: number | null = null;
+  private scene: number | null = null;
 
   constructor(
     private readonly api: Api,
@@ -54,11 +55,13 @@ export class SendBack {
     );
   }
 
-  /** Follow the map: which prediction was edited is the version that it shows. */
+  /** Follow the map: labels are for the scene that it shows, and which prediction was edited is the version that it shows. */
   show(): void {
     const { version } = this.page;
-    if (version !== this.version) this.forget();
+    const scene = this.page.layout.scene;
+    if (version !== this.version || scene !== this.scene) this.forget();
     this.version = version;
+    this.scene = scene;
     this.editedWhat.textContent = `Edited from the outlines of version ${version}`;
     (this.edited.parentElement as HTMLElement).hidden = version === null;
   }
@@ -78,6 +81,7 @@ export class SendBack {
 
   private async send(file: File): Promise<void> {
     await this.ask(file, false, (found) => {
+      this.minutes.value = "";
       this.said.replaceChildren(
         make("p", {}, `Labels of ${found.label_events.length} patches are taken in now; then they show on the layer Labels.`),
       );

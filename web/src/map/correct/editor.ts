@@ -148,11 +148,7 @@ export class Editor implements Desk {
 
   done(): void {
     this.canvas.show();
-    try {
-      this.session.keep();
-    } catch {
-      tell("This browser has no room for the draft: submit before you leave.", "fault");
-    }
+    if (!this.session.keep()) tell("This browser has no room for the draft: submit before you leave.", "fault");
     this.bar.show();
   }
 

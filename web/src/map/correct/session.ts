@@ -1,5 +1,6 @@
 /** A correction in the making: its window, its classes, and what can be undone. It is kept as a draft in the browser. */
 
+import { newId } from "../../dom";
 import { who } from "../../page";
 import { decodeRuns, encodeRuns, Grid } from "./grid";
 import type { Stroke } from "./strokes";
@@ -60,7 +61,7 @@ export class Session {
 
   static begin(scene: number, window: Window, shown: Shown | null, began: Uint8Array<ArrayBuffer>): Session {
     const grid = new Grid(window.height, window.width, began);
-    return new Session(scene, crypto.randomUUID(), window, shown, grid, began.slice(), 0);
+    return new Session(scene, newId(), window, shown, grid, began.slice(), 0);
   }
 
   /** The draft of a scene that was left; null if there is none that can be read. */
@@ -110,15 +111,20 @@ export class Session {
     if (state) this.restore(state, this.past);
   }
 
-  /** Keep the draft in this browser. */
-  keep(): void {
+  /** Keep the draft in this browser; return whether there was room for it. */
+  keep(): boolean {
     const now = Date.now();
     this.worked += Math.min(IDLE_S, (now - this.last) / 1000);
     this.last = now;
     const { id, window, shown } = this;
     const [began, runs] = [encodeRuns(this.began.values), encodeRuns(this.grid.values)];
     const draft: Draft = { id, window, shown, began, runs, seconds: this.worked };
-    localStorage.setItem(key(this.scene), JSON.stringify(draft));
+    try {
+      localStorage.setItem(key(this.scene), JSON.stringify(draft));
+    } catch {
+      return false;
+    }
+    return true;
   }
 
   forget(): void {

@@ -1,6 +1,6 @@
 /** The tool bar of the editor. */
 
-import { make } from "../../dom";
+import { make, refill } from "../../dom";
 import { START_OPACITY } from "./canvas";
 import { showKeys } from "./dialogs";
 import type { Editor } from "./editor";
@@ -50,33 +50,35 @@ export class ToolBar {
 
   show(): void {
     const { editor } = this;
-    this.classes.replaceChildren(
+    refill(
+      this.classes,
       ...editor.choices.map((choice, index) => {
         const swatch = make("span", { class: "swatch" });
         swatch.style.backgroundColor = choice.colour;
         const key = make("kbd", {}, index === editor.choices.length - 1 ? "9" : String(index));
-        return this.toggle(editor.value === choice.value, () => editor.chooseClass(choice.value), swatch, choice.name, key);
+        return this.toggle(`class-${choice.value}`, editor.value === choice.value, () => editor.chooseClass(choice.value), swatch, choice.name, key);
       }),
     );
-    this.tools.replaceChildren(
-      ...TOOLS.map((tool) => this.toggle(editor.tool === tool.name, () => editor.choose(tool.name), tool.title, make("kbd", {}, tool.key))),
+    refill(
+      this.tools,
+      ...TOOLS.map((tool) => this.toggle(`tool-${tool.name}`, editor.tool === tool.name, () => editor.choose(tool.name), tool.title, make("kbd", {}, tool.key))),
     );
     const tool: Tool | undefined = TOOLS.find((item) => item.name === editor.tool);
     this.hint.textContent = editor.isLoading ? "Loading the window…" : (tool?.hint ?? "");
-    this.options.replaceChildren(...this.optionsOf());
+    refill(this.options, ...this.optionsOf());
     this.undo.disabled = !editor.session.canUndo;
     this.redo.disabled = !editor.session.canRedo;
   }
 
-  private toggle(pressed: boolean, act: () => void, ...children: (Node | string)[]): HTMLButtonElement {
-    return make("button", { type: "button", "aria-pressed": String(pressed), onclick: act }, ...children);
+  private toggle(id: string, pressed: boolean, act: () => void, ...children: (Node | string)[]): HTMLButtonElement {
+    return make("button", { type: "button", id, "aria-pressed": String(pressed), onclick: act }, ...children);
   }
 
   private optionsOf(): HTMLElement[] {
     const { editor } = this;
     if (editor.tool === "brush" || editor.tool === "eraser") {
       const step = (by: number, title: string, sign: string) =>
-        make("button", { type: "button", "aria-label": title, onclick: () => editor.resize(by) }, sign);
+        make("button", { type: "button", id: `radius-${title.toLowerCase()}`, "aria-label": title, onclick: () => editor.resize(by) }, sign);
       return [make("p", { class: "steps" }, step(-1, "Smaller", "−"), `${Math.max(1, 2 * editor.radius)} px`, step(1, "Larger", "+"))];
     }
     if (editor.tool === "superpixels") {
@@ -88,7 +90,7 @@ export class ToolBar {
     }
     if (editor.tool === "outlines") {
       const actions = [["cut", "Cut"], ["hole", "Hole"], ["merge", "Merge"], ["delete", "Delete"]] as const;
-      return [make("div", { class: "steps" }, ...actions.map(([name, title]) => make("button", { type: "button", onclick: () => editor.on(name) }, title)))];
+      return [make("div", { class: "steps" }, ...actions.map(([name, title]) => make("button", { type: "button", id: `outline-${name}`, onclick: () => editor.on(name) }, title)))];
     }
     return [];
   }
