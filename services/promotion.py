@@ -35,7 +35,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs, registry_copy, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion, PromotionIntent
-from catalog.errors import CatalogError, ConflictError, ServiceDownError
+from catalog.errors import CatalogError, ConflictError, NotFoundError, ServiceDownError
 from catalog.records import JobKind, TrainingRun, now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from services import outgoing_events
@@ -242,6 +242,7 @@ def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | Non
         if aliases.get(TELLING[intent.verdict]) == intent.model_version:
             _complete(catalog, registry, intent)
         elif intent.model_version == version if version else intent.decided_at <= now() - SETTLE_AFTER:
+            _set_back_learner_of(catalog, registry, intent, aliases.get(LEARNER))
             _drop(catalog, intent)
 
 
@@ -389,6 +390,23 @@ def _log(session: Session, decision: Promotion) -> None:
     run = session.scalar(select(TrainingRun).where(TrainingRun.model_version == number)) if number else None
     fields = {"version": number, "decision": decision.id, **(training.traced(session, run) if run else {})}
     log.info("version %s: %s by %s: %s", number, decision.verdict, decision.actor, decision.reason, extra=fields)
+
+
+def _set_back_learner_of(
+    catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent, learner: int | None
+) -> None:
+    """Undo the half of an intent that took effect: it would look as if somebody had moved the learner in MLflow."""
+    with catalog.read() as session:
+        before = registry_copy.aliases_of(session).get(LEARNER)
+    if not intent.moves_learner or learner != intent.model_version or before == learner:
+        return
+    if before is None:
+        registry.remove_alias(LEARNER)
+        return
+    try:
+        registry.move_alias(LEARNER, before)
+    except NotFoundError:
+        log.warning("the learner stays version %s: version %d, which it was before, was deleted", learner, before)
 
 
 def _drop(catalog: Catalog, intent: PromotionIntent) -> None:

@@ -26,7 +26,7 @@ from catalog.context import Catalog
 from catalog.decision_records import DecisionRequest, Promotion, PromotionIntent
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.records import Job, JobKind, Scene, now
-from catalog.registry import CHAMPION, ModelRegistry, Overview, registry_of
+from catalog.registry import CHAMPION, LEARNER, ModelRegistry, Overview, registry_of
 from catalog.settings import Settings
 from imagery.store import RasterStore
 from services.decision_requests import GIVE_UP_AFTER, carry_out_requests
@@ -725,6 +725,24 @@ def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(
         assert (kept.model_version, kept.decided_at) == (first, long_ago)
         assert session.scalars(select(PromotionIntent)).all() == []
         assert jobs.is_open(session, JobKind.SCORE_POOL)
+
+
+def test_half_of_an_intent_is_undone(catalog: Catalog, register: Callable[..., int], watcher: RegistryWatcher) -> None:
+    """A process died after it had moved the learner, and before the champion: nobody did that in MLflow's page."""
+    registry = registry_of(catalog.settings)
+    first, second = register(), register()
+    apply_verdict(catalog, registry, first, "the first", None, promoted=True, move_learner=True)
+    watcher.look()
+    with catalog.database.write() as session:
+        intent = {"verdict": "promoted", "reason": "checked", "actor": "gate", "moves_learner": True}
+        session.add(PromotionIntent(model_version=second, decided_at=now() - timedelta(minutes=5), **intent))
+    registry.move_alias(LEARNER, second)
+    settle_intents(catalog, registry)
+    watcher.look()
+    assert registry.aliases() == {CHAMPION: first, LEARNER: first}
+    with catalog.read() as session:
+        assert [item.model_version for item in session.scalars(select(Promotion))] == [first]
+        assert session.scalars(select(PromotionIntent)).all() == []
 
 
 def test_a_promotion_whose_answer_got_lost_can_be_rolled_back(catalog: Catalog, register: Callable[..., int]) -> None:
