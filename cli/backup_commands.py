@@ -22,10 +22,12 @@ QUIET_S: Final = 3.0
 @json_option
 def backup(folder: Path, keep: int | None) -> None:
     """Add a backup of this installation to FOLDER, while it runs or not; what FOLDER has is not copied again."""
-    with progress("the backup", QUIET_S) as told:
-        name = back_up(Settings(), folder, remark, lambda share: told(share, None))
-    deleted = 0 if keep is None else BackupFolder(folder).prune(keep)
-    manifest = BackupFolder(folder).read(name)
+    kept = BackupFolder(folder)
+    with kept.held():
+        with progress("the backup", QUIET_S) as told:
+            name = back_up(Settings(), folder, remark, lambda share: told(share, None))
+        deleted = 0 if keep is None else kept.prune(keep)
+    manifest = kept.read(name)
     for line in manifest.left_out:
         remark(f"Left out: {line}")
     text = f"Backup {name} holds {len(manifest.files)} files. Scenes stay where they are: back them up yourself."

@@ -67,7 +67,7 @@ def back_up(
 
     Args:
         settings: Of the installation.
-        root: The folder, created if it is missing.
+        root: The folder, created if it is missing; `services.backup_folder.BackupFolder.held` keeps others from it.
         say: Told what is done.
         show: Told which share of the files is done, 0 to 1.
     """

@@ -7,11 +7,14 @@
 All of it may be read by its owner only: it holds secrets.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
@@ -61,6 +64,25 @@ class BackupFolder:
     """The folder; see the module."""
 
     root: Path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from making or deleting backups here during the block.
+
+        A deletion would take the contents of a backup that another process is making: no manifest names them yet.
+
+        Raises:
+            BackupError: another process does so.
+        """
+        self._make(self.root)
+        with open(self.root / ".lock", "w", opener=partial(os.open, mode=0o600)) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BackupError(
+                    f"another process is making a backup in {self.root}: wait until it has ended, then try again"
+                ) from error
+            yield
 
     def add(self, write: Callable[[Path], str]) -> tuple[str, int]:
         """Add a content.

@@ -159,6 +159,20 @@ def test_a_second_backup_stores_what_is_new_only(installation: Catalog, tmp_path
     assert folder.damaged(folder.read(folder.names()[0]).files) == []
 
 
+def test_backups_are_made_and_deleted_by_one_process_at_a_time(installation: Catalog, tmp_path: Path) -> None:
+    """A deletion would take the contents of a backup that is being made: no manifest names them yet."""
+    first = back_up(tmp_path / "backup")
+    folder = BackupFolder(tmp_path / "backup")
+    with folder.held():
+        refused = CliRunner().invoke(main, ["backup", str(tmp_path / "backup"), "--keep", "1"])
+    assert refused.exit_code == 1
+    assert "another process is making a backup" in refused.output
+    assert folder.names() == [first]
+    assert CliRunner().invoke(main, ["backup", str(tmp_path / "backup"), "--keep", "1"]).exit_code == 0
+    assert len(folder.names()) == 1
+    assert first not in folder.names()
+
+
 def test_only_the_owner_can_read_a_backup(installation: Catalog, tmp_path: Path) -> None:
     back_up(tmp_path / "backup")
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
