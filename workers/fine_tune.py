@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from catalog import training
 from catalog.context import Catalog
-from catalog.errors import CatalogError, ConflictError, LabelsWithdrawnError
+from catalog.errors import CatalogError, ConflictError, JobLostError, LabelsWithdrawnError
 from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
 from catalog.registry import registry_of
 from catalog.set_aside import Kind, standing
@@ -55,7 +55,15 @@ from workers.run_recovery import recover
 from workers.scene_masks import usable_scenes
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
-from workers.training_run import load_checkpoint, note, recording_failure, save_checkpoint, start_tracking, tracking_of
+from workers.training_run import (
+    load_checkpoint,
+    note,
+    note_version,
+    recording_failure,
+    save_checkpoint,
+    start_tracking,
+    tracking_of,
+)
 from workers.versions import LoadedVersion, device, load_version
 from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches
 
@@ -82,7 +90,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
     catalog, tracking = context.catalog, tracking_of(context.catalog)
     run = recover(catalog, tracking)
     if run is not None and run.model_version is not None:
-        with recording_failure(catalog, tracking, run):
+        with recording_failure(catalog, tracking, run, concluding=True):
             conclude_recovered(catalog, tracking, run)
         return
     if run is None:
@@ -410,7 +418,11 @@ def _register(
         _check_standing(context.catalog, run)
         context.progress(steps, steps, "registering")  # raises if the job was given to another worker
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
-        note(context.catalog, run, model_version=version, seconds=watch.seconds())
+        try:
+            note_version(context.catalog, run, version, watch.seconds())
+        except JobLostError:
+            tracking.delete_unnamed([version])
+            raise
         with context.catalog.read() as session:
             fields = {**training.traced(session, run), "version": version}
         log.info("version %d is registered", version, extra=fields)

@@ -77,6 +77,24 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
             log.warning("%s: %s; %s", key, reason, outcome)
             store.forget_damaged(key)
             _end(catalog, key, outcome)
+    _look_at_labels(catalog)
+    with catalog.write() as session:
+        for name in take_back(session):
+            log.warning("scene %s is back", name)
+        training.enqueue_if_due(session, catalog.settings)
+    _check_served(catalog)
+    for clean_up in (_remove_unneeded, _remove_unused, _remove_abandoned, _remove_half_written):
+        try:
+            clean_up(catalog, present)
+        except (
+            OSError,
+            StoreError,
+        ) as error:  # a file that another process has just removed, or a full or read-only disk
+            log.warning("cleaning up goes on another time: %s", error)
+
+
+def _remove_unneeded(catalog: Catalog, present: set[str]) -> None:
+    store = raster_store(catalog)
     with catalog.read() as session:
         unneeded = [
             *unneeded_bands(session, present),
@@ -85,18 +103,21 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
         ]
     for key in unneeded:
         store.delete(key)
+
+
+def _remove_unused(catalog: Catalog, present: set[str]) -> None:
     for prediction in remove_unused(catalog, present):
         log.info("removed %s, which nobody has used for a long time", prediction)
+
+
+def _remove_abandoned(catalog: Catalog, _: set[str]) -> None:
     for folder in remove_abandoned(catalog):
         log.info("removed the folder %s, which was sent for a scene that nobody has registered", folder)
-    for path in store.remove_half_written(_WRITTEN_WITHIN_S):
+
+
+def _remove_half_written(catalog: Catalog, _: set[str]) -> None:
+    for path in raster_store(catalog).remove_half_written(_WRITTEN_WITHIN_S):
         log.warning("removed %s, which a process that ended had written by half", path)
-    _look_at_labels(catalog)
-    with catalog.write() as session:
-        for name in take_back(session):
-            log.warning("scene %s is back", name)
-        training.enqueue_if_due(session, catalog.settings)
-    _check_served(catalog)
 
 
 def _end(catalog: Catalog, key: str, outcome: str) -> None:

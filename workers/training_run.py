@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from catalog import training
@@ -52,6 +53,23 @@ def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
         for name, value in values.items():
             setattr(row, name, value)
             setattr(run, name, value)
+
+
+def note_version(catalog: Catalog, run: TrainingRun, version: int, seconds: Mapping[str, float]) -> None:
+    """Store the version that was registered of a run.
+
+    Raises:
+        JobLostError: another worker has concluded the run meanwhile, or registered another version of it: this process
+            was suspended in between.
+    """
+    with catalog.write() as session:
+        row = session.get_one(TrainingRun, run.id, with_for_update=True, populate_existing=True)
+        if row.state is not RunState.OPEN or row.model_version is not None:
+            raise JobLostError(
+                f"training run {run.id} is {row.state.value} with version {row.model_version}; version {version} came "
+                "too late"
+            )
+    note(catalog, run, model_version=version, seconds=seconds)
 
 
 def start_tracking(
@@ -118,37 +136,51 @@ def remove_surplus(tracking: Tracking, run: TrainingRun) -> None:
 
 
 @contextmanager
-def recording_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> Iterator[None]:
+def recording_failure(
+    catalog: Catalog, tracking: Tracking, run: TrainingRun, *, concluding: bool = False
+) -> Iterator[None]:
     """Set the state of a run, in our row and in MLflow, if the block raises. Its log lines have the field ``run``.
 
     - Interrupted, to resume later: its worker is shutting down.
     - Killed: it was cancelled, it ran out of time, or its labels were withdrawn.
-    - Unchanged: MLflow is down, and the next attempt resumes or closes the run; or the job was given to another worker,
-      which has the run now.
+    - Unchanged: MLflow or the database is down, and the next attempt resumes or closes the run; or the job was given to
+      another worker, which has the run now; or the version is registered, whatever came after that: it may be served
+      already, and the next attempt concludes the run.
     - Failed: any other error.
 
     The error of the block is raised even if MLflow does not answer meanwhile.
+
+    Args:
+        catalog: The catalog.
+        tracking: MLflow.
+        run: The run.
+        concluding: Whether this is the attempt that concludes a run whose version is registered: there is no further
+            one, so that an error that lasts ends the run.
     """
     try:
         with bound(run=run.id):
             yield
-    except (ServiceDownError, JobLostError):
+    except (ServiceDownError, JobLostError, OperationalError):
         raise
-    except JobInterruptedError:
+    except BaseException as error:
+        if run.model_version is not None and not concluding:
+            log.warning("training run %d stays open, to be concluded: %s", run.id, error)
+            raise
+        _record_failure(catalog, tracking, run, error)
+        raise
+
+
+def _record_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun, error: BaseException) -> None:
+    run_id, reason = run.mlflow_run_id, str(error)
+    if isinstance(error, JobInterruptedError):
         with catalog.write() as session:
             training.interrupt_run(session, run.id)
-        run_id = run.mlflow_run_id
         if run_id is not None:
             _despite_outage(lambda: tracking.set_run_status(run_id, "SCHEDULED"))
-        raise
-    except (JobTimeLimit, JobCancelledError, LabelsWithdrawnError) as error:
-        reason = str(error)
+    elif isinstance(error, JobTimeLimit | JobCancelledError | LabelsWithdrawnError):
         _despite_outage(lambda: close(catalog, tracking, run, RunState.KILLED, reason))
-        raise
-    except Exception as error:
-        reason = str(error)
+    elif isinstance(error, Exception):
         _despite_outage(lambda: close(catalog, tracking, run, RunState.FAILED, reason))
-        raise
 
 
 def _despite_outage(report: Callable[[], None]) -> None:
@@ -162,25 +194,31 @@ def _despite_outage(report: Callable[[], None]) -> None:
 def close(catalog: Catalog, tracking: Tracking, run: TrainingRun, state: RunState, error: str | None = None) -> None:
     """Set the final state of a run, in our row and in MLflow, and delete its checkpoint.
 
-    MLflow first if the run is finished: if it does not answer, the run stays open, and the next attempt closes it. What
-    MLflow refuses then does not undo that: the version may be served already. Our row first if the run failed or was
-    killed: the next call of `workers.run_recovery.recover` tells MLflow.
+    MLflow first if the run is finished: if it does not answer, the run stays open, and the next attempt closes it. Our
+    row first if the run failed or was killed: the next call of `workers.run_recovery.recover` tells MLflow. That MLflow
+    refuses, e.g. because somebody deleted the run there, does not undo the end: the version may be served already.
 
     Raises:
-        RegistryError: MLflow refused to end a run that failed or was killed.
         ServiceDownError: MLflow does not answer.
     """
-    if state is RunState.FINISHED and run.mlflow_run_id is not None:
-        try:
-            remove_surplus(tracking, run)
-            tracking.end_run(run.mlflow_run_id, state.value.upper())
-        except RegistryError as refusal:  # e.g. somebody deleted the run in MLflow's page
-            log.warning("training run %d is finished, although MLflow does not note it: %s", run.id, refusal)
+    if state is RunState.FINISHED:
+        _end_in_mlflow(tracking, run, state)
     with catalog.write() as session:
         training.end_run(session, run.id, state, error)
     drop_checkpoint(catalog, run)
-    if state is not RunState.FINISHED and run.mlflow_run_id is not None:
+    if state is not RunState.FINISHED:
+        _end_in_mlflow(tracking, run, state)
+
+
+def _end_in_mlflow(tracking: Tracking, run: TrainingRun, state: RunState) -> None:
+    if run.mlflow_run_id is None:
+        return
+    try:
+        if state is RunState.FINISHED:
+            remove_surplus(tracking, run)
         tracking.end_run(run.mlflow_run_id, state.value.upper())
+    except RegistryError as refusal:  # e.g. somebody deleted the run in MLflow's page
+        log.warning("training run %d is %s, although MLflow does not note it: %s", run.id, state.value, refusal)
 
 
 def save_checkpoint(catalog: Catalog, run: TrainingRun, state: TrainingState, fingerprint: str) -> None:

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
 from catalog import failures, jobs, labels, training
 from catalog.context import Catalog
@@ -18,7 +19,7 @@ from services.places import raster_store
 from tests.catalog_fixtures import NOBODY, add_round, add_scene, label_of
 from workers.mend_files import mend
 from workers.run_recovery import recover
-from workers.training_run import UID_TAG, close, recording_failure
+from workers.training_run import UID_TAG, close, note_version, recording_failure
 
 DOWN = Tracking(NOBODY, "experiment", "model")
 
@@ -108,13 +109,55 @@ def test_a_run_stays_open_until_mlflow_knows_that_it_is_finished(catalog, tracki
 
 
 @pytest.mark.slow
-def test_a_run_that_somebody_deleted_in_mlflow_is_finished_nevertheless(catalog, tracking, run):
-    """Its version may be served already."""
+@pytest.mark.parametrize("ended", [RunState.FINISHED, RunState.KILLED])
+def test_a_run_that_somebody_deleted_in_mlflow_ends_nevertheless(catalog, tracking, run, ended):
+    """Its version may be served already, and the next fine-tune is not to fail."""
     begin_in_mlflow(catalog, tracking, run)
     MlflowClient(tracking.url).delete_run(run.mlflow_run_id)
-    close(catalog, tracking, run, RunState.FINISHED)
-    assert state(catalog, run) is RunState.FINISHED
+    close(catalog, tracking, run, ended)
+    assert state(catalog, run) is ended
     assert not has_checkpoint(catalog, run)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("commit", {}, Exception("gone")), ValueError("wrong"), JobCancelledError("cancelled")],
+    ids=["database", "fault", "cancelled"],
+)
+def test_a_run_whose_version_is_registered_is_left_to_be_concluded(catalog, run, error):
+    """It may be served already: nothing that fails afterwards makes it a failure."""
+    with pytest.raises(type(error)), recording_failure(catalog, DOWN, run):
+        note_version(catalog, run, 8, {})
+        raise error
+    assert state(catalog, run) is RunState.OPEN
+    assert has_checkpoint(catalog, run)
+    assert run.model_version == 8
+
+
+def test_a_registered_run_that_cannot_be_concluded_does_not_stop_the_next_ones(catalog, run):
+    note_version(catalog, run, 8, {})
+    with pytest.raises(ValueError, match="wrong"), recording_failure(catalog, DOWN, run, concluding=True):
+        raise ValueError("wrong")
+    assert state(catalog, run) is RunState.FAILED
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_checkpoint(catalog, run):
+    with pytest.raises(OperationalError), recording_failure(catalog, DOWN, run):
+        raise OperationalError("select", {}, Exception("gone"))
+    assert state(catalog, run) is RunState.OPEN
+    assert has_checkpoint(catalog, run)
+
+
+@pytest.mark.parametrize("is_concluded", [True, False])
+def test_a_version_that_comes_too_late_is_not_noted(catalog, run, is_concluded):
+    """A process that was suspended while it registered a version wakes up after another has done so."""
+    note_version(catalog, run, 8, {})
+    if is_concluded:
+        close(catalog, DOWN, run, RunState.FINISHED)
+    with pytest.raises(JobLostError, match="version 9 came too late"):
+        note_version(catalog, run, 9, {})
+    with catalog.read() as session:
+        assert session.get_one(TrainingRun, run.id).model_version == 8
 
 
 def test_a_checkpoint_that_the_store_keeps_for_now_is_removed_later(catalog, run, monkeypatch):
@@ -124,6 +167,7 @@ def test_a_checkpoint_that_the_store_keeps_for_now_is_removed_later(catalog, run
     with monkeypatch.context() as read_only:
         read_only.setattr(RasterStore, "delete", refuse)
         close(catalog, DOWN, run, RunState.FINISHED)
+        mend(catalog, lambda *_: None)  # goes on without cleaning up
     assert state(catalog, run) is RunState.FINISHED
     assert has_checkpoint(catalog, run)
     mend(catalog, lambda *_: None)
