@@ -241,22 +241,25 @@ def _implied_patch_state(session: Session, patch_id: int) -> PatchState:
     return PatchState.SKIPPED if ProposalState.SKIPPED in states else PatchState.UNLABELLED
 
 
-def delete_task(session: Session, proposal: Proposal, project_id: int, task_id: int) -> None:
+def delete_task(session: Session, proposal: Proposal, deletion: LabelEvent) -> None:
     """Supersede the labels drawn on a deleted task, and withdraw its proposal unless the task was a copy.
 
-    A proposal whose task was never noted had this one: of copies the one that is kept is noted before others go.
+    A proposal whose task was never noted had this one: of copies the one that is kept is noted before others go. The
+    deletion may be applied late: a task that returned since, and what was received of it since, stays.
 
     Args:
         session: a writing session.
         proposal: the proposal of the task.
-        project_id: the project of the task.
-        task_id: its id.
+        deletion: the event, which names the task.
     """
     proposal = lock(session, proposal)
-    drawn_on_it = (LabelEvent.project_id == project_id) & (LabelEvent.task_id == task_id)
-    _supersede_where(session, drawn_on_it & (Label.proposal_id == proposal.id))
-    rounds.note_task(proposal, project_id, task_id)
-    if (proposal.project_id, proposal.task_id) == (project_id, task_id):
+    of_task = (LabelEvent.project_id == deletion.project_id) & (LabelEvent.task_id == deletion.task_id)
+    before = LabelEvent.id < deletion.id
+    _supersede_where(session, of_task & before & (Label.proposal_id == proposal.id))
+    since = select(LabelEvent.id).where(of_task, LabelEvent.id > deletion.id, LabelEvent.proposal_id == proposal.id)
+    has_returned = session.scalar(since.where(LabelEvent.action == event_order.TASK_RETURNED).limit(1)) is not None
+    rounds.note_task(proposal, deletion.project_id, deletion.task_id)
+    if not has_returned and (proposal.project_id, proposal.task_id) == (deletion.project_id, deletion.task_id):
         proposal.state = ProposalState.WITHDRAWN
     refresh_states(session, proposal, skipped=is_skipped(session, proposal))
 

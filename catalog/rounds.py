@@ -134,12 +134,12 @@ def mark_published(session: Session, proposal_id: int, project_id: int, task_id:
         jobs.enqueue(session, JobKind.REMOVE_TASKS, str(proposal.round_id), round_id=proposal.round_id)
 
 
-def move_task(proposal: Proposal, project_id: int, task_id: int) -> None:
+def move_task(proposal: Proposal, project_id: int | None, task_id: int | None) -> None:
     """Store another Label Studio task as the one that represents a proposal."""
     proposal.project_id, proposal.task_id = project_id, task_id
 
 
-def note_task(proposal: Proposal, project_id: int, task_id: int) -> None:
+def note_task(proposal: Proposal, project_id: int | None, task_id: int | None) -> None:
     """Store the task of a proposal whose publication was cut off between Label Studio's import and the note of it."""
     if proposal.task_id is None:
         move_task(proposal, project_id, task_id)

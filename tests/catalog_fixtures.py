@@ -255,6 +255,22 @@ def add_round(session: Session, patches: Sequence[Patch], *, first_task: int = 1
     return opened, proposals
 
 
+def deletion_of(session: Session, proposal: Proposal, task_id: int, action: str = "TASKS_DELETED") -> LabelEvent:
+    """Add the event that a task of a proposal was deleted, or returned."""
+    event = LabelEvent(
+        dedupe_key=uuid4().hex,
+        action=action,
+        origin="webhook",
+        project_id=PROJECT_ID,
+        task_id=task_id,
+        proposal_id=proposal.id,
+        body=b"{}",
+    )
+    session.add(event)
+    session.flush()
+    return event
+
+
 def label_of(session: Session, proposal: Proposal, annotation_id: int, minutes: float = 0, **changes: Any) -> Label:
     """Make a label that answers a proposal, saved `minutes` after noon, and its applied event; not yet stored."""
     annotated_at = NOON + timedelta(minutes=minutes)

@@ -7,8 +7,10 @@ transaction: an annotation that it is storing meanwhile is acknowledged, told by
 import json
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, undefer
 
 from catalog import event_order
@@ -23,62 +25,63 @@ from workers.label_drawing import event_of_row
 
 log = logging.getLogger(__name__)
 
+# So long after we decided to delete a double its deletion is ours; later a person may delete one that stayed.
+_OURS_WITHIN: Final = timedelta(minutes=10)
 
-def carry_over(catalog: Catalog, deletion: LabelEvent, deleted: TaskDeleted) -> None:
-    """Make the drawings that a double had when it was deleted again, unless Label Studio has them still.
+
+def carry_over(catalog: Catalog, event: LabelEvent) -> None:
+    """Make drawings on a double that we deleted again on the task that stays, unless Label Studio has them still.
+
+    What a person deletes is gone, with what was drawn on it.
 
     Args:
         catalog: the catalog.
-        deletion: the row of the deletion.
-        deleted: what it says; without a task that stays, a person deleted the task, and nothing is done.
+        event: the deletion of a task, or a state of an annotation that was received after it.
 
     Raises:
         EventError: Label Studio refuses to take a drawing.
         LabelStudioError: Label Studio does not answer.
     """
-    if deleted.kept is None:
-        return
     with catalog.read() as session:
-        drawn = [row for row in _drawings(session, deletion) if row.id < deletion.id]
-    _make_again(catalog, deleted, drawn)
+        kept = _kept(session, event, catalog.settings.webhook_max_bytes)
+        drawings = [] if kept is None else _drawings(session, event)
+    is_deletion = event.action == event_order.TASK_DELETED
+    drawn = [row for row in drawings if (row.id < event.id if is_deletion else row.id == event.id)]
+    if kept is not None and drawn:
+        _make_again(catalog, event, kept, drawn)
 
 
-def carry_late(catalog: Catalog, event: LabelEvent) -> None:
-    """Make a drawing again whose event was received after the deletion of its task, if that was a double.
+def _of_task(event: LabelEvent, *actions: str) -> Select[LabelEvent]:
+    """Select the events of these actions about the task of an event, with their bodies, in their order."""
+    about_it = (
+        LabelEvent.project_id == event.project_id,
+        LabelEvent.task_id == event.task_id,
+        LabelEvent.proposal_id == event.proposal_id,
+        LabelEvent.action.in_(actions),
+    )
+    return select(LabelEvent).where(*about_it).order_by(LabelEvent.id).options(undefer(LabelEvent.body))
 
-    Raises:
-        EventError: Label Studio refuses to take it.
-        LabelStudioError: Label Studio does not answer.
+
+def _kept(session: Session, event: LabelEvent, max_bytes: int) -> int | None:
+    """Return the task that stays, if the task of an event is a double that we have decided to delete a moment ago.
+
+    Label Studio's own webhook may tell of the same deletion once more, and does not know why.
     """
-    with catalog.read() as session:
-        deletions = select(LabelEvent).where(
-            LabelEvent.project_id == event.project_id,
-            LabelEvent.task_id == event.task_id,
-            LabelEvent.proposal_id == event.proposal_id,
-            LabelEvent.action == event_order.TASK_DELETED,
-        )
-        newest = deletions.order_by(LabelEvent.id.desc()).limit(1).options(undefer(LabelEvent.body))
-        deletion = session.scalar(newest)
-        drawn = [] if deletion is None else [row for row in _drawings(session, deletion) if row.id == event.id]
-    if deletion is not None:
-        deleted = event_of_row(deletion, catalog.settings.webhook_max_bytes)
-        if isinstance(deleted, TaskDeleted) and deleted.kept is not None:
-            _make_again(catalog, deleted, drawn)
+    for row in session.scalars(_of_task(event, event_order.TASK_DELETED)):
+        if row.origin == event_order.RECONCILIATION and abs(event.received_at - row.received_at) < _OURS_WITHIN:
+            deleted = event_of_row(row, max_bytes)
+            if isinstance(deleted, TaskDeleted) and deleted.kept is not None:
+                return deleted.kept
+    return None
 
 
-def _drawings(session: Session, deletion: LabelEvent) -> list[LabelEvent]:
+def _drawings(session: Session, event: LabelEvent) -> list[LabelEvent]:
     """Return the newest state of each annotation on a deleted task that had not been deleted itself, with its body.
 
     A state may have been superseded meanwhile: because of the deletion of the task.
     """
-    of_task = select(LabelEvent).where(
-        LabelEvent.project_id == deletion.project_id,
-        LabelEvent.task_id == deletion.task_id,
-        LabelEvent.proposal_id == deletion.proposal_id,
-        LabelEvent.action.in_(event_order.SAVED),
-    )
-    rows = session.scalars(of_task.order_by(LabelEvent.id).options(undefer(LabelEvent.body))).all()
-    known = event_order.history(session, deletion.project_id, {row.annotation_id for row in rows}, [])
+    rows = session.scalars(_of_task(event, *event_order.SAVED)).all()
+    known = event_order.history(session, event.project_id, {row.annotation_id for row in rows}, [])
     gone = [other for other in known if other.action == event_order.ANNOTATION_DELETED]
     return [
         row
@@ -87,21 +90,18 @@ def _drawings(session: Session, deletion: LabelEvent) -> list[LabelEvent]:
     ]
 
 
-def _make_again(catalog: Catalog, deleted: TaskDeleted, drawn: Sequence[LabelEvent]) -> None:
+def _make_again(catalog: Catalog, event: LabelEvent, kept: int, drawn: Sequence[LabelEvent]) -> None:
     """Make drawings again on the task that stays, except those that are on it, or on the deleted one, already."""
-    if not drawn or deleted.kept is None:
-        return
     studio = label_studio(catalog)
-    tasks = list(studio.read_tasks(deleted.project_id, [deleted.task_id, deleted.kept]))
+    tasks = list(studio.read_tasks(event.project_id or 0, [event.task_id or 0, kept]))
     present = {_content(saved) for task in tasks for saved in _annotations(task)}
     for row in drawn:
         saved = event_of_row(row, catalog.settings.webhook_max_bytes)
         if isinstance(saved, AnnotationSaved) and _content(saved) not in present:
-            _submit(studio, deleted, saved)
+            _submit(studio, kept, saved)
 
 
-def _submit(studio: LabelStudio, deleted: TaskDeleted, saved: AnnotationSaved) -> None:
-    kept = deleted.kept or 0
+def _submit(studio: LabelStudio, kept: int, saved: AnnotationSaved) -> None:
     try:
         number = studio.annotate(
             kept,
@@ -114,13 +114,13 @@ def _submit(studio: LabelStudio, deleted: TaskDeleted, saved: AnnotationSaved) -
         if not error.refused:
             raise
         raise EventError(
-            f"annotation {saved.annotation_id} was submitted to task {deleted.task_id} while that was deleted as a "
+            f"annotation {saved.annotation_id} was submitted to task {saved.task_id} while that was deleted as a "
             f"double of task {kept}, and could not be made again there: {error}"
         ) from error
     log.warning(
         "annotation %d was submitted to task %d while that was deleted as a double; it is annotation %d of task %d now",
         saved.annotation_id,
-        deleted.task_id,
+        saved.task_id,
         number,
         kept,
     )

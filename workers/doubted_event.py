@@ -10,7 +10,7 @@ from labeling.events import proposal_of
 from labeling.task_calls import ReadTask
 from services.label_comparison import has_annotation, has_state, newest_event_id, record_differences
 from services.label_studio import label_studio
-from workers.carried_drawings import carry_late
+from workers.carried_drawings import carry_over
 from workers.jobs import JobContext
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def is_contradicted(context: JobContext, event: LabelEvent) -> bool:
     with context.catalog.read() as session:
         is_gone = not any(has_annotation(task, session, event) for task in tasks)
     if is_gone and event.action in event_order.SAVED:
-        carry_late(context.catalog, event)
+        carry_over(context.catalog, event)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         found = _contradiction(session, row, tasks)

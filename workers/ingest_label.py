@@ -253,14 +253,14 @@ def _apply_deleted(context: JobContext, event: LabelEvent) -> None:
 
 
 def _apply_task_deleted(context: JobContext, event: LabelEvent, deleted: TaskDeleted) -> None:
-    carry_over(context.catalog, event, deleted)
+    carry_over(context.catalog, event)
     with context.catalog.write() as session:
         row = session.get_one(LabelEvent, event.id)
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is None:
             raise EventError(f"unknown task {deleted.task_id} in project {deleted.project_id} was deleted")
         labels.settle(row, EventState.APPLIED)
-        labels.delete_task(session, proposal, deleted.project_id, deleted.task_id)
+        labels.delete_task(session, proposal, row)
 
 
 def _apply_task_returned(context: JobContext, event: LabelEvent, returned: TaskReturned) -> None:

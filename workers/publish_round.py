@@ -21,7 +21,7 @@ from services.patch_views import SURROUNDINGS
 from services.unusable_scenes import check_scenes
 from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
-from workers.task_doubles import remove_doubles
+from workers.task_removal import remove_doubles
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from sqlalchemy import select
 from catalog.records import Proposal, ProposalState
 from services.label_studio import connect, label_studio
 from workers.jobs import JobContext
+from workers.task_removal import remove_unbegun
 
 
 def remove_tasks(context: JobContext, round_id: int) -> None:
@@ -20,4 +21,4 @@ def remove_tasks(context: JobContext, round_id: int) -> None:
         uids = list(session.scalars(statement.order_by(Proposal.id)))
     if uids:
         studio = label_studio(context.catalog)
-        studio.delete_unanswered(connect(context.catalog, studio), uids)
+        remove_unbegun(context.catalog, studio, connect(context.catalog, studio), uids)

@@ -20,8 +20,8 @@ from services.image_urls import image_urls
 from services.label_studio import check_still_exists, connect, delete_doubles, label_studio
 from workers.jobs import JobContext
 from workers.project_comparison import compare_project
-from workers.task_doubles import remove_doubles
 from workers.task_pictures import picture_fields
+from workers.task_removal import remove_doubles, remove_unbegun
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def _reconcile(context: JobContext, studio: LabelStudio, project_id: int) -> dic
     """Reconcile a project; return the ids of its tasks by the uid of their proposal."""
     present = compare_project(context, studio, project_id)
     _remove_doubles(context, studio, project_id, present)
+    _remove_abandoned(context, studio, project_id, present)
     _renew_images(context, studio, project_id, present)
     return present
 
@@ -104,6 +105,18 @@ def _remove_doubles(context: JobContext, studio: LabelStudio, project_id: int, p
         proposals = session.scalars(published.order_by(Proposal.id)).all() if suspects else []
     found = studio.present_tasks(project_id, [proposal.uid for proposal in proposals])
     remove_doubles(context.catalog, studio, project_id, proposals, found)
+
+
+def _remove_abandoned(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:
+    """Delete the tasks of abandoned rounds that nobody has begun.
+
+    A publication may have been cut off by the abandonment, and Label Studio have done its import only afterwards.
+    """
+    abandoned = select(Proposal.uid).join(Round, Proposal.round_id == Round.id)
+    abandoned = abandoned.where(Proposal.state == ProposalState.ABANDONED, Round.state == RoundState.ABANDONED)
+    with context.catalog.read() as session:
+        uids = [uid for uid in session.scalars(abandoned) if uid in present]
+    remove_unbegun(context.catalog, studio, project_id, uids)
 
 
 def _renew_images(context: JobContext, studio: LabelStudio, project_id: int, present: dict[str, list[int]]) -> None:

@@ -23,7 +23,7 @@ from catalog.records import (
 from labeling.events import AnnotationDeleted, AnnotationSaved, ProjectDeleted, TaskDeleted, UnreadableEvent
 from labeling.events import LabelEvent as ParsedEvent
 from services import label_events
-from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, label_of
+from tests.catalog_fixtures import NOON, PROJECT_ID, add_round, add_scene, deletion_of, label_of
 
 
 def saved(
@@ -314,7 +314,7 @@ def withdraw(catalog: Catalog, task_id: int) -> Proposal | None:
     with catalog.database.write() as session:
         proposal = labels.proposal_of_task(session, PROJECT_ID, task_id)
         if proposal is not None:
-            labels.delete_task(session, proposal, PROJECT_ID, task_id)
+            labels.delete_task(session, proposal, deletion_of(session, proposal, task_id))
         return proposal
 
 
@@ -326,6 +326,21 @@ def test_a_deleted_task_withdraws_its_proposal_and_frees_its_patch(catalog: Cata
     with catalog.read() as session:
         free = [patch.id for patch in session.query(Patch).where(Patch.state == PatchState.UNLABELLED)]
     assert proposals[0].patch_id in free
+
+
+def test_a_deletion_that_is_applied_late_ends_only_what_was_before_it(
+    catalog: Catalog, proposals: list[Proposal]
+) -> None:
+    """Its job may have waited for Label Studio, while the task returned and was drawn on."""
+    store(catalog, proposals[0], 1)
+    with catalog.database.write() as session:
+        deletion = deletion_of(session, proposals[0], 1)
+        deletion_of(session, proposals[0], 1, action="TASK_RETURNED")
+    kept = store(catalog, proposals[0], 2)
+    with catalog.database.write() as session:
+        labels.delete_task(session, session.get_one(Proposal, proposals[0].id), deletion)
+    assert standing(catalog, proposals[0]) == [kept]
+    assert states(catalog, proposals[0])[0] is ProposalState.LABELLED
 
 
 def test_withdrawing_the_last_open_proposal_completes_the_round(catalog: Catalog, proposals: list[Proposal]) -> None:

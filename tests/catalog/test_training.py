@@ -22,7 +22,7 @@ from catalog.records import (
     now,
 )
 from catalog.settings import Settings
-from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, label_of
+from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, deletion_of, label_of
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_run_without_labels_does_not_begin(catalog: Catalog, proposals: list[P
     with catalog.database.write() as session:
         withdrawn = labels.proposal_of_task(session, PROJECT_ID, 1)
         assert withdrawn is not None
-        labels.delete_task(session, withdrawn, PROJECT_ID, 1)
+        labels.delete_task(session, withdrawn, deletion_of(session, withdrawn, 1))
         assert session.get_one(Patch, proposals[0].patch_id).state.value == "unlabelled"
     with pytest.raises(ConflictError, match="every one has been withdrawn"), catalog.database.write() as session:
         training.begin_run(session, RunTrigger.MANUAL)

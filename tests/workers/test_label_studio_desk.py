@@ -49,7 +49,7 @@ from workers import publish_round as publishing
 from workers.jobs import JobContext
 from workers.publication import Publication
 from workers.remove_tasks import remove_tasks
-from workers.task_doubles import remove_doubles
+from workers.task_removal import remove_doubles
 
 pytestmark = pytest.mark.slow
 
@@ -390,7 +390,8 @@ def test_what_is_drawn_while_its_double_is_deleted_is_carried_over(
 ) -> None:
     """Label Studio stores and tells of an annotation, and deletes it with its task: nobody's drawing is lost with it.
 
-    The webhook may come before or after the deletion is ingested; the skip of another double is carried over likewise.
+    The webhooks may come before or after the deletion that we noted is ingested; the skip of another double is carried
+    over likewise.
     """
     (drawn, skipped), listed = doubled(desk, 6, 7)
     studio, project_id = desk.studio, drawn.project_id
@@ -411,6 +412,10 @@ def test_what_is_drawn_while_its_double_is_deleted_is_carried_over(
             tell()
         for task_id in task_ids:
             studio._sdk.tasks.delete(str(task_id))
+        deleted = {"tasks": [{"id": task_id} for task_id in task_ids], "project": {"id": project}}
+        bodies.append(json.dumps({"action": "TASKS_DELETED", **deleted}).encode())
+        if told == "before":
+            tell()
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(TaskCalls, "delete_untouched", delete_meanwhile)
@@ -442,6 +447,24 @@ def test_a_double_that_a_person_deletes_takes_its_drawing_along(desk: LabelStudi
     desk.reconcile()
     assert desk.tasks(proposal) == []
     assert desk.states(proposal) == ("withdrawn", "unlabelled", "complete")
+
+
+def test_tasks_of_an_abandoned_round_that_come_late_are_removed(desk: LabelStudioDesk) -> None:
+    """Label Studio may do an import after its sender has given up, and the round has been abandoned."""
+    untouched, begun = desk.open(6, 7)
+    project_id = untouched.project_id
+    data = [{"data": task["data"]} for task in desk.studio.changed_tasks(project_id, None)]
+    desk.studio.annotate(begun.task_id, ICE, lead_time_s=1.0)
+    with desk.catalog.write() as session:
+        rounds.abandon(session, untouched.round_id)
+    remove_tasks(desk.context(untouched.round_id), untouched.round_id)
+    assert [len(desk.tasks(item)) for item in (untouched, begun)] == [0, 1]
+    desk.studio._sdk.projects.import_tasks(project_id, request=data)
+    desk.reconcile()
+    desk.reconcile()
+    assert [len(desk.tasks(item)) for item in (untouched, begun)] == [0, 1]
+    assert desk.states(untouched)[2] == "abandoned"
+    assert desk.events(EventState.FAILED) == []
 
 
 def test_the_double_of_an_answered_task_is_removed(desk: LabelStudioDesk) -> None:

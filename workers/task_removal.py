@@ -1,7 +1,7 @@
-"""Doubles: several tasks of one proposal.
+"""Tasks that nobody needs any more, doubles above all: several tasks of one proposal.
 
-Label Studio can make them of one import while its database is busy, and so can a network that delivers an import twice,
-or only when its sender has long repeated it.
+Label Studio can make doubles of one import while its database is busy, and so can a network that delivers an import
+twice, or only when its sender has long repeated it.
 """
 
 import logging
@@ -51,24 +51,47 @@ def remove_doubles(
     doubles = {
         uid: [task.id for task in tasks[uid][1:] if not task.is_begun and not task.is_uploaded] for uid in doubled
     }
-    for uid, task_ids in doubles.items():
-        if task_ids:
-            log.warning("proposal %s has %d tasks; removing %s", uid, len(tasks[uid]), task_ids)
-            with catalog.write() as session:
-                rounds.move_task(labels.lock(session, of_uid[uid]), project_id, kept[uid].id)
-                label_events.record_found(session, _deletion(project_id, uid, task_ids, kept[uid].id))
-    removed = list(chain(*doubles.values()))
-    studio.delete_untouched(project_id, removed)
-    _record_left(catalog, studio, project_id, removed)
+    doomed = {uid: task_ids for uid, task_ids in doubles.items() if task_ids}
+    for uid, task_ids in doomed.items():
+        log.warning("proposal %s has %d tasks; removing %s", uid, len(tasks[uid]), task_ids)
+        with catalog.write() as session:
+            rounds.move_task(labels.lock(session, of_uid[uid]), project_id, kept[uid].id)
+    _delete(catalog, studio, project_id, doomed, {uid: kept[uid].id for uid in doomed})
     return kept
 
 
-def _deletion(project_id: int, uid: str, task_ids: Sequence[int], kept: int) -> dict[str, object]:
-    return {
-        "action": TaskDeleted.action,
-        "tasks": [{"id": task_id, PROPOSAL: uid, "kept": kept} for task_id in task_ids],
-        "project": {"id": project_id},
-    }
+def remove_unbegun(catalog: Catalog, studio: LabelStudio, project_id: int, uids: Sequence[str]) -> None:
+    """Delete the tasks of proposals that nobody has begun; arguments as for `remove_doubles`, `uids` of proposals."""
+    found = studio.present_tasks(project_id, uids)
+    unbegun = {uid: [task.id for task in tasks if not task.is_begun] for uid, tasks in found.items()}
+    _delete(catalog, studio, project_id, {uid: task_ids for uid, task_ids in unbegun.items() if task_ids}, {})
+
+
+def _delete(
+    catalog: Catalog,
+    studio: LabelStudio,
+    project_id: int,
+    doomed: Mapping[str, Sequence[int]],
+    kept: Mapping[str, int],
+) -> None:
+    """Delete tasks, given by the uid of their proposal, but those that somebody begins even now.
+
+    `kept` are, by the same uids, the tasks that stay of proposals whose doubles are deleted.
+    """
+    if not doomed:
+        return
+    for uid, task_ids in doomed.items():
+        stays = kept.get(uid)
+        payload = {
+            "action": TaskDeleted.action,
+            "tasks": [{"id": task_id, PROPOSAL: uid, "kept": stays} for task_id in task_ids],
+            "project": {"id": project_id},
+        }
+        with catalog.write() as session:
+            label_events.record_found(session, payload)
+    deleted = list(chain(*doomed.values()))
+    studio.delete_untouched(project_id, deleted)
+    _record_left(catalog, studio, project_id, deleted)
 
 
 def _record_left(catalog: Catalog, studio: LabelStudio, project_id: int, task_ids: Sequence[int]) -> None:
