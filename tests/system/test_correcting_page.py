@@ -253,8 +253,15 @@ def test_labels_from_qgis_come_back_by_the_page(place: Place, browser: Browser, 
     assert [fault for fault in editor.faults if "422" not in fault] == []
     editor.faults.clear()
 
+    other, _ = tiled(place.catalog, tmp_path / "b.tif")
+    page.wait_for_selector(f"#scene option[value='{other.id}']", state="attached", timeout=40_000)
     page.set_input_files("#labels-file", edited)
     page.fill("#labels-minutes", "2")
+    page.click("text=What is in it?")
+    page.wait_for_selector("text=outlines: 1 of clean ice (EPSG:32645)")
+    page.select_option("#scene", str(other.id))  # what was recognised was for the scene that showed
+    page.wait_for_selector("text=Send as labels", state="detached")
+    page.select_option("#scene", str(place.scene.id))
     page.click("text=What is in it?")
     page.wait_for_selector("text=outlines: 1 of clean ice (EPSG:32645)")
     recognised = page.locator(".recognised").inner_text()
@@ -269,6 +276,16 @@ def test_labels_from_qgis_come_back_by_the_page(place: Place, browser: Browser, 
     with place.catalog.read() as session:
         labels = session.scalars(select(Label)).all()
         assert {label.lead_time_s for label in labels} == {120 * 24 / 32, 120 * 8 / 32}
+    assert editor.faults == []
+
+
+def test_a_window_is_corrected_over_plain_http(place: Place, browser: Browser) -> None:
+    """Inside a trusted network the server may be an IP address, where browsers have no `crypto.randomUUID`."""
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.page.add_init_script("Object.defineProperty(crypto, 'randomUUID', { value: undefined })")
+    editor.page.reload()
+    editor.page.wait_for_selector("#panel select")
+    editor.open_window()
     assert editor.faults == []
 
 

@@ -1,15 +1,16 @@
-"""The map in a real browser follows what happens on the server: nobody has to load it again."""
+"""The map in a real browser follows what happens on the server and what is chosen: nobody has to load it again."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from al_server import live
 from catalog.access_records import Role
 from catalog.context import Catalog
+from catalog.records import Scene, SceneState
 from catalog.settings import Settings
 from services import users
 from tests.al_server.test_model_versions import bundle  # noqa: F401 - a fixture
@@ -85,3 +86,98 @@ def test_scenes_and_versions_show_by_themselves(
     assert {item["properties"]["patch"] for item in second.value.json()["features"]} == {patch.id}
     assert faults == []
     context.close()
+
+
+@pytest.fixture
+def scenes(empty: Catalog, tmp_path: Path) -> tuple[Scene, Scene]:
+    """Two scenes beside each other."""
+    first, _ = tiled(empty, tmp_path / "first.tif")
+    second, _ = tiled(empty, tmp_path / "second.tif", offset_px=400)
+    return first, second
+
+
+@pytest.fixture
+def page(empty: Catalog, scenes: tuple[Scene, Scene], browser: Browser) -> Iterator[Page]:
+    """The map with the second scene and its patches."""
+    context = browser.new_context()
+    log_in(context.new_page(), empty.settings.api_url, "olga")
+    page = context.new_page()
+    page.goto(f"{empty.settings.api_url}/map#scene={scenes[1].id}&layers=patches")
+    expect(page.locator("#scene")).to_have_value(str(scenes[1].id))
+    yield page
+    context.close()
+
+
+def test_a_late_answer_does_not_overwrite_what_was_chosen_since(page: Page, scenes: tuple[Scene, Scene]) -> None:
+    first, second = scenes
+    held: list[Route] = []
+    tiles: list[str] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"**/api/v1/scenes/{first.id}/map*", hold)
+    page.on("request", lambda request: tiles.append(request.url) if "/tiles/" in request.url else None)
+    page.locator("#scene").select_option(str(first.id))
+    while not held:
+        page.wait_for_timeout(50)
+    page.locator("#scene").select_option(str(second.id))
+    expect(page.locator("#scene")).to_have_value(str(second.id))
+    held[0].continue_()
+    page.wait_for_timeout(1000)  # for what must not happen
+    assert f"scene={second.id}" in page.url
+    assert [url for url in tiles if f"/scenes/{first.id}/" in url] == []
+
+
+def test_what_cannot_be_had_leaves_the_map_as_it_was(page: Page, scenes: tuple[Scene, Scene]) -> None:
+    first, second = scenes
+    answer = {"status": 503, "content_type": "application/problem+json", "body": '{"detail": "MLflow is away"}'}
+    page.route(f"**/api/v1/scenes/{first.id}/map*", lambda route: route.fulfill(**answer))
+    page.locator("#scene").select_option(str(first.id))
+    expect(page.get_by_role("alert")).to_have_text("MLflow is away")
+    expect(page.locator("#scene")).to_have_value(str(second.id))
+    expect(page.locator("#layer-patches")).to_be_checked()
+    assert f"scene={second.id}" in page.url
+
+
+def test_a_layer_that_failed_can_be_asked_for_again(page: Page, scenes: tuple[Scene, Scene]) -> None:
+    asked: list[int] = []
+
+    def fail_once(route: Route) -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            return route.continue_()
+        return route.fulfill(status=500, body="")
+
+    page.route(f"**/api/v1/scenes/{scenes[1].id}/labels?*", fail_once)
+    page.locator("#layer-labels").check()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.locator("#layer-labels").uncheck()
+    with page.expect_response(f"**/api/v1/scenes/{scenes[1].id}/labels?*") as again:
+        page.locator("#layer-labels").check()
+    assert again.value.ok
+
+
+def test_the_keyboard_keeps_its_place_in_the_panel(page: Page) -> None:
+    for name in ("mode-swipe", "layer-labels"):
+        page.locator(f"#{name}").focus()
+        page.keyboard.press("Space")
+        expect(page.locator(f"#{name}")).to_be_focused()
+    expect(page.locator("#mode-swipe")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#layer-labels")).to_be_checked()
+
+
+def test_the_colours_of_patches_are_explained_while_they_show(page: Page) -> None:
+    legend = page.locator("#panel")
+    expect(legend).to_contain_text("proposed to annotators")
+    page.locator("#layer-patches").uncheck()
+    expect(legend).not_to_contain_text("proposed to annotators")
+
+
+def test_a_scene_that_is_removed_gives_way_to_another(page: Page, empty: Catalog, scenes: tuple[Scene, Scene]) -> None:
+    first, second = scenes
+    with empty.database.write() as session:
+        session.get_one(Scene, second.id).state = SceneState.REMOVED
+    expect(page.locator("#scene")).to_have_value(str(first.id), timeout=LIVE_MS)
+    said = f"Scene {second.id} cannot be shown: it is not ready, or was removed."
+    expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible()

@@ -25,6 +25,7 @@ export const PATCHES = "patches";
 export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
+const NOTHING = { scene: -1, sides: "" };
 const PAUSE_MS = 20_000; // between two looks at what people drew meanwhile: it may be much
 
 export class MapPage {
@@ -45,7 +46,7 @@ export class MapPage {
   private readonly loading = new Map<string, symbol>(); // layers that are loaded or being loaded, by what asked last
   private asked = new AbortController();
   private shown: link.Layout = this.layout; // a choice whose maps cannot be had goes back to it
-  private mapsOf = { scene: -1, sides: "" }; // what the maps were asked for
+  private mapsOf = NOTHING; // what the maps that show were asked for
   private withheld = 0;
 
   constructor(
@@ -187,6 +188,7 @@ export class MapPage {
     this.areas.setOutlines(null);
     this.areas.setPatches(null);
     this.panel.forgetProgress();
+    this.mapsOf = NOTHING;
     const { scene } = this.layout;
     if (scene === null) return true;
     const { sides } = this;
