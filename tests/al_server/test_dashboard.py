@@ -8,9 +8,9 @@ from catalog import failures, jobs, labels
 from catalog.context import Catalog
 from catalog.records import JobKind, Proposal, Scene
 from services.registry_watch import RegistryWatcher
-from services.rounds import abandon
+from services.rounds import abandon, open_round
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
-from tests.dashboard_world import add_alert, add_failed_event, populate, run_fine_tune
+from tests.dashboard_world import add_alert, add_failed_event, complete_round, populate, run_fine_tune, tick
 
 # Of this server; all else would break the content security policy.
 LOADED = ["/static/icon.svg", "/static/pages.css", "/static/app/dashboard.css", "/static/app/dashboard.js"]
@@ -157,6 +157,23 @@ def test_a_reader_is_offered_no_change(client: FlaskClient, catalog: Catalog) ->
         html = client.get("/", headers=as_role(catalog, role)).text
         calls = re.findall(r'data-call="([A-Z]+ [^"]+)"', html)
         assert {call.rpartition("/")[2] for call in calls if "?" not in call} == offered
+
+
+def test_a_step_that_names_a_retry_leads_to_its_button(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        populate(session)
+        complete_round(session)
+        opened = open_round(session, catalog.settings, "random", 3)
+        job = jobs.last_of(session, JobKind.PROPOSE_ROUND, str(opened.id))
+        assert job is not None
+        jobs.claim(session, job.id)
+        failures.note_failure(session, job, "no patch has valid pixels", max_failures=1)
+    tick(catalog)
+    html = client.get("/", headers=as_role(catalog, "operator")).text
+    assert f"Round {opened.id} could not be chosen: no patch has valid pixels. Retry its job" in html
+    assert '<a class="act main" href="#trouble">Show</a>' in html
+    assert f"POST /api/v1/jobs/{job.id}/retry" in html.partition('<section id="trouble"')[2]
+    assert f"rounds/{opened.id}/abandon" not in html
 
 
 def test_operators_read_who_labelled_what_and_others_read_pseudonyms(client: FlaskClient, catalog: Catalog) -> None:
