@@ -159,6 +159,15 @@ def test_a_reader_is_offered_no_change(client: FlaskClient, catalog: Catalog) ->
         assert {call.rpartition("/")[2] for call in calls if "?" not in call} == offered
 
 
+def test_times_name_their_zone(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        populate(session)
+        add_failed_event(session)
+    times = re.findall(r"<time [^>]*>([^<]*)</time>", client.get("/", headers=as_role(catalog, "operator")).text)
+    assert len(times) > 3
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", moment) for moment in times)
+
+
 def test_a_step_that_names_a_retry_leads_to_its_button(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
         populate(session)
