@@ -62,6 +62,7 @@ from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.current_settings import CurrentSettings
 from al_server.document import SECURITY_SCHEMES, complete
+from al_server.error_page import show_to_people
 from al_server.far_reading import FarReader, FarStore
 from al_server.http_server import THREADS
 from al_server.members import Members
@@ -123,6 +124,7 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_access)
     app.before_request(check_request)
     register_error_handlers(app)
+    app.after_request(show_to_people)
     resources = (
         *(
             health,
