@@ -18,6 +18,7 @@ from al_server import (
     corrections,
     dashboard,
     effort,
+    fine_tunes,
     health,
     interactive,
     jobs,
@@ -138,7 +139,19 @@ def create_app(catalog: Catalog) -> Flask:
             scene_glaciers,
         ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
-        *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
+        *(
+            fine_tunes,
+            arms,
+            effort,
+            quality,
+            jobs,
+            label_events,
+            model_versions,
+            canary,
+            lineage,
+            withdrawals,
+            subscriptions,
+        ),
         *(saliency, interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
     )
     for resource in resources:
