@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 from al_server.dashboard import SECTIONS
 from catalog import failures, jobs, labels
 from catalog.context import Catalog
-from catalog.records import JobKind, Proposal, Scene
+from catalog.records import JobKind, Proposal, Scene, SceneState
 from services.registry_watch import RegistryWatcher
 from services.rounds import abandon, open_round
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
@@ -157,6 +157,18 @@ def test_a_reader_is_offered_no_change(client: FlaskClient, catalog: Catalog) ->
         html = client.get("/", headers=as_role(catalog, role)).text
         calls = re.findall(r'data-call="([A-Z]+ [^"]+)"', html)
         assert {call.rpartition("/")[2] for call in calls if "?" not in call} == offered
+
+
+def test_only_ready_scenes_are_linked_to_the_map(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        states = [SceneState.READY, SceneState.REGISTERED, SceneState.REJECTED]
+        for place, state in enumerate(states):
+            scene, _ = add_scene(session, f"scene-{state}", offset_px=1000 * place)
+            scene.state = state
+    html = client.get("/dashboard/scenes", headers=as_role(catalog, "reader")).text
+    assert re.findall(r'href="/map#scene=(\d+)"', html) == ["1", "1"]  # on the small map and in the table
+    assert html.count("<polygon") == len(states)
+    assert "scene-rejected</td>" in html
 
 
 def test_times_name_their_zone(client: FlaskClient, catalog: Catalog) -> None:
