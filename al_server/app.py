@@ -18,6 +18,7 @@ from al_server import (
     corrections,
     dashboard,
     effort,
+    fine_tunes,
     health,
     interactive,
     jobs,
@@ -62,6 +63,7 @@ from al_server.body_limits import body_limits
 from al_server.context import Parts
 from al_server.current_settings import CurrentSettings
 from al_server.document import SECURITY_SCHEMES, complete
+from al_server.error_page import show_to_people
 from al_server.far_reading import FarReader, FarStore
 from al_server.http_server import THREADS
 from al_server.members import Members
@@ -123,6 +125,7 @@ def create_app(catalog: Catalog) -> Flask:
     app.before_request(check_access)
     app.before_request(check_request)
     register_error_handlers(app)
+    app.after_request(show_to_people)
     resources = (
         *(
             health,
@@ -136,7 +139,19 @@ def create_app(catalog: Catalog) -> Flask:
             scene_glaciers,
         ),
         *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
-        *(arms, effort, quality, jobs, label_events, model_versions, canary, lineage, withdrawals, subscriptions),
+        *(
+            fine_tunes,
+            arms,
+            effort,
+            quality,
+            jobs,
+            label_events,
+            model_versions,
+            canary,
+            lineage,
+            withdrawals,
+            subscriptions,
+        ),
         *(saliency, interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
     )
     for resource in resources:

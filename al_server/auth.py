@@ -61,6 +61,7 @@ PAGES = frozenset(
         *("version_page", "round_page", "patch_page", "annotator_page"),
     }
 )
+LOG_OUT = "log_in.log_out"
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -163,6 +164,11 @@ def has_role(needed: Role) -> bool:
     return current_identity().role >= needed
 
 
+def prefers_page() -> bool:
+    """Return whether the caller prefers a page to JSON, as a browser does that follows a link or sends a form."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
 def role_needed(endpoint: str, method: str) -> Role:
     """Return the role that a call to this endpoint needs."""
     blueprint = endpoint.split(".", maxsplit=1)[0]
@@ -182,7 +188,7 @@ def _check_origin() -> Response | None:
         return None
     if _is_cross_origin():
         return problem(403, "the request comes from a page of another origin; only our own pages may send it")
-    if reads:  # a link of ours, or an address that a person typed, carries no value
+    if reads or _ends_nothing():  # a link of ours, or an address that a person typed, carries no value
         return None
     is_form = blueprint in PAGES
     if not is_form and SECRET_OF_LOG_IN not in session:
@@ -191,8 +197,15 @@ def _check_origin() -> Response | None:
         # The header first: to look for a form would refuse a body that only the view takes as large as it is.
         validate_csrf(request.headers.get("X-CSRFToken") or request.form.get("csrf_token"))
     except ValidationError:
-        return problem(403, "the request lacks the value that our pages send with it; load the page again")
+        return problem(
+            403, "the form is older than the last log-in, or was not sent by one of our pages; load the page again"
+        )
     return None
+
+
+def _ends_nothing() -> bool:
+    """Return whether a person wants to log out whose cookie has ended, and with it the value of the form."""
+    return request.endpoint == LOG_OUT and SECRET_OF_LOG_IN not in session and prefers_page()
 
 
 def _is_cross_origin() -> bool:
@@ -249,9 +262,10 @@ def _bearer() -> str | None:
 
 def _ask_for_log_in() -> WerkzeugResponse:
     """Lead a browser to the page for it; tell a program what is missing."""
-    reads = request.method in {"GET", "HEAD"}
-    if reads and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+    if request.method in {"GET", "HEAD"} and prefers_page():
         return redirect(url_for("log_in.form", next=request.full_path.rstrip("?")), 303)
+    if request.endpoint == LOG_OUT and prefers_page():
+        return redirect(url_for("log_in.form"), 303)
     return _unauthorized("found no token, expected the header 'Authorization: Bearer <token>', or a log-in at /login")
 
 

@@ -98,6 +98,7 @@ def work() -> Shown:
         faults = part_faults(session)
         shown: dict[str, Any] = {
             "open_jobs": [serialize_job(job) for job in open_rows],
+            "trains": any(job.kind is JobKind.FINE_TUNE for job in open_rows),
             "stopping": {job.id for job in open_rows if job.cancel_requested},
             "scoring": serialize_scoring(session, scoring) if scoring is not None else None,
             "scoring_waits": scorings.is_under_way(session),

@@ -1,8 +1,12 @@
-"""Error responses: ``application/problem+json`` (RFC 9457) for all, and the HTTP status of each exception."""
+"""Error responses: ``application/problem+json`` (RFC 9457) for all, and the HTTP status of each exception.
+
+Where a browser asks for one of our pages, `al_server.error_page` shows them as a page.
+"""
 
 import json
 import logging
 from http import HTTPStatus
+from typing import Final
 
 from flask import Flask, Response
 from pydantic import ValidationError
@@ -22,6 +26,7 @@ from services.signatures import SignatureError
 
 log = logging.getLogger(__name__)
 
+CONTENT_TYPE: Final = "application/problem+json"
 STATUS_OF: dict[type[Exception], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     StoreError: HTTPStatus.NOT_FOUND,
@@ -46,7 +51,7 @@ def problem(status: int, detail: str, **members: object) -> Response:
         members: further members of the JSON object.
     """
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
-    return Response(json.dumps(body), status=status, content_type="application/problem+json")
+    return Response(json.dumps(body), status=status, content_type=CONTENT_TYPE)
 
 
 def refuse_invalid(error: ValidationError) -> Response:

@@ -298,6 +298,10 @@ class Client(Calls):
         """End a round early; what was drawn stays."""
         return self.post(f"rounds/{round_id}/abandon", RoundAnswer)
 
+    def train(self) -> JobAnswer:
+        """Fine-tune on all labels now, without waiting for more; return the job. One that is open is not doubled."""
+        return self.post("fine-tunes", JobAnswer)
+
     # Jobs
 
     def jobs(self, state: JobState | None = None, limit: int = 100) -> list[JobAnswer]:

@@ -1535,17 +1535,7 @@ class SettingsChange(Schema):
 
 Act = Annotated[
     Literal[
-        "",
-        "add scene",
-        "open round",
-        "label",
-        "retry job",
-        "see work",
-        "see rounds",
-        "see labels",
-        "see versions",
-        "see scenes",
-        "see trouble",
+        "", "add scene", "open round", "label", "retry job", "see labels", "see versions", "see scenes", "see trouble"
     ],
     OR_NEWER,
 ]

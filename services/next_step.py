@@ -37,8 +37,6 @@ class Act(StrEnum):
     OPEN_ROUND = "open round"
     LABEL = "label"
     RETRY_JOB = "retry job"
-    SEE_WORK = "see work"
-    SEE_ROUNDS = "see rounds"
     SEE_LABELS = "see labels"
     SEE_VERSIONS = "see versions"
     SEE_SCENES = "see scenes"
@@ -106,9 +104,7 @@ def troubles(situation: Situation) -> Iterator[Step]:
         yield Step(f"Make room now: {free}, and drawings can no longer be stored.", Tone.FAULT)
     of_round = situation.round
     if of_round is not None and of_round.error and of_round.state is not RoundState.OPEN:
-        done = "chosen" if of_round.state is RoundState.FAILED else "published"
-        text = f"Round {of_round.id} could not be {done}: {of_round.error}. Retry its job, or abandon the round."
-        yield Step(text, Tone.FAULT, Act.SEE_WORK)
+        yield _stuck_round(of_round)
     for job in situation.failed_jobs:
         text = f"{_KINDS.get(job.kind, _spaced(job.kind))} failed: {job.error}. Mend the cause, then retry."
         yield Step(text, Tone.FAULT, Act.RETRY_JOB, job.id)
@@ -132,6 +128,16 @@ def troubles(situation: Situation) -> Iterator[Step]:
     if situation.dead_deliveries:
         events = _counted(situation.dead_deliveries, "event", "events")
         yield Step(f"{events} for others could not be delivered within a day.", Tone.LOOK, Act.SEE_TROUBLE)
+
+
+def _stuck_round(of_round: RoundFacts) -> Step:
+    """Return the step of a round that could not be made. One without patches has ended, and cannot be abandoned."""
+    if of_round.state is RoundState.FAILED:
+        done, otherwise = "chosen", "open another one"
+    else:
+        done, otherwise = "published", "abandon the round"
+    text = f"Round {of_round.id} could not be {done}: {of_round.error}. Retry its job, or {otherwise}."
+    return Step(text, Tone.FAULT, Act.SEE_TROUBLE)
 
 
 def _setting_up(situation: Situation) -> Step | None:
@@ -195,7 +201,7 @@ def _learning(situation: Situation, at: datetime) -> Step | None:
             f"The fine-tune on the newest labels failed or was cancelled: {labels} not learnt. Retry its job; any "
             "further label starts one, too."
         )
-        return Step(text, Tone.ACT, Act.SEE_WORK)
+        return Step(text, Tone.ACT, Act.SEE_TROUBLE)
     is_due = situation.auto_rounds or new.count >= new.needed or (new.due_at is not None and new.due_at <= at)
     if new.count and is_due:
         return Step("A fine-tune on the new labels starts within a minute.", Tone.WAIT)

@@ -228,6 +228,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/annotators": 422,  # its view would ask Label Studio
+        "POST /api/v1/fine-tunes": 409,  # there is no label
         "POST /api/v1/backups": 409,  # no folder is set
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,

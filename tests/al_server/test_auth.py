@@ -89,6 +89,7 @@ EXPECTED = {
     ("POST", "/api/v1/rounds"): Role.OPERATOR,
     ("GET", "/api/v1/rounds/<int:round_id>"): Role.READER,
     ("POST", "/api/v1/rounds/<int:round_id>/abandon"): Role.OPERATOR,
+    ("POST", "/api/v1/fine-tunes"): Role.OPERATOR,
     ("GET", "/api/v1/arms"): Role.READER,
     ("GET", "/api/v1/effort"): Role.READER,
     ("GET", "/api/v1/quality"): Role.OPERATOR,  # tells of people

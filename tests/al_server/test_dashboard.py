@@ -6,11 +6,11 @@ from flask.testing import FlaskClient
 from al_server.dashboard import SECTIONS
 from catalog import failures, jobs, labels
 from catalog.context import Catalog
-from catalog.records import JobKind, Proposal, Scene
+from catalog.records import JobKind, Proposal, Scene, SceneState
 from services.registry_watch import RegistryWatcher
-from services.rounds import abandon
+from services.rounds import abandon, open_round
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
-from tests.dashboard_world import add_alert, add_failed_event, populate, run_fine_tune
+from tests.dashboard_world import add_alert, add_failed_event, complete_round, populate, run_fine_tune, tick
 
 # Of this server; all else would break the content security policy.
 LOADED = ["/static/icon.svg", "/static/pages.css", "/static/app/dashboard.css", "/static/app/dashboard.js"]
@@ -157,6 +157,44 @@ def test_a_reader_is_offered_no_change(client: FlaskClient, catalog: Catalog) ->
         html = client.get("/", headers=as_role(catalog, role)).text
         calls = re.findall(r'data-call="([A-Z]+ [^"]+)"', html)
         assert {call.rpartition("/")[2] for call in calls if "?" not in call} == offered
+
+
+def test_only_ready_scenes_are_linked_to_the_map(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        states = [SceneState.READY, SceneState.REGISTERED, SceneState.REJECTED]
+        for place, state in enumerate(states):
+            scene, _ = add_scene(session, f"scene-{state}", offset_px=1000 * place)
+            scene.state = state
+    html = client.get("/dashboard/scenes", headers=as_role(catalog, "reader")).text
+    assert re.findall(r'href="/map#scene=(\d+)"', html) == ["1", "1"]  # on the small map and in the table
+    assert html.count("<polygon") == len(states)
+    assert "scene-rejected</td>" in html
+
+
+def test_times_name_their_zone(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        populate(session)
+        add_failed_event(session)
+    times = re.findall(r"<time [^>]*>([^<]*)</time>", client.get("/", headers=as_role(catalog, "operator")).text)
+    assert len(times) > 3
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", moment) for moment in times)
+
+
+def test_a_step_that_names_a_retry_leads_to_its_button(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        populate(session)
+        complete_round(session)
+        opened = open_round(session, catalog.settings, "random", 3)
+        job = jobs.last_of(session, JobKind.PROPOSE_ROUND, str(opened.id))
+        assert job is not None
+        jobs.claim(session, job.id)
+        failures.note_failure(session, job, "no patch has valid pixels", max_failures=1)
+    tick(catalog)
+    html = client.get("/", headers=as_role(catalog, "operator")).text
+    assert f"Round {opened.id} could not be chosen: no patch has valid pixels. Retry its job" in html
+    assert '<a class="act main" href="#trouble">Show</a>' in html
+    assert f"POST /api/v1/jobs/{job.id}/retry" in html.partition('<section id="trouble"')[2]
+    assert f"rounds/{opened.id}/abandon" not in html
 
 
 def test_operators_read_who_labelled_what_and_others_read_pseudonyms(client: FlaskClient, catalog: Catalog) -> None:

@@ -63,6 +63,7 @@ GET /api/v1/set-aside
 POST /api/v1/rounds
 GET /api/v1/rounds
 GET /api/v1/rounds/{round_id}
+POST /api/v1/fine-tunes
 GET /api/v1/arms
 GET /api/v1/effort
 GET /api/v1/quality

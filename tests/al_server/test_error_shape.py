@@ -5,6 +5,8 @@ Every error, whoever raises it, is ``application/problem+json`` (RFC 9457) with 
 the answer, ``title`` is its standard phrase, and ``detail`` says what was found and what was expected. Nothing of our
 insides (tracebacks, SQL, names of files, modules and classes) is told. A 401 says how to authenticate.
 
+A browser that asks for one of our pages gets a page instead (`test_error_page`).
+
 That nothing leaks is checked by the test client (`tests.leaks.StrictClient`), in the error responses of all tests.
 """
 

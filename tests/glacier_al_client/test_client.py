@@ -246,6 +246,15 @@ def test_rounds_are_read_and_abandoned(operator: Client, catalog: Catalog) -> No
     assert operator.round(opened.round.id).state == "choosing"
 
 
+def test_a_fine_tune_is_started_if_there_is_a_label(operator: Client, catalog: Catalog) -> None:
+    with pytest.raises(ProblemError, match="found no label to learn from") as refused:
+        operator.train()
+    assert refused.value.status == 409
+    with catalog.database.write() as session:
+        populate(session)
+    assert operator.train().kind == "fine_tune"
+
+
 def test_label_events_are_read_page_by_page_and_replayed(
     operator: Client, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

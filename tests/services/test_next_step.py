@@ -143,8 +143,8 @@ STATES = {
     "the fine-tune on these labels was cancelled": (
         replace(LABELLED, new=replace(FEW, failed=True)),
         Tone.ACT,
-        Act.SEE_WORK,
-        "The fine-tune on the newest labels failed or was cancelled: 8 labels are not learnt.",
+        Act.SEE_TROUBLE,
+        "The fine-tune on the newest labels failed or was cancelled: 8 labels are not learnt. Retry its job;",
     ),
     "next round to open": (LABELLED, Tone.ACT, Act.OPEN_ROUND, "Open the next round."),
     "next round opens by itself": (
@@ -181,14 +181,14 @@ STATES = {
     "round failed": (
         replace(SET_UP, round=RoundFacts(2, RoundState.FAILED, error="no scores")),
         Tone.FAULT,
-        Act.SEE_WORK,
-        "Round 2 could not be chosen: no scores.",
+        Act.SEE_TROUBLE,
+        "Round 2 could not be chosen: no scores. Retry its job, or open another one.",
     ),
     "publication failed": (
         replace(SET_UP, rounds=2, round=RoundFacts(2, RoundState.PUBLISHING, error="refused")),
         Tone.FAULT,
-        Act.SEE_WORK,
-        "Round 2 could not be published: refused.",
+        Act.SEE_TROUBLE,
+        "Round 2 could not be published: refused. Retry its job, or abandon the round.",
     ),
     "job failed": (
         replace(LABELLED, round=OPEN, failed_jobs=[FailedJob("a1", JobKind.FINE_TUNE, "out of memory")]),

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from al_server.live import LOOK_EVERY_S
-from catalog import labels
+from catalog import failures, jobs, labels
 from catalog.access_records import Role, User
 from catalog.bundle_cache import FILES, checksum_tag
 from catalog.context import Catalog
@@ -158,6 +158,73 @@ def test_the_next_step_is_said_and_follows_what_happens_without_a_reload(
         session.get_one(Job, job).state = JobState.CANCELLED
     expect(page.locator("#work")).to_contain_text("Nothing is running or queued.", timeout=LIVE_MS)
     assert page.evaluate("window.notReloaded")
+
+
+def test_a_refresh_leaves_readers_where_they_are(server: Catalog, visit: Callable[..., Visit]) -> None:
+    page = visit("olga", 390).page
+    page.locator("#queues summary").click()
+    page.locator("#queues summary").focus()
+    page.evaluate("document.querySelector('#trouble table').notReplaced = true")
+    page.evaluate("document.querySelector('#work h2').replaced = false")
+    with server.database.write() as session:
+        job = world.run_fine_tune(session)
+    expect(page.locator("#work li")).to_contain_text("50 %", timeout=LIVE_MS)
+    assert page.evaluate("document.querySelector('#work h2').replaced") is None
+    assert page.evaluate("document.querySelector('#trouble table').notReplaced")  # it says what it said before
+    expect(page.locator("#queues")).to_have_attribute("open", "")
+    expect(page.locator("#queues summary")).to_be_focused()
+
+    table, link = page.locator("#rounds .scroll").first, page.locator("#rounds a[href='/rounds/2']")
+    link.focus()
+    table.evaluate("table => table.scrollTo(150, 0)")
+    with server.database.write() as session:
+        waiting = session.query(Proposal).filter(Proposal.state == ProposalState.PUBLISHED).first()
+        waiting.state = ProposalState.SKIPPED  # of the row alone: the round stays as it is
+        number = waiting.id
+    expect(page.locator("#rounds")).to_contain_text("4 labelled, 2 skipped", timeout=LIVE_MS)
+    assert table.evaluate("table => table.scrollLeft") == 150
+    expect(link).to_be_focused()
+    with server.database.write() as session:
+        session.get_one(Proposal, number).state = ProposalState.PUBLISHED
+    expect(page.locator("#rounds")).to_contain_text("1 published, 4 labelled", timeout=LIVE_MS)
+    assert table.evaluate("table => table.scrollLeft") == 150
+
+    cancel = page.locator("#work li").get_by_role("button", name="Cancel")
+    cancel.click()
+    with server.database.write() as session:
+        jobs.report_progress(session, job, 1, 60, 100, "training: loss 0.3")
+    expect(page.locator("#work li")).to_contain_text("60 %", timeout=LIVE_MS)
+    page.keyboard.press("Escape")
+    expect(cancel).to_be_focused()
+    with server.database.write() as session:
+        session.get_one(Job, job).state = JobState.CANCELLED
+    expect(page.locator("#work")).to_contain_text("Nothing is running or queued.", timeout=LIVE_MS)
+
+
+def test_an_operator_trains_without_waiting_for_more_labels(server: Catalog, visit: Callable[..., Visit]) -> None:
+    page = visit("olga").page
+    button = page.locator("#work").get_by_role("button", name="Train now")
+    button.click()
+    expect(page.locator("#confirm-title")).to_have_text("Train a version now?")
+    page.click("#confirm-yes")
+    expect(page.locator("#work li")).to_contain_text("fine tune queued", timeout=LIVE_MS)
+    expect(button).to_have_count(0)  # one is open at a time
+    with server.database.write() as session:
+        failures.cancel(session, session.query(Job).filter(Job.state == JobState.QUEUED).one().id)
+    expect(button).to_be_visible(timeout=LIVE_MS)
+
+
+def test_a_mistyped_address_is_a_page_with_the_way_back(visit: Callable[..., Visit]) -> None:
+    opened = visit("rita", 390)
+    page = opened.page
+    page.goto(f"{opened.own}/dashbord")
+    expect(page.get_by_role("alert")).to_have_text("There is no page at this address.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert serious_faults(page) == []
+    page.click("text=Go to the dashboard")
+    expect(page.locator("#next-step")).to_be_visible()
+    assert [fault for fault in opened.faults if "404" not in fault] == []  # Chromium writes of it
+    opened.faults.clear()
 
 
 def test_an_operator_promotes_with_a_reason_and_a_reader_is_offered_nothing(

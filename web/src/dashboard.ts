@@ -6,6 +6,7 @@ import "./dashboard/dashboard.css";
 import "./dashboard/details.css";
 import { actOnClicks } from "./dashboard/actions";
 import { drawCurve } from "./dashboard/curve";
+import { keepWhatReadersDo } from "./dashboard/kept";
 import { listen, type Topic } from "./live";
 
 const LOOK_AGAIN_MS = 30_000; // for what no event tells: time passes, and a stopped clock reports nothing
@@ -25,16 +26,7 @@ function refresh(topics: readonly Topic[]): void {
   if (topics.includes("models")) void drawCurve();
 }
 
-// A section that is replaced keeps which of its details are open.
-let opened = new Set<string>();
-document.body.addEventListener("htmx:beforeSwap", (event) => {
-  const details = (event.target as HTMLElement).querySelectorAll<HTMLDetailsElement>("details[open][id]");
-  opened = new Set([...details].map((item) => item.id));
-});
-document.body.addEventListener("htmx:afterSwap", (event) => {
-  for (const item of (event.target as HTMLElement).querySelectorAll<HTMLDetailsElement>("details[id]"))
-    item.open = opened.has(item.id);
-});
+keepWhatReadersDo(sections);
 document.body.addEventListener("htmx:responseError", (event) => {
   // Redirected to the log-in, or the session ended: the whole page has to go there.
   if ((event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr.status === 401) location.reload();

@@ -58,7 +58,7 @@ function confirm(button: HTMLElement, done: () => void): void {
         done();
       });
     };
-  dialog.showModal();
+  show(dialog, button);
 }
 
 /** Return the members of a form; what is empty is left out. */
@@ -70,7 +70,15 @@ function members(form: HTMLFormElement): Record<string, unknown> {
   return body;
 }
 
-function open(dialog: HTMLDialogElement, done: () => void): void {
+/** Show a dialog; once it is closed, its button has the focus again, also if its section was replaced meanwhile. */
+function show(dialog: HTMLDialogElement, button: HTMLElement): void {
+  dialog.onclose = () => {
+    if (!button.isConnected && button.id) document.getElementById(button.id)?.focus({ preventScroll: true });
+  };
+  dialog.showModal();
+}
+
+function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void): void {
   const form = dialog.querySelector<HTMLFormElement>("form[data-call]");
   if (!form) return;
   const password = form.dataset["password"];
@@ -86,7 +94,7 @@ function open(dialog: HTMLDialogElement, done: () => void): void {
       done();
     });
   };
-  dialog.showModal();
+  show(dialog, button);
 }
 
 /** Make an account in Label Studio for an e-mail address, if there is one; returns what to tell of it. */
@@ -127,7 +135,7 @@ export function actOnClicks(done: () => void): void {
     const button = (event.target as HTMLElement).closest<HTMLElement>("button[data-call], button[data-opens], button[data-close]");
     if (!button) return;
     if (button.dataset["call"]) confirm(button, done);
-    else if (button.dataset["opens"]) open(find<HTMLDialogElement>(button.dataset["opens"]), done);
+    else if (button.dataset["opens"]) open(find<HTMLDialogElement>(button.dataset["opens"]), button, done);
     else button.closest("dialog")?.close();
   });
 }
