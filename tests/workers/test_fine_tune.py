@@ -70,7 +70,7 @@ from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.training_report import TrainingReport
-from workers.training_run import UID_TAG, note
+from workers.training_run import UID_TAG, note_version
 from workers.versions import load_card, load_champion, load_version
 
 pytestmark = pytest.mark.slow
@@ -653,14 +653,13 @@ def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champ
 
 
 def test_an_attempt_that_loses_its_job_after_registering_concludes_nothing(labelled, monkeypatch):
-    def lose_job(catalog: Catalog, run: TrainingRun, **values: object) -> None:
-        note(catalog, run, **values)
-        if "model_version" in values:
-            with catalog.database.write() as session:
-                for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING)):
-                    job.attempt += 1  # another worker has claimed it
+    def lose_job(catalog: Catalog, *noted: Any) -> None:
+        note_version(catalog, *noted)
+        with catalog.database.write() as session:
+            for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING)):
+                job.attempt += 1  # another worker has claimed it
 
-    monkeypatch.setattr("workers.fine_tune.note", lose_job)
+    monkeypatch.setattr("workers.fine_tune.note_version", lose_job)
     assert fine_tune(labelled).state is JobState.RUNNING
     (run,) = runs(labelled)
     assert (run.state, run.model_version) == (RunState.OPEN, 1)
