@@ -28,6 +28,7 @@ from catalog.references import TEACHES
 from catalog.set_aside import Kind, SetAside
 from catalog.settings import Settings
 
+ENDED = (RunState.FINISHED, RunState.FAILED, RunState.KILLED)
 MOST_PARAMETERS = 10_000
 """Most ids in one query: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 

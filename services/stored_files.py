@@ -1,14 +1,14 @@
 """Which files of the raster store rows refer to, and which of them nobody refers to any more."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import scorings
+from catalog import scorings, training
 from catalog.jobs import OPEN
 from catalog.records import (
     Job,
@@ -113,6 +113,12 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
         if not is_owned:
             found.append(key)
     return found
+
+
+def left_checkpoints(session: Session, present: Collection[str]) -> list[str]:
+    """Return the keys of checkpoints, of those that are in the store, whose training has ended."""
+    ended = select(TrainingRun.id).where(TrainingRun.state.in_(training.ENDED))
+    return [key for run_id in session.scalars(ended) if (key := raster_keys.checkpoint(run_id)) in present]
 
 
 def _files_of(session: Session, scoring: Scoring) -> Iterator[str]:

@@ -31,14 +31,13 @@ from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scene_uploads import remove_abandoned
 from services.scenes import window_of
-from services.stored_files import expected_files
+from services.stored_files import expected_files, left_checkpoints
 from services.unusable_scenes import set_aside_scenes, take_back
 from services.unused_predictions import remove_unused
 from workers.jobs import JobContext
 from workers.label_repair import make_whole
 from workers.publication import begin_publication
 from workers.scene_masks import usable_scenes
-from workers.training_run import left_checkpoints
 from workers.views import OutlinedRegion, draw_views
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from catalog.context import Catalog
 from catalog.errors import RegistryError
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
-from workers.training_run import ENDED, UID_TAG, close, note, remove_surplus
+from workers.training_run import UID_TAG, close, note, remove_surplus
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
 
 def _settle_last(catalog: Catalog, tracking: Tracking) -> None:
     """Do for the last run that ended what MLflow could not be told then, and remove what calls made that came late."""
-    ended = select(TrainingRun).where(TrainingRun.state.in_(ENDED))
+    ended = select(TrainingRun).where(TrainingRun.state.in_(training.ENDED))
     with catalog.read() as session:
         last = session.scalar(ended.order_by(TrainingRun.id.desc()).limit(1))
     if last is None:

@@ -5,12 +5,10 @@ a killed process left in MLflow can be found by it.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from catalog import training
 from catalog.context import Catalog
@@ -37,7 +35,6 @@ from workers.time_limit import JobTimeLimit
 log = logging.getLogger(__name__)
 
 UID_TAG = "training_run_uid"
-ENDED = (RunState.FINISHED, RunState.FAILED, RunState.KILLED)
 
 
 def tracking_of(catalog: Catalog) -> Tracking:
@@ -241,7 +238,8 @@ def load_checkpoint(catalog: Catalog, run: TrainingRun, fingerprint: str) -> Tra
 def drop_checkpoint(catalog: Catalog, run: TrainingRun) -> None:
     """Delete the checkpoint of a run, if there is one.
 
-    A run that has ended stays so if the store refuses, e.g. because it is read-only: `left_checkpoints` tells later.
+    A run that has ended stays so if the store refuses, e.g. because it is read-only: it is deleted with the next
+    cleaning up then (`services.stored_files.left_checkpoints`).
     """
     store, key = raster_store(catalog), raster_keys.checkpoint(run.id)
     try:
@@ -249,9 +247,3 @@ def drop_checkpoint(catalog: Catalog, run: TrainingRun) -> None:
             store.delete(key)
     except (OSError, StoreError) as error:
         log.warning("the checkpoint of training run %d is deleted later: %s", run.id, error)
-
-
-def left_checkpoints(session: Session, present: Collection[str]) -> list[str]:
-    """Return the checkpoints, of the keys that are in the store, of runs that have ended."""
-    ended = select(TrainingRun.id).where(TrainingRun.state.in_(ENDED))
-    return [key for run_id in session.scalars(ended) if (key := raster_keys.checkpoint(run_id)) in present]
