@@ -85,10 +85,7 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
     for clean_up in (_remove_unneeded, _remove_unused, _remove_abandoned, _remove_half_written):
         try:
             clean_up(catalog, present)
-        except (
-            OSError,
-            StoreError,
-        ) as error:  # a file that another process has just removed, or a full or read-only disk
+        except (OSError, StoreError) as error:  # another process was faster, or the disk is full or read-only
             log.warning("cleaning up goes on another time: %s", error)
 
 

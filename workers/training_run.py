@@ -66,7 +66,8 @@ def note_version(catalog: Catalog, run: TrainingRun, version: int, seconds: Mapp
                 f"training run {run.id} is {row.state.value} with version {row.model_version}; version {version} came "
                 "too late"
             )
-    note(catalog, run, model_version=version, seconds=seconds)
+        row.model_version, row.seconds = version, dict(seconds)
+    run.model_version, run.seconds = row.model_version, row.seconds
 
 
 def start_tracking(
@@ -159,7 +160,7 @@ def recording_failure(
             yield
     except (ServiceDownError, JobLostError, OperationalError):
         raise
-    except BaseException as error:
+    except (Exception, JobTimeLimit) as error:
         if run.model_version is not None and not concluding:
             log.warning("training run %d stays open, to be concluded: %s", run.id, error)
             raise
@@ -176,7 +177,7 @@ def _record_failure(catalog: Catalog, tracking: Tracking, run: TrainingRun, erro
             _despite_outage(lambda: tracking.set_run_status(run_id, "SCHEDULED"))
     elif isinstance(error, JobTimeLimit | JobCancelledError | LabelsWithdrawnError):
         _despite_outage(lambda: close(catalog, tracking, run, RunState.KILLED, reason))
-    elif isinstance(error, Exception):
+    else:
         _despite_outage(lambda: close(catalog, tracking, run, RunState.FAILED, reason))
 
 
