@@ -53,4 +53,4 @@ def add_annotator(body: AnnotatorRequest) -> Response:
                 raise ServiceUnavailable(str(error)) from error
             raise ConflictError(str(error)) from error
     log.info("%s added the account %s in Label Studio", actor(), email)
-    return json_response(AnnotatorAnswer(email=email, address=settings.label_studio_public_url or url), 201)
+    return json_response(AnnotatorAnswer(email=email, address=settings.label_studio_page), 201)

@@ -18,6 +18,7 @@ from al_server import (
     corrections,
     dashboard,
     effort,
+    events_page,
     fine_tunes,
     health,
     interactive,
@@ -33,10 +34,12 @@ from al_server import (
     model_versions,
     patch_page,
     patches,
+    people_page,
     predictions,
     qgis,
     qgis_layers,
     quality,
+    quality_page,
     round_page,
     rounds,
     saliency,
@@ -143,7 +146,9 @@ def create_app(catalog: Catalog) -> Flask:
             fine_tunes,
             arms,
             effort,
+            events_page,
             quality,
+            quality_page,
             jobs,
             label_events,
             model_versions,
@@ -158,7 +163,7 @@ def create_app(catalog: Catalog) -> Flask:
         app.register_api(resource.api)
     pages = (
         *(dashboard, map_page, version_page, round_page, patch_page, annotator_page),
-        *(scene_page, settings_page, log_in),
+        *(scene_page, settings_page, people_page, quality_page, events_page, log_in),
     )
     for page in pages:
         app.register_blueprint(page.page)

@@ -47,6 +47,8 @@ EXCEPTIONS = {
     "interactive.predict": Role.PUBLIC,
     "scenes.get_request": Role.OPERATOR,  # addresses of files often carry a key
     "scene_page.add": Role.OPERATOR,
+    "quality_page.show": Role.OPERATOR,
+    "events_page.show": Role.OPERATOR,
     "log_in.form": Role.PUBLIC,
     "log_in.log_in": Role.PUBLIC,
     "log_in.log_out": Role.READER,
@@ -54,11 +56,12 @@ EXCEPTIONS = {
     "log_in.change_password": Role.READER,
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
-ADMINISTRATION = frozenset({"users", "annotators", "tokens", "backups"})
+ADMINISTRATION = frozenset({"users", "annotators", "tokens", "backups", "people_page"})
 PAGES = frozenset(
     {
         *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
         *("version_page", "round_page", "patch_page", "annotator_page"),
+        *("people_page", "quality_page", "events_page"),
     }
 )
 LOG_OUT = "log_in.log_out"

@@ -176,7 +176,7 @@ def versions() -> Shown:
             "decisions": promotion.decisions(session, DECISIONS_SHOWN),
             "alerts": [serialize_canary(row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)],
             "registry_trouble": registry_copy.trouble(session, STALE_S),
-            "mlflow_address": catalog.settings.mlflow_public_url or catalog.settings.mlflow_url,
+            "mlflow_address": catalog.settings.mlflow_page,
         }
 
 

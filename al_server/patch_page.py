@@ -16,11 +16,13 @@ from al_server.pictures import Picture, layer_picture, predicted, view_pictures
 from catalog.access_records import Role
 from catalog.errors import NotFoundError
 from catalog.records import Label, Patch, Proposal, Round, SceneRole, SceneState, Score, Scoring
+from catalog.reference_records import Reference
 from catalog.withdrawal_records import WithdrawnLabel
 from imagery.coordinates import format_place
 from imagery.ground_metric import pixel_size_m
 from services import raster_keys
 from services.class_scheme import scheme_in_force
+from services.compared_labels import is_standing
 from services.corrections import LARGEST_SIDE
 from services.effort import expected_px
 from services.map_layers import existing, other_layers
@@ -74,6 +76,8 @@ def show_patch(patch_id: int) -> Response:
         scores = _scores(session, patch)
         withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
         layers = other_layers(session, scene, truth=may_see_truth(scene))
+        accepted = session.get(Reference, patch.id) if has_role(Role.OPERATOR) else None
+        truth = accepted.label_id if accepted is not None and is_standing(accepted) else None
         shown = [_shown(proposal, len(scheme.names)) for proposal in proposals]
     source = source_of(scene)
     lon, lat = source.grid.centre_wgs84(window)
@@ -98,11 +102,13 @@ def show_patch(patch_id: int) -> Response:
         proposals=shown,
         labels=[(label, annotator_of(label)) for label in labels.values()],
         withdrawn=withdrawn,
+        truth=truth,
+        may_accept=has_role(Role.OPERATOR) and (scene.role, scene.state) == (SceneRole.POOL, SceneState.READY),
         may_correct=has_role(Role.ANNOTATOR)
         and (scene.role, scene.state) == (SceneRole.POOL, SceneState.READY)
         and patch.size_px <= LARGEST_SIDE,
         withheld=are_labels_withheld(patch),
-        studio=catalog.settings.label_studio_public_url or catalog.settings.label_studio_url,
+        studio=catalog.settings.label_studio_page,
     )
 
 

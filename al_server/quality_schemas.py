@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from al_server.schemas import EstimateAnswer
+from services.request_types import Closed, Integer
 
 
 class ComparisonAnswer(BaseModel):
@@ -59,3 +60,16 @@ class QualityAnswer(BaseModel):
     same_person: int = Field(description="second labels that do not count, because the same person drew the first")
     references: list[ReferenceAnswer]
     pending: int = Field(description="comparisons not made yet, by a job; what they are of is left out of the figures")
+
+
+class AcceptedLabel(Closed):
+    """The number of a label that is the truth of its patch, or is to be."""
+
+    label_id: Integer
+
+
+class AcceptedAnswer(BaseModel):
+    """A label, and the patch of which it is, or was, the truth."""
+
+    label_id: int
+    patch_id: int

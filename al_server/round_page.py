@@ -52,7 +52,7 @@ def show_round(round_id: int) -> Response:
         labels=labels,
         people=Counter(name for _, name in labels.values()).most_common(),
         check=check,
-        studio=catalog.settings.label_studio_public_url or catalog.settings.label_studio_url,
+        studio=catalog.settings.label_studio_page,
     )
 
 

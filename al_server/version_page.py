@@ -77,7 +77,7 @@ def show_version(version: int) -> Response:
         learnt = _learnt(session, ids)
         classes = scheme_in_force(session, catalog.settings).classes[1:]
         patch_of = _patches(session, [doubted.label for doubted in figures.doubted])
-    mlflow = catalog.settings.mlflow_public_url or catalog.settings.mlflow_url
+    mlflow = catalog.settings.mlflow_page
     return render_page(
         "version.html",
         version=serialize_version(found, models.aliases()),

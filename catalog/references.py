@@ -52,8 +52,11 @@ def accept(session: Session, label_id: int) -> Reference:
     return found
 
 
-def release(session: Session, label_id: int) -> None:
+def release(session: Session, label_id: int) -> int:
     """End the use of a label as reference: the labels of its patch teach again, but for those drawn on honeypots.
+
+    Returns:
+        The id of the patch.
 
     Raises:
         NotFoundError: the label is no reference.
@@ -63,3 +66,4 @@ def release(session: Session, label_id: int) -> None:
         raise NotFoundError(f"label {label_id} is no reference; `glacier-al quality` lists the references")
     session.delete(found)
     session.flush()
+    return found.patch_id

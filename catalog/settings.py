@@ -757,6 +757,16 @@ class Settings(BaseSettings):
         """
         return self.channels or ([] if self.architecture == "default" else [self.architecture])
 
+    @property
+    def label_studio_page(self) -> str:
+        """Address at which browsers reach Label Studio."""
+        return self.label_studio_public_url or self.label_studio_url
+
+    @property
+    def mlflow_page(self) -> str:
+        """Address at which browsers reach MLflow."""
+        return self.mlflow_public_url or self.mlflow_url
+
     def as_environment(self) -> dict[str, str]:
         """Return the environment variables that make another process read these very settings.
 

@@ -35,6 +35,11 @@ class Freed(NamedTuple):
     patches: int
 
 
+def annotators(session: Session) -> list[str]:
+    """Return the accounts that labels were drawn with, as they are stored, withdrawn and superseded ones included."""
+    return sorted(session.scalars(select(Label.annotator).distinct()))
+
+
 def spellings(session: Session, annotator: str) -> list[str]:
     """Return the annotators of labels with this name, which differ in case at most, as Label Studio compares them."""
     return [name for name in session.scalars(select(Label.annotator).distinct()) if name.lower() == annotator.lower()]

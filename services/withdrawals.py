@@ -140,7 +140,7 @@ def _withdraw(
 def _labels_to_withdraw(session: Session, request: WithdrawalRequest) -> Sequence[Label]:
     names = withdrawals.spellings(session, request.annotator)
     if not names:
-        known = sorted(session.scalars(select(Label.annotator).distinct()))
+        known = withdrawals.annotators(session)
         raise NotFoundError(
             f"found no label by {request.annotator!r}; expected one of the {len(known)} annotators with labels: "
             f"{', '.join(known[:20])}"

@@ -11,6 +11,7 @@ await build({
     { in: "src/map.ts", out: "map" },
     { in: "src/predict/worker.ts", out: "predict-worker" },
     { in: "src/dashboard.ts", out: "dashboard" },
+    { in: "src/changes.ts", out: "changes" },
     { in: "src/scene.ts", out: "scene" },
     { in: "src/settings.ts", out: "settings" },
   ],

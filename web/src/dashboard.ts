@@ -4,7 +4,7 @@ import htmx from "htmx.org";
 import "uplot/dist/uPlot.min.css";
 import "./dashboard/dashboard.css";
 import "./dashboard/details.css";
-import { actOnClicks } from "./dashboard/actions";
+import { actOnClicks } from "./actions";
 import { drawCurve } from "./dashboard/curve";
 import { keepWhatReadersDo } from "./dashboard/kept";
 import { listen, type Topic } from "./live";

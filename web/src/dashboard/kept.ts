@@ -48,6 +48,13 @@ function restore(section: Element, kept: Kept): void {
   if (kept.focused) findAgain(section, kept.focused)?.focus({ preventScroll: true });
 }
 
+/** Replace what an element holds, as `replace` does; what the reader has done to it stays. */
+export function keptWhile(element: HTMLElement, replace: () => void): void {
+  const kept = keep(element);
+  replace();
+  restore(element, kept);
+}
+
 /** Return HTML as a browser writes it, so that what was parsed can be compared with what was sent. */
 function written(html: string): string {
   const parsed = document.createElement("template");

@@ -1,0 +1,174 @@
+/**
+ * Buttons and dialogs that call the API; what they call stands in their attributes.
+ *
+ * A button with `data-call` asks before it calls; one with `data-opens` opens the dialog of this id, whose form calls what
+ * its own `data-call` names, or the button's `data-target`. The button's `data-subject` is told in the dialog, and its
+ * `data-values` fill the fields. A form with `data-preview` is sent as a dry run first, and shows what would happen.
+ */
+
+import { accountInLabelStudio, newPassword } from "./accounts";
+import { find, make, tell } from "./dom";
+import { api } from "./page";
+import { showOnce } from "./shown_once";
+
+type Body = Record<string, unknown>;
+
+/** Returns what to tell of the answer to a dry run, line by line. */
+export type Preview = (answer: Body) => string[];
+
+async function call(what: string, body: Body): Promise<Body> {
+  const [method = "POST", path = ""] = what.split(" ");
+  const response = await api.request(method, path, method === "DELETE" || !Object.keys(body).length ? undefined : body);
+  // 202: the server carries it out in a moment, and the page hears of it as of any change.
+  tell(response.status === 202 ? "Accepted: it is carried out now." : "Done.");
+  return response.status === 204 ? {} : ((await response.json()) as Body);
+}
+
+/** Send a dialog's form: show what the server refuses, and keep what was written. It closes unless `work` returns false. */
+function send(dialog: HTMLDialogElement, work: () => Promise<boolean>): void {
+  const fault = dialog.querySelector<HTMLElement>(".fault");
+  const button = dialog.querySelector<HTMLButtonElement>(".main");
+  if (fault) fault.textContent = "";
+  if (button) button.disabled = true;
+  work()
+    .then((ended) => ended && dialog.close())
+    .catch((error: unknown) => {
+      if (fault) fault.textContent = error instanceof Error ? error.message : String(error);
+    })
+    .finally(() => {
+      if (button) button.disabled = false;
+    });
+}
+
+/** Ask before a button's call: a person confirms it, and writes why where the call wants to know. */
+function confirm(button: HTMLElement, done: () => void): void {
+  const { call: what = "", title = "", ask = "", hint = "", body = "{}" } = button.dataset;
+  const dialog = find<HTMLDialogElement>("confirm");
+  const text = find<HTMLTextAreaElement>("confirm-text");
+  const label = find("confirm-label");
+  const fault = dialog.querySelector<HTMLElement>(".fault");
+  find("confirm-title").textContent = title;
+  find("confirm-hint").textContent = hint;
+  find("confirm-yes").textContent = button.textContent?.replace("…", "") ?? "Yes";
+  label.textContent = ask ? `${ask === "note" ? "What you found" : "Reason"} (kept with your name)` : "";
+  text.hidden = label.hidden = !ask;
+  text.required = Boolean(ask);
+  text.value = "";
+  if (fault) fault.textContent = "";
+  const form = dialog.querySelector("form");
+  if (form)
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      send(dialog, async () => {
+        await call(what, { ...(JSON.parse(body) as Body), ...(ask ? { [ask]: text.value.trim() } : {}) });
+        done();
+        return true;
+      });
+    };
+  show(dialog, button);
+}
+
+type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
+
+function fieldsOf(form: HTMLFormElement): Field[] {
+  const kinds = [HTMLInputElement, HTMLSelectElement, HTMLTextAreaElement];
+  return [...form.elements].filter((item): item is Field => kinds.some((kind) => item instanceof kind) && Boolean((item as Field).name));
+}
+
+/** Return the members of a form. What is empty is left out, or null if its field has `data-null`; times are of UTC. */
+function members(form: HTMLFormElement): Body {
+  const body: Body = {};
+  for (const field of fieldsOf(form)) {
+    const { name, value, type } = field;
+    if (field instanceof HTMLInputElement && type === "checkbox") {
+      if (!("list" in field.dataset)) body[name] = field.checked;
+      else if (field.checked) body[name] = [...((body[name] as string[] | undefined) ?? []), value];
+    } else if (value.trim()) body[name] = type === "number" ? Number(value) : type === "datetime-local" ? `${value}Z` : value;
+    else if ("null" in field.dataset) body[name] = null;
+  }
+  return body;
+}
+
+/** Show a dialog; once it is closed, its button has the focus again, also if its section was replaced meanwhile. */
+function show(dialog: HTMLDialogElement, button: HTMLElement): void {
+  dialog.onclose = () => {
+    if (!button.isConnected && button.id) document.getElementById(button.id)?.focus({ preventScroll: true });
+  };
+  dialog.showModal();
+}
+
+/** Set the fields of a form as its page has them, and those that a button names to its values. */
+function fill(form: HTMLFormElement, button: HTMLElement): void {
+  if (!button.dataset["target"]) return;
+  form.reset();
+  const values = JSON.parse(button.dataset["values"] ?? "{}") as Record<string, string>;
+  for (const field of fieldsOf(form)) field.value = values[field.name] ?? field.value;
+  for (const name of form.querySelectorAll(".subject")) name.textContent = button.dataset["subject"] ?? "";
+}
+
+/** Do what a form asks for, and tell of what is shown only this once. */
+async function carryOut(form: HTMLFormElement, what: string, subject: string): Promise<void> {
+  const { password, email, once } = form.dataset;
+  const body = members(form);
+  const answer = await call(what, body);
+  const drawing = email ? await accountInLabelStudio(find<HTMLInputElement>(email), String(body["password"])) : [];
+  const name = String(body["name"] ?? subject);
+  if (password) showOnce(`${name} can log in now`, "Give this password to the person. It is shown only this once.", String(body["password"]), drawing);
+  if (once) showOnce(form.dataset["onceTitle"] ?? name, "Copy it now: it is shown only this once, and stored nowhere in clear.", String(answer[once]));
+}
+
+function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, preview?: Preview): void {
+  const form = dialog.querySelector<HTMLFormElement>("form[data-call]");
+  if (!form) return;
+  const what = button.dataset["target"] ?? form.dataset["call"] ?? "";
+  fill(form, button);
+  const { password } = form.dataset;
+  if (password) find<HTMLInputElement>(password).value = newPassword();
+  const effect = form.querySelector(".effect");
+  let seen = ""; // the request whose effect is shown
+  const showEffect = (lines: string[]): void => {
+    effect?.replaceChildren(...lines.map((line) => make("li", {}, line)));
+    form.classList.toggle("seen", lines.length > 0);
+  };
+  showEffect([]);
+  form.oninput = () => showEffect([]);
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    send(dialog, async () => {
+      const asked = JSON.stringify(members(form));
+      if (preview && (asked !== seen || !form.classList.contains("seen"))) {
+        const [method = "POST", path = ""] = what.split(" ");
+        const answer = (await (await api.request(method, path, { ...members(form), dry_run: true })).json()) as Body;
+        if (JSON.stringify(members(form)) !== asked) throw new Error("The form was changed meanwhile: look again.");
+        seen = asked;
+        showEffect(preview(answer));
+        return false;
+      }
+      await carryOut(form, what, button.dataset["subject"] ?? "");
+      done();
+      return true;
+    });
+  };
+  const fault = dialog.querySelector<HTMLElement>(".fault");
+  if (fault) fault.textContent = "";
+  show(dialog, button);
+}
+
+/**
+ * Let every button with a call or a dialog act.
+ *
+ * @param done - called after each change.
+ * @param previews - what to tell of dry runs, by the `data-preview` of forms.
+ */
+export function actOnClicks(done: () => void, previews: Record<string, Preview> = {}): void {
+  document.addEventListener("click", (event) => {
+    const button = (event.target as HTMLElement).closest<HTMLElement>("button[data-call], button[data-opens], button[data-close]");
+    if (!button) return;
+    const { call: what, opens } = button.dataset;
+    if (what) confirm(button, done);
+    else if (opens) {
+      const dialog = find<HTMLDialogElement>(opens);
+      open(dialog, button, done, previews[dialog.querySelector("form")?.dataset["preview"] ?? ""]);
+    } else button.closest("dialog")?.close();
+  });
+}
