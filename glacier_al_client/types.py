@@ -692,6 +692,13 @@ class QualityAnswer(Schema):
     same_person: int
 
 
+class AcceptedAnswer(Schema):
+    """A label, and the patch of which it is, or was, the truth."""
+
+    label_id: int
+    patch_id: int
+
+
 class ReconciliationAnswer(Schema):
     """A comparison with Label Studio that was full or found a difference.
 

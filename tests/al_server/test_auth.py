@@ -31,6 +31,9 @@ EXPECTED = {
     ("GET", "/annotators/<path:name>"): Role.READER,  # agreement, and the accounts of others, for operators only
     ("GET", "/scenes/add"): Role.OPERATOR,
     ("GET", "/settings"): Role.READER,
+    ("GET", "/people"): Role.ADMINISTRATOR,
+    ("GET", "/quality"): Role.OPERATOR,
+    ("GET", "/events"): Role.OPERATOR,
     ("GET", "/healthz"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
     ("GET", "/metrics"): Role.READER,
@@ -93,6 +96,8 @@ EXPECTED = {
     ("GET", "/api/v1/arms"): Role.READER,
     ("GET", "/api/v1/effort"): Role.READER,
     ("GET", "/api/v1/quality"): Role.OPERATOR,  # tells of people
+    ("PUT", "/api/v1/quality/references/<int:label_id>"): Role.OPERATOR,
+    ("DELETE", "/api/v1/quality/references/<int:label_id>"): Role.OPERATOR,
     ("GET", "/api/v1/jobs"): Role.READER,
     ("GET", "/api/v1/jobs/<job_id>"): Role.READER,
     ("POST", "/api/v1/jobs/<job_id>/retry"): Role.OPERATOR,

@@ -67,6 +67,8 @@ POST /api/v1/fine-tunes
 GET /api/v1/arms
 GET /api/v1/effort
 GET /api/v1/quality
+PUT /api/v1/quality/references/{label_id}
+DELETE /api/v1/quality/references/{label_id}
 GET /api/v1/patches/{patch_id}/composites/{name}.png
 GET /api/v1/patches/{patch_id}/labels/{label_id}.webp
 POST /api/v1/webhooks/label-studio

@@ -1,0 +1,258 @@
+"""The pages of people, events and quality in a real browser, before a real server: what is done there is in force."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from catalog import references
+from catalog.access_records import Role
+from catalog.context import Catalog
+from catalog.records import Label
+from catalog.reference_records import Reference
+from catalog.settings import Settings
+from catalog.withdrawal_records import Withdrawal
+from services import users
+from tests import dashboard_world as world
+from tests.real_services import free_port
+from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+PEOPLE = {"anna": Role.ADMINISTRATOR, "olga": Role.OPERATOR, "rita": Role.READER}
+NOWHERE = "http://127.0.0.1:9"
+RECEIVER = "https://receiver.example.org/hook?key=1"
+REFUSED = "Failed to load resource: the server responded with a status of 4"  # Chromium itself writes of it
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def server(tmp_path: Path, migrated_database: Path, redis_server: str) -> Iterator[Catalog]:
+    """A running server with two complete rounds and a third, drawn by two annotators."""
+    (tmp_path / "catalog.sqlite").write_bytes(migrated_database.read_bytes())
+    catalog = Catalog(
+        Settings(
+            var_dir=tmp_path,
+            api_url=f"http://127.0.0.1:{free_port()}",
+            redis_url=redis_server,
+            mlflow_url=NOWHERE,
+            label_studio_url=NOWHERE,
+            event_hosts=["receiver.example.org"],
+            patch_size_px=32,
+        )
+    )
+    with catalog.database.write() as session:
+        for name, role in PEOPLE.items():
+            users.add(session, name, role, PASSWORD)
+        world.populate(session)
+    with serving(catalog):
+        yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def open_as(server: Catalog, browser: Browser) -> Iterator[Open]:
+    """Open a page as somebody; at the end nothing may have gone wrong on any."""
+    faults: list[str] = []
+    contexts = []
+
+    def opened(name: str, path: str, width: int = 1280, **options: Any) -> Page:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
+        page, own = contexts[-1].new_page(), server.settings.api_url
+        page.on("console", lambda said: faults.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("request", lambda sent: None if sent.url.startswith(own) else faults.append(f"request: {sent.url}"))
+        log_in(page, own, name, path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [fault for fault in faults if REFUSED not in fault] == []
+
+
+def row(page: Page, panel: str, words: str) -> Any:
+    return page.locator(f"#{panel} tr", has_text=words)
+
+
+def read_with(server: Catalog, token: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.get(f"{server.settings.api_url}/api/v1/rounds", headers=headers).status_code
+
+
+def test_an_administrator_changes_a_role_and_a_password_and_lets_somebody_in_no_more(
+    server: Catalog, open_as: Open
+) -> None:
+    ritas = open_as("rita", "/")
+    page = open_as("anna", "/people")
+    row(page, "people", "rita").get_by_role("button", name="Role…").click()
+    expect(page.get_by_role("heading", name="Role of rita")).to_be_visible()
+    expect(page.locator("#role-now")).to_have_value("reader")
+    page.select_option("#role-now", "operator")
+    page.get_by_role("button", name="Change the role").click()
+    expect(row(page, "people", "rita")).to_contain_text("operator")
+    ritas.goto(f"{server.settings.api_url}/quality")
+    expect(ritas.get_by_role("heading", name="Quality of labels")).to_be_visible()
+
+    row(page, "people", "rita").get_by_role("button", name="New password…").click()
+    page.get_by_role("button", name="Set the password").click()
+    password = page.locator("#shown-once").inner_text()
+    assert len(password) == 20
+    page.get_by_role("button", name="Close").click()
+    ritas.goto(server.settings.api_url)
+    expect(ritas.locator("#password")).to_be_visible()  # logged out everywhere
+    ritas.fill("#name", "rita")
+    ritas.fill("#password", password)
+    ritas.click("main button")
+    expect(ritas.locator("#next-step")).to_be_visible()
+
+    row(page, "people", "rita").get_by_role("button", name="Disable").click()
+    page.click("#confirm-yes")
+    expect(row(page, "people", "rita")).to_contain_text("not since")
+    ritas.goto(server.settings.api_url)
+    expect(ritas.locator("#password")).to_be_visible()
+    row(page, "people", "rita").get_by_role("button", name="Let in again").click()
+    page.click("#confirm-yes")
+    expect(row(page, "people", "rita").get_by_role("button", name="Disable")).to_be_focused()
+
+
+def test_the_last_administrator_is_not_shut_out(open_as: Open) -> None:
+    page = open_as("anna", "/people")
+    row(page, "people", "you").get_by_role("button", name="Disable").click()
+    page.click("#confirm-yes")
+    expect(page.locator("#confirm .fault")).to_have_text("anna is the only administrator; make another user one first")
+    page.keyboard.press("Escape")
+    expect(row(page, "people", "you")).to_contain_text("yes")
+
+
+def test_a_token_is_made_shown_once_replaced_and_revoked(server: Catalog, open_as: Open) -> None:
+    page = open_as("anna", "/people")
+    page.get_by_role("button", name="Add a token…").click()
+    page.fill("#token-name", "web-tool")
+    page.fill("#token-days", "")
+    page.select_option("#token-user", "olga")
+    page.locator("#add-token .main").click()
+    first = page.locator("#shown-once").inner_text()
+    assert read_with(server, first) == 200
+    page.get_by_role("button", name="Close").click()
+    expect(row(page, "tokens", "web-tool")).to_contain_text("it does not end")
+    expect(row(page, "tokens", "web-tool")).to_contain_text("olga")
+
+    row(page, "tokens", "web-tool").get_by_role("button", name="Replace…").click()
+    page.locator("#rotate-token .main").click()
+    second = page.locator("#shown-once").inner_text()
+    page.get_by_role("button", name="Close").click()
+    assert (read_with(server, first), read_with(server, second)) == (401, 200)
+    row(page, "tokens", "web-tool").get_by_role("button", name="Revoke").click()
+    page.click("#confirm-yes")
+    expect(row(page, "tokens", "web-tool")).to_contain_text("revoked")
+    assert read_with(server, second) == 401
+
+
+def test_an_address_is_told_of_events_gets_another_secret_and_is_removed(server: Catalog, open_as: Open) -> None:
+    page = open_as("olga", "/events")
+    page.get_by_role("button", name="Add an address…").click()
+    page.fill("#subscribe-url", "https://elsewhere.example.org/hook")
+    page.locator("#subscribe .main").click()
+    expect(page.locator("#subscribe .fault")).to_contain_text("elsewhere.example.org")
+    assert page.input_value("#subscribe-url") == "https://elsewhere.example.org/hook"
+    page.fill("#subscribe-url", RECEIVER)
+    page.locator("#subscribe .main").click()
+    first = page.locator("#shown-once").inner_text()
+    page.get_by_role("button", name="Close").click()
+    told = row(page, "subscriptions", RECEIVER)
+    expect(told).to_contain_text("olga")
+    told.get_by_role("button", name="New secret…").click()
+    page.locator("#rotate .main").click()
+    second = page.locator("#shown-once").inner_text()
+    assert first.startswith("whsec_")
+    assert second.startswith("whsec_")
+    assert first != second
+    page.get_by_role("button", name="Close").click()
+    told.get_by_role("button", name="Send again…").click()
+    page.fill("#replay-since", "2026-01-01T00:00")
+    page.locator("#replay .main").click()
+    expect(page.locator("#replay")).to_be_hidden()
+    told.get_by_role("button", name="Remove").click()
+    page.click("#confirm-yes")
+    expect(page.locator("#subscriptions")).to_contain_text("Nobody.")
+
+
+def test_labels_are_withdrawn_after_what_it_would_do_was_seen(server: Catalog, open_as: Open) -> None:
+    """Of the 16 labels of the two annotators, who took turns, ben drew every second one."""
+    page = open_as("olga", "/quality")
+    page.get_by_role("button", name="Withdraw labels…").click()
+    page.select_option("#withdraw-annotator", "ben@glacier.local")
+    page.fill("#withdraw-reason", "drew another season")
+    page.get_by_role("button", name="See what it would do").click()
+    effect = page.locator("#withdraw .effect")
+    expect(effect).to_contain_text("8 labels of ben@glacier.local would be withdrawn; 8 of them stand now.")
+    expect(effect).to_contain_text("8 patches may be proposed again, and training learns from 8 labels afterwards.")
+    expect(effect).to_contain_text("Versions that learnt from them, or go on from one that did: 1, 2.")
+    with server.read() as session:
+        assert session.query(Withdrawal).count() == 0
+    page.fill("#withdraw-reason", "drew the snow of another season")  # what was seen does not hold any more
+    expect(page.get_by_role("button", name="Withdraw them")).to_be_hidden()
+    page.get_by_role("button", name="See what it would do").click()
+    page.get_by_role("button", name="Withdraw them").click()
+    expect(row(page, "withdrawals", "drew the snow of another season")).to_contain_text("ben@glacier.local")
+    with server.read() as session:
+        withdrawal = session.query(Withdrawal).one()
+        assert (withdrawal.actor, withdrawal.since) == ("olga", None)
+        assert session.query(Label).filter(Label.superseded_at.is_(None)).count() == 8
+
+
+def test_a_label_is_accepted_as_the_truth_on_the_page_of_its_patch_and_released(
+    server: Catalog, open_as: Open
+) -> None:
+    with server.read() as session:
+        label = session.query(Label).order_by(Label.id).first()
+        assert label is not None
+    page = open_as("olga", f"/patches/{label.patch_id}")
+    page.get_by_role("button", name="Accept as the truth").click()
+    page.click("#confirm-yes")
+    expect(page.get_by_role("button", name="Release")).to_be_visible()
+    with server.read() as session:
+        assert session.query(Reference).one().label_id == label.id
+    page.goto(f"{server.settings.api_url}/quality")
+    expect(row(page, "references", "anna@glacier.local")).to_contain_text("yes")
+    page.get_by_role("button", name="Release").click()
+    page.click("#confirm-yes")
+    expect(page.locator("#references")).to_contain_text("None.")
+    with server.read() as session:
+        assert session.query(Reference).count() == 0
+
+
+def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:
+    page = open_as("olga", "/quality")
+    with server.write() as session:
+        label = session.query(Label).order_by(Label.id).first()
+        assert label is not None
+        references.accept(session, label.id)
+        world.add_failed_event(session)  # labels have changed
+    expect(row(page, "references", "anna@glacier.local")).to_be_visible(timeout=10_000)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
+@pytest.mark.parametrize("path", ["/people", "/events", "/quality", "/patches/1"])
+def test_they_read_well_on_a_phone_and_in_the_dark(open_as: Open, path: str, width: int, scheme: str) -> None:
+    page = open_as("anna", path, width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert serious_faults(page) == []
+    for button in page.locator("button[data-opens]:visible").all():
+        button.click()
+        assert serious_faults(page) == []
+        page.keyboard.press("Escape")
+
+
+def test_others_are_not_offered_what_they_may_not_do(server: Catalog, open_as: Open) -> None:
+    page = open_as("rita", "/patches/1")
+    expect(page.locator("button.act")).to_have_count(0)
+    for path, name in (("/people", "olga"), ("/quality", "rita"), ("/events", "rita")):
+        refused = open_as(name, "/map")
+        response = refused.goto(f"{server.settings.api_url}{path}")
+        assert response is not None
+        assert response.status == 403
