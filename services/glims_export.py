@@ -101,7 +101,7 @@ def export_glims(
     """
     scheme, grid = class_scheme(catalog), source_of(scene).grid
     with catalog.read() as session:
-        labels = standing_labels(session, scene.id, simulated=request.simulated)
+        labels = standing_labels(session, scene.id, simulated=request.simulated, waiting=request.waiting)
     if prediction is None and not labels:
         raise ExportError(f"{scene.name}: found neither a predicted map nor a label of an expert; expected one of them")
     image, is_name = image_of(scene, request)
@@ -229,6 +229,7 @@ def _making(
         trained_on=prediction.trained_on if prediction else 0,
         labels=len(lineage.labels),
         simulated=sum(label.simulated for label in lineage.labels),
+        waiting=request.waiting,
         expert_share=float((share * outlines.area_km2).sum() / outlines.area_km2.sum()),
         mapping=mapping,
         tells_debris=prediction is None or LineType.DEBRIS in of_model,

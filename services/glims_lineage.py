@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.pixel_regions import decode_region
-from catalog.records import Label, Patch, Proposal, ProposalReason
+from catalog.records import Label, Patch, PatchState, Proposal, ProposalReason
 from catalog.set_aside import Kind, numbers
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import ExportError
@@ -80,7 +80,7 @@ def labelled_patches(session: Session, scene_id: int, after: int, limit: int) ->
 
 
 def standing_labels(
-    session: Session, scene_id: int, *, simulated: bool, patches: Sequence[int] | None = None
+    session: Session, scene_id: int, *, simulated: bool, waiting: bool = True, patches: Sequence[int] | None = None
 ) -> list[Label]:
     """Return the labels of a scene that are not superseded, oldest first, with proposals and patches loaded.
 
@@ -90,6 +90,7 @@ def standing_labels(
         session: A session for reading.
         scene_id: The scene.
         simulated: Whether labels of a simulated annotator count as well.
+        waiting: Whether those of patches count that wait for an annotator, who is not to look the answer up.
         patches: Ids of the patches whose labels are returned; None: of all.
     """
     statement = (
@@ -104,6 +105,8 @@ def standing_labels(
         statement = statement.where(Label.patch_id.in_(patches))
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))
+    if not waiting:
+        statement = statement.where(Patch.state != PatchState.PROPOSED)
     return list(session.scalars(statement))
 
 

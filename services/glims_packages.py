@@ -1,4 +1,8 @@
-"""GLIMS packages that people take away of the map: made by a job at the first request, stored, and served."""
+"""GLIMS packages that people take away of the map: made by a job at the first request, stored, and served.
+
+Annotators take them, too. So labels of patches that wait for an annotator are left to the model: whoever is asked for a
+patch again, to check its label, must not find the answer there.
+"""
 
 import hashlib
 import json
@@ -19,7 +23,7 @@ from services.glims_request import GlimsRequest, image_of
 from services.predictions import enqueue_asked
 from services.scenes import source_of
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Increase it whenever the code writes another package from the same input."""
 
 
@@ -33,7 +37,7 @@ def package_key(session: Session, scene: Scene, version: int, options: DeliveryO
         options: What shapes the map's files.
         window: Only glaciers that reach into it are part of the package; None: all.
     """
-    labels = [_identity(label) for label in standing_labels(session, scene.id, simulated=False)]
+    labels = [_identity(label) for label in standing_labels(session, scene.id, simulated=False, waiting=False)]
     shaped_by = [_FORMAT, scene.name, scene.sensor, str(window), labels]
     digest = hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()[:16]
     return raster_keys.glims_package(scene.id, version, fingerprint(scene, options), digest)
@@ -93,6 +97,7 @@ def request_of(catalog: Catalog, scene: Scene, window: Window | None, inventory:
     """
     glaciers = tuple(read_inventory(inventory, None, source_of(scene).grid, required=False)) if inventory else ()
     return GlimsRequest(
+        waiting=False,
         smoothing_px=catalog.settings.outline_smoothing_px,
         inventory=glaciers,
         inventory_name=inventory.rpartition("/")[2] if inventory else "",

@@ -57,6 +57,7 @@ class GlimsRequest:
 
     Attributes:
         simulated: Whether labels of a simulated annotator count.
+        waiting: Whether labels count of patches that wait for an annotator.
         analysts: Names of analysts.
         of_account: Name of an analyst by the e-mail address of the account.
         line_types: Line type, or "none", by name of the class, where the name does not tell it.
@@ -72,6 +73,7 @@ class GlimsRequest:
     """
 
     simulated: bool = False
+    waiting: bool = True
     analysts: tuple[Analyst, ...] = ()
     of_account: dict[str, Analyst] | None = None
     line_types: dict[str, str] | None = None

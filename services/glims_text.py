@@ -22,6 +22,7 @@ class Making:
         trained_on: Number of labels that the model learnt from.
         labels: Number of labels that the outlines hold.
         simulated: How many of them a simulated annotator drew.
+        waiting: Whether labels of patches that wait for an annotator are among them.
         expert_share: Share of the glaciers' pixels that experts judged, 0 to 1.
         mapping: Line types of the classes.
         tells_debris: Whether the model tells debris from clean ice.
@@ -49,6 +50,7 @@ class Making:
     trained_on: int
     labels: int
     simulated: int
+    waiting: bool
     expert_share: float
     mapping: ClassMapping
     tells_debris: bool
@@ -114,6 +116,7 @@ def long_description(making: Making, analysts: Sequence[str], layers: Mapping[st
         if making.geolocation_m is None
         else f"{making.geolocation_m:g} m ({making.geolocation_source})"
     )
+    waiting = "" if making.waiting else " Where a patch waits for an annotator,\nno earlier label of it counts."
     listed = "\n".join(f"- {layer}: {count} features" for layer, count in layers.items())
     return f"""Glacier outlines of the scene {making.scene}
 Image: {making.image_id}{name}
@@ -123,7 +126,7 @@ Analysts: {"; ".join(analysts)}
 PROCESSING
 {model}
 {making.labels} labels replace the model's classes where an expert judged: {making.expert_share:.1%} of the glaciers'
-pixels. {making.simulated} of these labels were drawn by a simulated annotator.
+pixels. {making.simulated} of these labels were drawn by a simulated annotator.{waiting}
 {debris}
 Classes, and what they are on a glacier:
 {kinds}

@@ -205,9 +205,7 @@ def test_labels_are_withdrawn_after_what_it_would_do_was_seen(server: Catalog, o
         assert session.query(Label).filter(Label.superseded_at.is_(None)).count() == 8
 
 
-def test_a_label_is_accepted_as_the_truth_on_the_page_of_its_patch_and_released(
-    server: Catalog, open_as: Open
-) -> None:
+def test_a_label_is_accepted_as_the_truth_on_the_page_of_its_patch_and_released(server: Catalog, open_as: Open) -> None:
     with server.read() as session:
         label = session.query(Label).order_by(Label.id).first()
         assert label is not None

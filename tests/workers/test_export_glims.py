@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from catalog import jobs, prediction_uses, registry_copy
 from catalog.context import Catalog
 from catalog.prediction_uses import PredictionUse
-from catalog.records import JobKind, Scene, now
+from catalog.records import JobKind, Patch, PatchState, Scene, now
 from catalog.registry import ModelVersion
 from imagery.glims_check import check_submission
 from imagery.glims_findings import ERROR
@@ -113,6 +113,29 @@ def test_a_new_label_makes_another_package(asking: Asking, tmp_path: Path) -> No
     glaciers, fields = layer(asking.package(tmp_path / "after"), "glaciers")
     assert shapely.area(glaciers).sum() < (asking.forged.truth != 0).sum()
     assert not any("@" in str(name) for name in fields["analysts"])  # pseudonyms, no accounts
+
+
+def test_a_package_does_not_tell_what_was_drawn_where_a_patch_waits_for_an_annotator(
+    asking: Asking, tmp_path: Path
+) -> None:
+    before, _ = layer(asking.package(tmp_path / "before"), "glaciers")
+    patch = next(item for item in patches(asking.catalog, asking.scene.id) if (item.row_off, item.col_off) == (0, 0))
+    judge(asking.catalog, patch, np.zeros((32, 32), np.uint8), minute=1)  # a glacier is there, the label says none
+    with asking.catalog.database.write() as session:
+        session.get_one(Patch, patch.id).state = PatchState.PROPOSED
+    again = asking.answer()
+    if again.status_code == 202:  # made anew or not, it is as it was
+        asking.work(again.json["id"])
+        again = asking.answer()
+    with ZipFile(io.BytesIO(again.data)) as archive:
+        archive.extractall(tmp_path / "again")
+    waiting, _ = layer(tmp_path / "again", "glaciers")
+    assert shapely.area(waiting).sum() == shapely.area(before).sum()
+    assert "no earlier label of it counts" in (tmp_path / "again" / "processing.txt").read_text()
+    with asking.catalog.database.write() as session:
+        session.get_one(Patch, patch.id).state = PatchState.LABELLED
+    after, _ = layer(asking.package(tmp_path / "after"), "glaciers")
+    assert shapely.area(after).sum() < shapely.area(before).sum()
 
 
 def test_what_glims_needs_and_nobody_knows_is_said_at_once(asking: Asking) -> None:
