@@ -41,6 +41,15 @@ RADIUS = 4.0  # of the brush at the beginning
 """The scene is one window: all of it is shown and corrected."""
 
 
+FILL_STORAGE = """() => {
+    for (let size = 2 ** 20; size >= 1; size /= 2) {
+        try {
+            for (let number = 0; ; number++) localStorage.setItem(`${size}-${number}`, "x".repeat(size));
+        } catch {}
+    }
+}"""
+
+
 class Place:
     """A running server with a scene, whose old outlines are the map to correct."""
 
@@ -292,6 +301,19 @@ def test_a_window_is_corrected_over_plain_http(place: Place, browser: Browser) -
 def old_outlines(place: Place) -> np.ndarray:
     """The map that the correction begins with: the old outlines."""
     return mask_from_geotiff(raster_store(place.catalog).get(raster_keys.prior(place.scene.id)), GLACIER_SCHEME).copy()
+
+
+def test_without_room_for_a_draft_a_correction_is_sent(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.page.evaluate(FILL_STORAGE)
+    editor.open_window()
+    editor.keys("2")
+    editor.drag((8, 100), (8, 140))
+    editor.page.wait_for_selector("text=This browser has no room for the draft: submit before you leave.")
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    assert (place.labels()[8, 100:141] == 2).all()
+    assert editor.faults == []
 
 
 def test_a_reader_is_not_offered_to_correct(place: Place, browser: Browser) -> None:

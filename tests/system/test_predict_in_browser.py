@@ -390,6 +390,40 @@ def test_a_version_that_is_served_while_a_window_is_predicted_shows_afterwards(p
     expect(page.locator(".predicted")).to_contain_text("Version 2: ", timeout=20_000)
 
 
+def test_a_look_that_fails_leaves_what_was_predicted(page: Page, catalog: Catalog) -> None:
+    serve(catalog, MULTICLASS)
+    page.route("**/api/v1/live*", lambda route: route.fulfill(status=204))  # only the clock makes it look
+    page.clock.install()
+    open_map(page, catalog)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ", timeout=60_000)
+    page.route("**/api/v1/models/latest/onnx", lambda route: route.fulfill(body="<html>the page of a proxy</html>"))
+    page.clock.fast_forward(30_000)
+    expect(page.locator(".predict .bad")).to_contain_text("changed again and again while it was fetched; try again")
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ")
+    page.unroute("**/api/v1/models/latest/onnx")
+    page.clock.fast_forward(30_000)
+    expect(page.locator(".predict .bad")).to_be_empty()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ")
+
+
+def test_it_is_cancelled_while_the_model_is_fetched(page: Page, catalog: Catalog) -> None:
+    held: list[Route] = []
+    asked: list[str] = []
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/api/v1/models/latest/onnx", lambda route: held.append(route))  # noqa: PLW0108
+    with page.expect_request("**/api/v1/models/latest/onnx", timeout=60_000):
+        page.get_by_role("button", name="Around the centre").click()
+    page.get_by_role("button", name="Cancel").click()
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("button", name="Around the centre")).to_be_enabled(timeout=60_000)
+    expect(page.locator(".predicted")).to_be_empty()
+    assert [url for url in asked if "/pixels" in url] == []
+
+
 def test_two_versions_are_compared(page: Page, catalog: Catalog) -> None:
     serve(catalog, MULTICLASS)
     own = catalog.settings.api_url
