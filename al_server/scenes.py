@@ -25,6 +25,7 @@ from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, check_replacement, replace
 from services.scene_request import ReplacementRequest, SceneRequest
 from services.scene_summary import SceneSummary
+from services.scene_uploads import keep_longer
 from services.scenes import find_scene, registered_scenes
 
 api = APIBlueprint("scenes", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="scenes")])
@@ -37,6 +38,7 @@ def register_scene(body: SceneRequest) -> Response:
     If one of its files lies on another machine, a job does either (202), and `request` tells what came of it.
     """
     catalog = current_catalog()
+    keep_longer(catalog, body)
     try:
         with DESCRIPTIONS.required("scenes"), shown_as_named(_local_files(catalog)) as files:
             checked = check(catalog, body, files, describe_contained)
@@ -56,6 +58,7 @@ def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
     If one of the new files lies on another machine, a job does either (202), and `request` tells what came of it.
     """
     catalog = current_catalog()
+    keep_longer(catalog, body)
     try:
         with DESCRIPTIONS.required("scenes"), shown_as_named(_local_files(catalog)) as files:
             checked = check_replacement(catalog, path.scene_id, body, files, describe_contained)

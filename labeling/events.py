@@ -282,6 +282,13 @@ def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dic
     }
 
 
+def read_saved(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[LabelEvent, bytes]:
+    """Return an annotation of the tasks API as the event of its webhook, and the body of that; see `saved_payload`."""
+    body = json.dumps(saved_payload(annotation, task)).encode()
+    (event,) = parse_event(body, len(body))
+    return event, body
+
+
 def deletion_body(event: LabelEvent) -> bytes | None:
     """Return a body that holds one deletion alone, of a body with several; None for other events.
 

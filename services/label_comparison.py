@@ -5,7 +5,6 @@ effect as any other: an annotation that the ledger does not know, or knows in an
 ledger knows and that is gone; a task that was deleted and exists again.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 from catalog import event_order, labels
 from catalog.event_order import RECONCILIATION
 from catalog.records import EventState, LabelEvent
-from labeling.events import AnnotationDeleted, TaskReturned, parse_event, proposal_of, saved_payload
+from labeling.events import AnnotationDeleted, TaskReturned, proposal_of, read_saved
 from labeling.events import LabelEvent as ParsedEvent
 from labeling.task_calls import ReadTask
 from labeling.tasks import PROPOSAL
@@ -86,8 +85,7 @@ def _would_be_here(annotation: LabelEvent, task: ReadTask, present: Sequence[Lab
 
 def _state(session: Session, annotation: dict[str, Any], task: ReadTask) -> tuple[ParsedEvent, LabelEvent]:
     """Return what an annotation says, parsed and as a row of the ledger that is not stored."""
-    body = json.dumps(saved_payload(annotation, task)).encode()
-    (parsed,) = parse_event(body, len(body))
+    parsed, body = read_saved(annotation, task)
     return parsed, label_events.compose(session, parsed, body, RECONCILIATION)
 
 

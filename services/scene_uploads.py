@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError, InvalidInputError, NoSpaceError, NotFoundError
 from catalog.records import Scene, now
 from services.next_step import DISK_LOW_BYTES
+from services.scene_request import SceneRequest
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,15 @@ def uploaded_folders(catalog: Catalog) -> list[Path]:
         return sorted(entry for entry in _parent(catalog).iterdir() if (entry / _MARK).is_file())
     except OSError:
         return []
+
+
+def keep_longer(catalog: Catalog, request: SceneRequest) -> None:
+    """Begin the time of the folders anew that a request names: it may be carried out just when that has passed."""
+    named = request.model_dump_json()
+    for folder in uploaded_folders(catalog):
+        if re.search(rf'{FOLDER}/{re.escape(folder.name)}[/"]', named):
+            with suppress(OSError):  # a read-only folder is not removed either
+                (folder / _MARK).touch()
 
 
 def remove_abandoned(catalog: Catalog) -> list[str]:

@@ -4,7 +4,6 @@ Label Studio looks and deletes in one call (`labeling.task_calls.TaskCalls.delet
 transaction: an annotation that it is storing meanwhile is acknowledged, told by a webhook, and gone with its task.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,7 +17,7 @@ from catalog.context import Catalog
 from catalog.records import LabelEvent
 from labeling.client import LabelStudio
 from labeling.errors import EventError, LabelStudioError
-from labeling.events import AnnotationSaved, TaskDeleted, parse_event, saved_payload
+from labeling.events import AnnotationSaved, TaskDeleted, read_saved
 from labeling.task_calls import ReadTask
 from services.label_studio import label_studio
 from workers.label_drawing import event_of_row
@@ -127,11 +126,8 @@ def _submit(studio: LabelStudio, kept: int, saved: AnnotationSaved) -> None:
 
 
 def _annotations(task: ReadTask) -> list[AnnotationSaved]:
-    events = []
-    for annotation in task["annotations"]:
-        body = json.dumps(saved_payload(annotation, task)).encode()
-        events += [event for event in parse_event(body, len(body)) if isinstance(event, AnnotationSaved)]
-    return events
+    events = (read_saved(annotation, task)[0] for annotation in task["annotations"])
+    return [event for event in events if isinstance(event, AnnotationSaved)]
 
 
 def _content(saved: AnnotationSaved) -> tuple[str, int | None, float | None]:

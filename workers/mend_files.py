@@ -98,7 +98,10 @@ def _remove_unneeded(catalog: Catalog, present: set[str]) -> None:
             *left_checkpoints(session, present),
         ]
     for key in unneeded:
-        store.delete(key)
+        try:
+            store.delete(key)
+        except (OSError, StoreError) as error:  # as above; the others go all the same
+            log.warning("%s stays until another time: %s", key, error)
 
 
 def _remove_unused(catalog: Catalog, present: set[str]) -> None:

@@ -174,6 +174,15 @@ def test_what_no_scene_came_to_use_is_removed_after_its_time(browser: Browser, s
     assert not sent.exists()
 
 
+def test_what_a_request_names_is_kept_while_it_is_carried_out(browser: Browser, sent: Path, catalog: Catalog) -> None:
+    grow_old(sent, catalog)
+    assert browser.register(path="uploads/langtang/scene.tif", dry_run=True).status_code == 200
+    assert remove_abandoned(catalog) == []
+    grow_old(sent, catalog)
+    browser.register(path="uploads/langtang-2/scene.tif", dry_run=True)  # another folder
+    assert remove_abandoned(catalog) == ["langtang"]
+
+
 def test_what_a_scene_uses_is_never_removed(browser: Browser, sent: Path, catalog: Catalog) -> None:
     browser.register(path="uploads/langtang/scene.tif")
     grow_old(sent, catalog)
