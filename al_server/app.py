@@ -15,6 +15,8 @@ from al_server import (
     arms,
     backups,
     canary,
+    changes,
+    changes_page,
     corrections,
     dashboard,
     effort,
@@ -130,38 +132,17 @@ def create_app(catalog: Catalog) -> Flask:
     register_error_handlers(app)
     app.after_request(show_to_people)
     resources = (
-        *(
-            health,
-            metrics,
-            scenes,
-            scene_uploads,
-            scene_patches,
-            scene_pixels,
-            map_tiles,
-            scene_windows,
-            scene_glaciers,
-        ),
-        *(corrections, label_uploads, predictions, area_predictions, qgis, qgis_layers, patches, scorings, rounds),
-        *(
-            fine_tunes,
-            arms,
-            effort,
-            quality,
-            jobs,
-            label_events,
-            model_versions,
-            canary,
-            lineage,
-            withdrawals,
-            subscriptions,
-        ),
-        *(saliency, interactive, set_aside, backups, users, annotators, tokens, live, status, settings),
+        *(health, metrics, scenes, scene_uploads, scene_patches, scene_pixels, map_tiles, scene_windows),
+        *(scene_glaciers, corrections, label_uploads, predictions, area_predictions, changes, qgis, qgis_layers),
+        *(patches, scorings, rounds, fine_tunes, arms, effort, quality, jobs, label_events, model_versions, canary),
+        *(lineage, withdrawals, subscriptions, saliency, interactive, set_aside, backups, users, annotators, tokens),
+        *(live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)
     pages = (
         *(dashboard, map_page, version_page, round_page, patch_page, annotator_page),
-        *(scene_page, settings_page, people_page, quality_page, events_page, log_in),
+        *(scene_page, settings_page, people_page, quality_page, events_page, changes_page, log_in),
     )
     for page in pages:
         app.register_blueprint(page.page)

@@ -37,6 +37,7 @@ EXCEPTIONS = {
     "label_events.replay": Role.ANNOTATOR,
     "corrections.submit": Role.ANNOTATOR,
     "area_predictions.predict": Role.READER,
+    "changes.ask": Role.READER,
     "scene_labels.upload": Role.ANNOTATOR,
     "subscriptions.list_subscriptions": Role.OPERATOR,  # addresses of webhooks often carry a key
     "subscriptions.list_deliveries": Role.OPERATOR,
@@ -61,7 +62,7 @@ PAGES = frozenset(
     {
         *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
         *("version_page", "round_page", "patch_page", "annotator_page"),
-        *("people_page", "quality_page", "events_page"),
+        *("people_page", "quality_page", "events_page", "changes_page"),
     }
 )
 LOG_OUT = "log_in.log_out"

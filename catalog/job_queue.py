@@ -30,7 +30,9 @@ LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COM
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
 
-ASKED_BY_READERS: Final = frozenset({JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS})
+ASKED_BY_READERS: Final = frozenset(
+    {JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS, JobKind.COMPARE_SCENES}
+)
 """Jobs that come last, and are bounded (setting ``predictions_at_once``)."""
 _COMPUTE_KINDS = ASKED_BY_READERS | {
     JobKind.FINE_TUNE,

@@ -169,6 +169,7 @@ class JobKind(StrEnum):
     COMPARE_MASKS = "compare_masks"
     DESCRIBE_SCENE = "describe_scene"
     EXPORT_GLIMS = "export_glims"
+    COMPARE_SCENES = "compare_scenes"
     BACK_UP = "back_up"
 
 

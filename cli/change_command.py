@@ -8,7 +8,6 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene
 from catalog.registry import registry_of
-from cli.change_picture import draw_change
 from cli.installation import running_catalog
 from cli.output import as_json, json_option, print_json, print_table
 from cli.prediction_wait import wait_for_prediction
@@ -17,11 +16,10 @@ from imagery.change import common_grid
 from imagery.glaciers import read_glaciers
 from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, Change, ChangeRow, DatedMap, compare
-from services.change_files import summary, write_polygons, write_summary, write_table
-from services.change_maps import contradiction_maps, outlined_map, predicted_map
+from services.change_files import summary, write_files
+from services.change_maps import Subject, maps_to_compare
 from services.class_scheme import class_scheme
 from services.scenes import scene_by_name
-from services.version_figures import figures_of
 
 
 @click.command()
@@ -34,8 +32,8 @@ from services.version_figures import figures_of
 @click.option(
     "--of",
     "subject",
-    type=click.Choice(["prediction", "outlines", "priors"]),
-    default="prediction",
+    type=click.Choice([subject.value for subject in Subject]),
+    default=Subject.PREDICTION.value,
     show_default=True,
     help="what to compare: maps of the served model version; the outlines registered with the scenes; or the prior "
     "outlines of EARLIER with what the model confidently shows on LATER, which may be the same scene",
@@ -60,28 +58,24 @@ def change(
         scheme = class_scheme(catalog)
         with catalog.read() as session:
             scenes = [scene_by_name(session, name) for name in (earlier, later)]
-        first, second = _maps(catalog, scenes, subject)
+        first, second = _maps(catalog, scenes, Subject(subject))
     polygons = []
     if glaciers is not None:
         polygons = read_glaciers(glaciers, layer, common_grid(first.source.grid, second.source.grid), glacier_id)
     found = compare(first, second, scheme, polygons)
     output.mkdir(parents=True, exist_ok=True)
-    write_table(output / "change.csv", found)
-    write_polygons(output / "change.gpkg", found)
-    write_summary(output / "change.json", found)
-    draw_change(output / "change.png", found)
+    write_files(output, found)
     if as_json():
         print_json(summary(found) | {"folder": output})
     else:
         _print(found, output)
 
 
-def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]:
+def _maps(catalog: Catalog, scenes: list[Scene], subject: Subject) -> tuple[DatedMap, DatedMap]:
     """Return the maps of the scenes; those that do not exist yet are predicted first."""
-    if subject == "outlines":
-        return [outlined_map(catalog, scene) for scene in scenes]
-    if subject == "priors":
-        return [*contradiction_maps(catalog, *scenes)]
+    earlier, later = scenes
+    if subject is not Subject.PREDICTION:
+        return maps_to_compare(catalog, earlier, later, subject, None)
     champion = registry_of(catalog.settings).champion()
     if champion is None:
         raise ConflictError(
@@ -90,8 +84,7 @@ def _maps(catalog: Catalog, scenes: list[Scene], subject: str) -> list[DatedMap]
         )
     for scene in scenes:
         wait_for_prediction(catalog, scene, champion.version)
-    names = figures_of(champion).class_names
-    return [predicted_map(catalog, scene, champion.version, names) for scene in scenes]
+    return maps_to_compare(catalog, earlier, later, subject, champion)
 
 
 def _print(found: Change, output: Path) -> None:

@@ -195,6 +195,7 @@ JobKind = Annotated[
         "compare_masks",
         "describe_scene",
         "export_glims",
+        "compare_scenes",
         "back_up",
     ],
     OR_NEWER,
@@ -270,6 +271,44 @@ class AcknowledgementRequest(Schema):
     """What a person found who looked at an alert; it is stored with the caller's name."""
 
     note: str
+
+
+Subject = Annotated[Literal["prediction", "outlines", "priors"], OR_NEWER]
+"""What is compared: maps of a version, outlines of the scenes, or prior outlines with what is there."""
+
+
+class ChangeAnswer(Schema):
+    """A change between two scenes, and the files that there are of it.
+
+    Attributes:
+        files: Addresses by kind (csv, gpkg, png, json); empty until it is done, and once they are removed; without
+            gpkg if nothing changed.
+        version: The model version; null for outlines.
+    """
+
+    earlier: int
+    files: dict[str, str]
+    id: str
+    job: JobAnswer
+    later: int
+    of: Subject
+    version: int | None
+
+
+class ChangeRequest(Schema):
+    """Which scenes to compare, the earlier one first; their ids.
+
+    Attributes:
+        later: May be the earlier one, if priors are compared.
+        of: Maps of a model version; outlines registered with the scenes; or prior outlines of the earlier one with
+            what the model confidently shows on the later one.
+        version: The model version whose maps are compared; the served one if missing.
+    """
+
+    earlier: int
+    later: int
+    of: Subject = "prediction"
+    version: int | None = None
 
 
 class ExpectationAnswer(Schema):

@@ -133,6 +133,18 @@ class Change:
         return (self.second.acquired - self.first.acquired).days / DAYS_PER_YEAR
 
 
+def check_order(first: str, first_day: date | None, second: str, second_day: date | None) -> None:
+    """Refuse two scenes, given by their names and days, of which the second is the earlier one.
+
+    Raises:
+        SceneError: It is.
+    """
+    if first_day and second_day and first_day > second_day:
+        raise SceneError(
+            f"found {first} of {first_day} before {second} of {second_day}; expected the earlier scene first"
+        )
+
+
 def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Sequence[tuple[str, Any]] = ()) -> Change:
     """Compare two scenes of one ground; their sensors, resolutions and CRSs may differ.
 
@@ -147,11 +159,7 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
         SceneError: The scenes share no ground, no ground is known at both dates, the second is the earlier one, or the
             maps have different classes.
     """
-    if first.acquired and second.acquired and first.acquired > second.acquired:
-        raise SceneError(
-            f"found {first.scene} of {first.acquired} before {second.scene} of {second.acquired}; expected the earlier "
-            "scene first"
-        )
+    check_order(first.scene, first.acquired, second.scene, second.acquired)
     if first.class_names != second.class_names:
         raise SceneError(
             f"found the classes {', '.join(first.class_names)} in {first.scene} and {', '.join(second.class_names)} in "

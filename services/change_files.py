@@ -1,4 +1,4 @@
-"""The files of a change: table (CSV), polygons (GeoPackage) and summary (JSON)."""
+"""The files of a change: table (CSV), polygons (GeoPackage), summary (JSON) and picture (PNG)."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ from imagery.change import AreaChange, ErrorMethod
 from imagery.gdal_limits import limited_pyogrio
 from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, KINDS, Change, DatedMap
+from services.change_picture import draw_change
 
 COLUMNS: Final = (
     "glacier",
@@ -44,6 +45,14 @@ ERROR_METHODS: Final[Mapping[ErrorMethod, str]] = {
     ErrorMethod.OUTLINES: "calibrated intervals of the outlines delivered with the prediction, added up",
     ErrorMethod.BUFFER: "standard error: length of the outline within the glacier, times half a pixel",
 }
+
+
+def write_files(folder: Path, change: Change) -> None:
+    """Write the files of a change into a folder that exists; there are no polygons if nothing changed."""
+    write_table(folder / "change.csv", change)
+    write_polygons(folder / "change.gpkg", change)
+    draw_change(folder / "change.png", change)
+    write_summary(folder / "change.json", change)
 
 
 def write_table(path: Path, change: Change) -> None:

@@ -1,12 +1,13 @@
 """The class maps of scenes whose change is asked for."""
 
 from datetime import date
+from enum import StrEnum
 
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Scene
-from catalog.registry import registry_of
+from catalog.registry import ModelVersion, registry_of
 from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
@@ -20,6 +21,39 @@ from services.prior_disagreement import is_confident
 from services.prior_outlines import told_apart
 from services.scenes import day_of, priors_of, source_of
 from services.version_figures import figures_of
+
+
+class Subject(StrEnum):
+    """What is compared: maps of a version, outlines of the scenes, or prior outlines with what is there."""
+
+    PREDICTION = "prediction"
+    OUTLINES = "outlines"
+    PRIORS = "priors"
+
+
+def maps_to_compare(
+    catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, version: ModelVersion | None
+) -> tuple[DatedMap, DatedMap]:
+    """Return the maps of two scenes.
+
+    Args:
+        catalog: the catalog.
+        earlier: the earlier scene.
+        later: the later one.
+        subject: what to compare.
+        version: the version by which both scenes are predicted, if predictions are compared; else None.
+
+    Raises:
+        ConflictError: as `outlined_map` and `contradiction_maps`.
+        StoreError: as `predicted_map`.
+    """
+    if subject is Subject.PRIORS:
+        return contradiction_maps(catalog, earlier, later)
+    if version is None:
+        return outlined_map(catalog, earlier), outlined_map(catalog, later)
+    names = figures_of(version).class_names
+    first, second = (predicted_map(catalog, scene, version.version, names) for scene in (earlier, later))
+    return first, second
 
 
 def predicted_map(catalog: Catalog, scene: Scene, version: int, class_names: tuple[str, ...]) -> DatedMap:

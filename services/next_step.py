@@ -260,6 +260,7 @@ _KINDS: Final = {
     JobKind.PREDICT_SCENE: "Mapping a scene",
     JobKind.PREDICT_AREA: "Mapping an area",
     JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",
+    JobKind.COMPARE_SCENES: "Comparing two scenes",
 }
 
 

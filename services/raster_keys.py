@@ -5,6 +5,9 @@ import re
 PREDICTION_SUFFIXES = ("confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json", "tif")
 """The files of a predicted scene, in the order in which they are written."""
 
+CHANGE_SUFFIXES = ("csv", "gpkg", "png", "json")
+"""The files of a change between two scenes, in the order in which they are written."""
+
 GLIMS = "glims"
 
 _UNCERTAINTY_VIEW = re.compile(r"uncertainty-(\d+)(?:-part-\d+)?")
@@ -100,6 +103,11 @@ def glims_package(scene_id: int, version: int, fingerprint: str, digest: str) ->
     return f"predictions/scene-{scene_id}/version-{version}-{fingerprint}-{GLIMS}-{digest}.zip"
 
 
+def scene_change(uid: str, suffix: str) -> str:
+    """Return the key of a file of a change between two scenes; ``suffix`` is one of `CHANGE_SUFFIXES`."""
+    return f"predictions/change-{uid}/change.{suffix}"
+
+
 def is_upload(key: str) -> bool:
     """Return whether a key is one of `upload`."""
     return key.startswith("uploads/")
@@ -110,7 +118,7 @@ def prediction_of(key: str) -> str | None:
 
     Of a `glims_package`, which is used and removed by itself, that is all but the ending.
     """
-    ends = (f".{suffix}" for suffix in (*PREDICTION_SUFFIXES, "zip"))
+    ends = (f".{suffix}" for suffix in (*PREDICTION_SUFFIXES, *CHANGE_SUFFIXES, "zip"))
     if not key.startswith("predictions/"):
         return None
     return next((key.removesuffix(end) for end in ends if key.endswith(end)), None)

@@ -92,8 +92,8 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
     owners["views/patch"] = set(session.scalars(select(Patch.id)))
     masks = set(session.scalars(select(Label.mask_key)))
     uids = set(session.scalars(select(Proposal.uid)))
-    areas = select(Job.key, Job.state).where(Job.kind == JobKind.PREDICT_AREA)
-    asked = {key.partition(":")[2]: state in OPEN for key, state in session.execute(areas)}
+    by_id = select(Job.key, Job.state).where(Job.kind.in_((JobKind.PREDICT_AREA, JobKind.COMPARE_SCENES)))
+    asked = {key.partition(":")[2]: state in OPEN for key, state in session.execute(by_id)}
     found = []
     for key in keys:
         match = _NUMBERED.match(key)
@@ -101,8 +101,8 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
             is_owned = key in masks
         elif key.startswith("preannotations/"):
             is_owned = key.split("/")[1] in uids
-        elif key.startswith("predictions/area-"):
-            is_owned = key.split("/")[1].removeprefix("area-") in asked
+        elif key.startswith(("predictions/area-", "predictions/change-")):
+            is_owned = key.split("/")[1].partition("-")[2] in asked
         elif raster_keys.is_upload(key):  # needed until it is predicted
             is_owned = asked.get(key.removeprefix("uploads/").removesuffix(".tif"), False)
         elif match is None:

@@ -1,7 +1,7 @@
 """Remove stored predictions that nobody has used for a time; whoever asks for one later has it computed again.
 
 The predictions by the champion, the learner and the newest version stay, and so do those that a job works on. GLIMS
-packages are removed likewise, by whichever version.
+packages and changes between scenes are removed likewise, by whichever version.
 """
 
 import logging
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _NOTED_EVERY_S: Final = 3600.0
 _PARTS: Final = re.compile(r"predictions/scene-(?P<scene>\d+)/version-(?P<version>\d+)-[0-9a-f]+")
 _AREA: Final = re.compile(r"predictions/area-[0-9a-f]{32}/version-\d+")
+_CHANGE: Final = re.compile(r"predictions/change-[0-9a-f]{32}/change")
 _PACKAGE: Final = re.compile(rf"{_PARTS.pattern}-{GLIMS}-[0-9a-f]+")
 # Map tiles come by the dozen: of predictions in here, the use was noted within the hour.
 _noted: TTLCache[tuple[str, str], bool] = TTLCache(10_000, _NOTED_EVERY_S)
@@ -103,9 +104,9 @@ def _may_go(catalog: Catalog, prediction: str) -> bool:
     """Return whether a prediction is neither by a version that is in use, nor being made.
 
     A GLIMS package may always go: whoever asks for it again has it written in seconds, and there is one for each view.
-    So may an area: its files are written together, days before anybody looks for unused ones.
+    So may an area, and a change: their files are written together, days before anybody looks for unused ones.
     """
-    if _PACKAGE.fullmatch(prediction) or _AREA.fullmatch(prediction):
+    if any(pattern.fullmatch(prediction) for pattern in (_PACKAGE, _AREA, _CHANGE)):
         return True
     parts = _PARTS.fullmatch(prediction)
     if parts is None:

@@ -25,6 +25,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.COMPARE_MASKS: "workers.compare_masks:compare_masks",
     JobKind.DESCRIBE_SCENE: "workers.describe_scene:describe_scene",
     JobKind.EXPORT_GLIMS: "workers.export_glims:export_glims",
+    JobKind.COMPARE_SCENES: "workers.compare_scenes:compare_scenes",
     JobKind.BACK_UP: "workers.back_up:back_up",
 }
 

@@ -66,6 +66,10 @@ GET /api/v1/rounds/{round_id}
 POST /api/v1/fine-tunes
 GET /api/v1/arms
 GET /api/v1/effort
+POST /api/v1/changes
+GET /api/v1/changes
+GET /api/v1/changes/{uid}
+GET /api/v1/changes/{uid}/{suffix}
 GET /api/v1/quality
 PUT /api/v1/quality/references/{label_id}
 DELETE /api/v1/quality/references/{label_id}

@@ -215,6 +215,7 @@ def test_every_kind_of_work_has_a_queue() -> None:
         JobKind.PREDICT_SCENE,
         JobKind.PREDICT_AREA,
         JobKind.EXPORT_GLIMS,
+        JobKind.COMPARE_SCENES,
         JobKind.COMPARE_SERVED,
     }
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute

@@ -224,6 +224,17 @@ def test_a_label_is_accepted_as_the_truth_on_the_page_of_its_patch_and_released(
         assert session.query(Reference).count() == 0
 
 
+def test_two_scenes_without_common_ground_are_not_compared(open_as: Open) -> None:
+    page = open_as("rita", "/changes")
+    expect(page.locator("#all")).to_contain_text("None yet.")
+    page.get_by_role("button", name="Compare two scenes…").click()
+    page.select_option("#compare-earlier", label="khumbu")
+    page.select_option("#compare-later", label="rongbuk")
+    page.select_option("#compare-of", "outlines")
+    page.get_by_role("button", name="Compare them").click()
+    expect(page.locator("#compare .fault")).to_have_text("scene 'khumbu' has no outlines; compare predictions")
+
+
 def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:
     page = open_as("olga", "/quality")
     with server.write() as session:
@@ -235,7 +246,7 @@ def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
-@pytest.mark.parametrize("path", ["/people", "/events", "/quality", "/patches/1"])
+@pytest.mark.parametrize("path", ["/people", "/events", "/quality", "/changes", "/patches/1"])
 def test_they_read_well_on_a_phone_and_in_the_dark(open_as: Open, path: str, width: int, scheme: str) -> None:
     page = open_as("anna", path, width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -59,6 +59,7 @@ def test_what_needs_the_network_runs_apart():
         JobKind.PREDICT_SCENE,
         JobKind.PREDICT_AREA,
         JobKind.EXPORT_GLIMS,
+        JobKind.COMPARE_SCENES,
         JobKind.COMPARE_SERVED,
     }
     assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}

@@ -83,7 +83,7 @@ function members(form: HTMLFormElement): Body {
     if (field instanceof HTMLInputElement && type === "checkbox") {
       if (!("list" in field.dataset)) body[name] = field.checked;
       else if (field.checked) body[name] = [...((body[name] as string[] | undefined) ?? []), value];
-    } else if (value.trim()) body[name] = type === "number" ? Number(value) : type === "datetime-local" ? `${value}Z` : value;
+    } else if (value.trim()) body[name] = type === "number" || "number" in field.dataset ? Number(value) : type === "datetime-local" ? `${value}Z` : value;
     else if ("null" in field.dataset) body[name] = null;
   }
   return body;

@@ -1,0 +1,122 @@
+"""Changes between two scenes of one ground: ask for one, and take its files."""
+
+from flask import Response, abort, url_for
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.blindness import may_see_truth
+from al_server.change_schemas import ChangeAnswer, ChangeFile, ChangeId, ChangeRequest
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.job_schemas import serialize_job
+from al_server.predictions import being_made, refused_when_full
+from al_server.schemas import ListOf
+from al_server.version_choice import chosen_version
+from catalog.errors import ConflictError, NotFoundError
+from catalog.records import JobState
+from imagery.errors import StoreError
+from services import scene_changes
+from services.change_maps import Subject
+from services.scene_changes import SceneChange
+from services.scenes import find_scene
+from services.unused_predictions import note_use
+
+api = APIBlueprint("changes", __name__, url_prefix="/api/v1/changes", abp_tags=[Tag(name="changes")])
+
+LISTED = 50
+_MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "gpkg": "application/geopackage+sqlite3",
+    "png": "image/png",
+    "json": "application/json",
+}
+
+
+@api.post("", responses={202: ChangeAnswer})
+def ask(body: ChangeRequest) -> Response:
+    """Have two scenes compared, which are predicted first where they are not. 202; ask again for its files."""
+    version = chosen_version(body.version).version if body.of is Subject.PREDICTION else None
+    with current_catalog().read() as session:
+        earlier, later = find_scene(session, body.earlier), find_scene(session, body.later)
+    if body.of is Subject.OUTLINES and not all(map(may_see_truth, (earlier, later))):
+        abort(403, "the outlines of the pool measure annotators at present, so that only operators may compare them")
+    with refused_when_full():
+        asked = scene_changes.ask(current_catalog(), earlier, later, body.of, version)
+    return being_made(serialize_change(asked), url_for("changes.describe", uid=asked.uid))
+
+
+@api.get("", responses={200: ListOf[ChangeAnswer]})
+def list_changes() -> Response:
+    """List the changes that were asked for last, newest first."""
+    return json_response([serialize_change(change) for change in seen_changes()])
+
+
+@api.get("/<uid>", responses={200: ChangeAnswer})
+def describe(path: ChangeId) -> Response:
+    """Describe a change: its job with progress and error and, once it is done, its files."""
+    return json_response(serialize_change(find_change(path.uid)))
+
+
+@api.get("/<uid>/<suffix>", responses={200: {"description": "The file", "content": {"*/*": {}}}})
+def file(path: ChangeFile) -> Response:
+    """Give a file of a change: the table, the polygons, the picture, or the summary with the method."""
+    found = find_change(path.uid)
+    if found.job.state is not JobState.FINISHED:
+        raise ConflictError(f"the change is {found.job.state.value}; {found.job.error or 'ask again later'}")
+    response = Response(read_file(found, path.suffix), content_type=_MEDIA_TYPES[path.suffix])
+    name = f"change-{found.earlier.name}-{found.later.name}.{path.suffix}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def find_change(uid: str) -> SceneChange:
+    """Return a change that the caller may see.
+
+    Raises:
+        NotFoundError: There is none with this id.
+    """
+    with current_catalog().read() as session:
+        found = scene_changes.find(session, uid)
+    if not _is_seen(found):
+        raise NotFoundError(f"there is no change {uid!r}; it may have been removed")
+    return found
+
+
+def seen_changes() -> list[SceneChange]:
+    """Return the newest changes that the caller may see."""
+    with current_catalog().read() as session:
+        return [change for change in scene_changes.listed(session, LISTED) if _is_seen(change)]
+
+
+def read_file(change: SceneChange, suffix: str) -> bytes:
+    """Return a file of a change that is done.
+
+    Raises:
+        NotFoundError: It has no such file, or not any more.
+    """
+    key = change.keys[suffix]
+    note_use(current_catalog(), key)
+    try:
+        return current_parts().store.get(key)
+    except StoreError as error:
+        raise NotFoundError(
+            f"there is no such file: nothing changed, or nobody used it for a while ({error}); ask for the change anew"
+        ) from error
+
+
+def serialize_change(change: SceneChange) -> ChangeAnswer:
+    """Describe a change with the addresses of its files."""
+    store, is_done = current_parts().store, change.job.state is JobState.FINISHED
+    present = [suffix for suffix, key in change.keys.items() if is_done and store.exists(key)]
+    return ChangeAnswer(
+        id=change.uid,
+        earlier=change.earlier.id,
+        later=change.later.id,
+        of=change.subject,
+        version=change.version,
+        job=serialize_job(change.job),
+        files={suffix: url_for("changes.file", uid=change.uid, suffix=suffix) for suffix in present},
+    )
+
+
+def _is_seen(change: SceneChange) -> bool:
+    """Return whether the caller may see a change: outlines by which annotators are measured are for operators."""
+    return change.subject is not Subject.OUTLINES or all(map(may_see_truth, (change.earlier, change.later)))

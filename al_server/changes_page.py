@@ -1,0 +1,57 @@
+"""The pages of changes: those that were asked for, and what one of them found."""
+
+import json
+from typing import Any, Final
+
+from flask import Blueprint, Response
+
+from al_server.change_schemas import ChangeAnswer
+from al_server.changes import find_change, read_file, seen_changes, serialize_change
+from al_server.context import current_catalog
+from al_server.page_frame import live_mark, render_page
+from catalog.errors import NotFoundError
+from catalog.records import SceneState
+from services.change_maps import Subject
+from services.scene_changes import SceneChange
+from services.scenes import day_of, registered_scenes
+
+page = Blueprint("changes_page", __name__)
+IN_WORDS: Final = {
+    Subject.PREDICTION: "maps of a version",
+    Subject.OUTLINES: "the outlines registered with the scenes",
+    Subject.PRIORS: "prior outlines with what is there",
+}
+
+
+@page.get("/changes")
+def index() -> Response:
+    """Return the page with all changes; its script asks for another one by the API."""
+    mark = live_mark()
+    with current_catalog().read() as session:
+        scenes = [scene for scene in registered_scenes(session) if scene.state is SceneState.READY]
+    by_day = sorted(scenes, key=lambda scene: (str(day_of(scene) or ""), scene.name))
+    shown = [(change, serialize_change(change)) for change in seen_changes()]
+    return render_page(
+        "changes.html", live=mark, scenes=[(scene, day_of(scene)) for scene in by_day], changes=shown, words=IN_WORDS
+    )
+
+
+@page.get("/changes/<uid>")
+def show(uid: str) -> Response:
+    """Return the page of a change: its picture, areas at both dates, how they were found, and its files."""
+    mark, change = live_mark(), find_change(uid)
+    answer = serialize_change(change)
+    return render_page(
+        "change.html", live=mark, change=change, answer=answer, found=_summary(change, answer), words=IN_WORDS
+    )
+
+
+def _summary(change: SceneChange, answer: ChangeAnswer) -> dict[str, Any] | None:
+    """Return what a change found (`services.change_files.summary`); None until it is done, and once that is removed."""
+    if "json" not in answer.files:
+        return None
+    try:
+        found: dict[str, Any] = json.loads(read_file(change, "json"))
+    except NotFoundError:
+        return None
+    return found

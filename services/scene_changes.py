@@ -1,0 +1,124 @@
+"""Changes between two scenes that people ask for over HTTP. Each is a job of its own; its files are found by its id.
+
+They are removed when nobody has used them for a while (`services.unused_predictions`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import ConflictError, InvalidInputError, NotFoundError
+from catalog.records import Job, JobKind, Scene
+from imagery.change import common_grid
+from services import raster_keys
+from services.change import check_order
+from services.change_maps import Subject
+from services.predictions import check_ready, check_room
+from services.scenes import day_of, priors_of, source_of
+
+
+@dataclass(frozen=True)
+class SceneChange:
+    """A change that was asked for.
+
+    Attributes:
+        uid: Its id.
+        earlier: The earlier scene, as it is now.
+        later: The later one, which may be the same.
+        subject: What is compared.
+        version: Number of the model version whose maps are compared; None for outlines.
+        job: The job that makes it.
+    """
+
+    uid: str
+    earlier: Scene
+    later: Scene
+    subject: Subject
+    version: int | None
+    job: Job
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """The keys of its files by suffix."""
+        return change_keys(self.uid)
+
+
+def change_keys(uid: str) -> Mapping[str, str]:
+    """Return the keys of the files of a change by suffix, in the order in which they are written."""
+    return {suffix: raster_keys.scene_change(uid, suffix) for suffix in raster_keys.CHANGE_SUFFIXES}
+
+
+def ask(catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, version: int | None) -> SceneChange:
+    """Enqueue the comparison of two scenes, which are predicted first where they are not.
+
+    Args:
+        catalog: The catalog.
+        earlier: The earlier scene.
+        later: The later one; the same, if prior outlines are compared with what is there.
+        subject: What to compare.
+        version: Number of the version whose maps are compared; None for outlines.
+
+    Raises:
+        ConflictError: A scene is not ready, or lacks the outlines.
+        InvalidInputError: Both are the same scene.
+        SceneError: They share no ground, or the second is the earlier one.
+        QueueFullError: As many files as may at once are being made.
+    """
+    for scene in (earlier, later):
+        check_ready(scene)
+        if subject is Subject.OUTLINES and not scene.outlines:
+            raise ConflictError(f"scene {scene.name!r} has no outlines; compare predictions")
+    if subject is Subject.PRIORS and priors_of(earlier) is None:
+        raise ConflictError(f"scene {earlier.name!r} has no prior outlines; compare predictions")
+    if subject is not Subject.PRIORS:
+        if earlier.id == later.id:
+            raise InvalidInputError(f"found scene {earlier.name!r} twice; expected two scenes of one ground")
+        check_order(earlier.name, day_of(earlier), later.name, day_of(later))
+    common_grid(source_of(earlier).grid, source_of(later).grid)
+    uid = uuid4().hex
+    with catalog.write() as session:
+        check_room(session, catalog.settings.predictions_at_once)
+        job = jobs.enqueue(
+            session,
+            JobKind.COMPARE_SCENES,
+            uid,
+            uid=uid,
+            earlier=earlier.id,
+            later=later.id,
+            subject=subject.value,
+            version=version,
+        )
+    return SceneChange(uid, earlier, later, subject, version, job)
+
+
+def find(session: Session, uid: str) -> SceneChange:
+    """Return a change that was asked for.
+
+    Raises:
+        NotFoundError: There is none with this id, or a scene of it is gone.
+    """
+    job = jobs.last_of(session, JobKind.COMPARE_SCENES, uid)
+    found = None if job is None else _of_job(session, job)
+    if found is None:
+        raise NotFoundError(f"there is no change {uid!r}; it may have been removed")
+    return found
+
+
+def listed(session: Session, limit: int) -> list[SceneChange]:
+    """Return the changes that were asked for last, newest first; those of scenes that are gone are left out."""
+    newest = select(Job).where(Job.kind == JobKind.COMPARE_SCENES).order_by(Job.created_at.desc()).limit(limit)
+    found = [_of_job(session, job) for job in session.scalars(newest)]
+    return [change for change in found if change is not None]
+
+
+def _of_job(session: Session, job: Job) -> SceneChange | None:
+    asked = job.subject
+    earlier, later = session.get(Scene, asked["earlier"]), session.get(Scene, asked["later"])
+    if earlier is None or later is None:
+        return None
+    return SceneChange(asked["uid"], earlier, later, Subject(asked["subject"]), asked["version"], job)
