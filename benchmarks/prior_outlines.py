@@ -136,14 +136,17 @@ class Ground:
         return build_segmenter(self.channels, found.mean, found.std, config, seed)
 
     def iou(self, segmenter: GlacierSegmenter) -> list[float | None]:
-        """Return the IoU of each class on the test ground."""
+        """Return the IoU of each class that occurs on the test ground, and None for the others."""
         predicted = [
             segmenter.decide(probability)
             for batch in torch.split(self.test_images, 16)
             for probability in segmenter.probabilities(batch).numpy()
         ]
         counts = confusion_matrix(np.stack(predicted), self.test_truth, len(GLACIER_SCHEME.classes), UNKNOWN)
-        return [None if np.isnan(value) else float(value) for value in Metrics.from_confusion(counts).iou]
+        present = counts.sum(axis=1) > 0
+        return [
+            value if occurs else None for value, occurs in zip(Metrics.from_confusion(counts).iou, present, strict=True)
+        ]
 
 
 @cache
@@ -288,7 +291,7 @@ def table(cells: Mapping[tuple[str, str, int], Mapping[str, Any]], arms: Sequenc
 
 
 def mean_iou(iou: Sequence[float | None]) -> float:
-    """Return the mean over the classes that are defined."""
+    """Return the mean over the classes that occur on the test ground."""
     return statistics.mean(value for value in iou if value is not None)
 
 

@@ -24,7 +24,7 @@ from imagery.channels import recorded
 from imagery.classes import BACKGROUND
 from models.block_counts import BlockCounts
 from models.gate import FIRST, GateRules, Verdict, compare, judge
-from models.score_ratios import iou, mean_of_defined
+from models.score_ratios import iou, mean_iou
 from models.segmenter import GlacierSegmenter
 from services import strategies
 from services.acquisition import Pool
@@ -47,7 +47,7 @@ class RoundResult:
         strokes: Strokes so far; with the brush one for each edited area, which no person undercuts.
         learner: IoU of each class of the version just trained, on the test part; None where undefined.
         served: The same of the version that the gate lets serve.
-        learner_mean_iou: Mean over the defined classes.
+        learner_mean_iou: Mean over the classes that occur in the test part.
         served_mean_iou: The same of the served version.
         promoted: Whether the gate let the new version serve.
         chosen: Positions in the pool of the patches of this round.
@@ -76,7 +76,7 @@ class _State:
     preannotates: bool
     champion_blocks: BlockCounts
     champion_labels: int
-    champion_iou: NDArray[np.float64]
+    champion_on_test: NDArray[np.int64]
     rounds: tuple[RoundResult, ...]
 
 
@@ -157,16 +157,16 @@ class Loop:
             segmenter.load_state_dict(state.learner.state_dict())
         self._learner.train(segmenter, labels, self.config.steps, self._round_seed(len(state.rounds) if state else 0))
         blocks = self._learner.judge("validation", segmenter)
-        found = iou(self._learner.judge("test", segmenter).confusion.sum(axis=0))
+        found = self._learner.judge("test", segmenter).confusion.sum(axis=0)
         verdict = self._verdict(state, blocks, len(labels))
-        served = found if verdict.promoted or state is None else state.champion_iou
+        served = found if verdict.promoted or state is None else state.champion_on_test
         result = RoundResult(
             labels=len(labels),
             **asdict(effort),
-            learner=_without_nan(found),
-            served=_without_nan(served),
-            learner_mean_iou=float(mean_of_defined(found)),
-            served_mean_iou=float(mean_of_defined(served)),
+            learner=_without_nan(iou(found)),
+            served=_without_nan(iou(served)),
+            learner_mean_iou=float(mean_iou(found)),
+            served_mean_iou=float(mean_iou(served)),
             promoted=verdict.promoted,
             chosen=chosen,
         )
@@ -199,8 +199,8 @@ class Loop:
         """Train on every patch of the pool, drawn exactly, as many steps as all rounds together."""
         segmenter, everything = self._learner.fresh(), dict(enumerate(self._drawn))
         self._learner.train(segmenter, everything, self.config.rounds * self.config.steps, self._round_seed(0))
-        found = iou(self._learner.judge("test", segmenter).confusion.sum(axis=0))
-        mean, scores = float(mean_of_defined(found)), _without_nan(found)
+        found = self._learner.judge("test", segmenter).confusion.sum(axis=0)
+        mean, scores = float(mean_iou(found)), _without_nan(iou(found))
         return RoundResult(
             len(everything),
             **asdict(NOTHING),
@@ -224,7 +224,7 @@ def is_better_than_empty(confusion: NDArray[np.int64]) -> bool:
     """Return whether predictions have a higher mean IoU than a mask of background; as `workers.preannotation`."""
     empty = np.zeros_like(confusion)
     empty[:, BACKGROUND] = confusion.sum(axis=1)
-    return bool(mean_of_defined(iou(confusion)) > mean_of_defined(iou(empty)))
+    return bool(mean_iou(confusion) > mean_iou(empty))
 
 
 def _without_nan(values: NDArray[np.float64]) -> list[float | None]:

@@ -21,6 +21,7 @@ from models.metrics import Metrics, empty_mask_mean_iou
 from models.network_calibration import CalibrationSummary
 from models.probe import Probe
 from models.saliency import Saliency
+from models.score_ratios import mean_iou
 from models.segmenter import InputNormalization
 from models.symmetries import Orientations
 from models.training_config import TrainingConfig
@@ -169,7 +170,8 @@ class RegionMetrics(_StrictModel):
         recall: Share of the true pixels that are found.
         false_alarm: 1 - precision.
         missed_alarm: 1 - recall.
-        mean_iou: Mean over all classes, background included, leaving out undefined ones.
+        mean_iou: Mean over the classes with true pixels, background included. In cards of earlier releases a class
+            without any counts as 0 if pixels were predicted as it.
         overall_accuracy: Share of judged pixels that are right.
         kappa: Cohen's kappa.
         empty_mask_mean_iou: Mean IoU of a mask that is background everywhere.
@@ -273,7 +275,7 @@ class Gain(_StrictModel):
 
     Attributes:
         iou: By class name; null where either is undefined.
-        mean_iou: Difference of the mean IoUs.
+        mean_iou: Difference of the mean IoUs over the classes with true pixels, which are the same of both.
     """
 
     iou: dict[str, Figure]
@@ -301,7 +303,7 @@ class Gain(_StrictModel):
             )
         return cls(
             iou={name: _difference(version.iou[name], champion.iou[name]) for name in version.iou},
-            mean_iou=_difference(version.mean_iou, champion.mean_iou),
+            mean_iou=float(np.subtract(*(mean_iou(np.array(scores.confusion)) for scores in (version, champion)))),
         )
 
 

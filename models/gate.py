@@ -10,7 +10,7 @@ With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 
 
 1. The first version is promoted.
 2. A version is kept if a class loses more IoU than its margin.
-3. It is promoted if it is *better*: low > 0, of the mean IoU over all classes.
+3. It is promoted if it is *better*: low > 0, of the mean IoU over the classes with true pixels (`models.score_ratios`).
 4. It is kept if it is *worse*: high < 0.
 5. It is promoted if it learnt from at least as many labels and is *not worse*: low >= -margin. This is a test of
    non-inferiority (Piaggio et al. 2012, JAMA 308, 2594): what people drew counts unless the data speak against it.
@@ -33,7 +33,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from models.block_counts import BlockCounts
 from models.bootstrap import bootstrap_interval
-from models.score_ratios import iou, mean_of_defined
+from models.score_ratios import iou, mean_iou
 from models.spatial_correlation import BlockValues, design_effect, independent_side, neighbour_correlation
 
 RESAMPLES: Final = 2000
@@ -81,7 +81,7 @@ class GateEvidence(_StrictModel):
         confidence: One-sided confidence of the ends of the intervals.
         margin: Loss of mean IoU that is tolerated.
         class_margin: Loss of IoU of a class that is tolerated.
-        mean_iou: Gain of the mean IoU over all classes.
+        mean_iou: Gain of the mean IoU over the classes with true pixels.
         iou: Gain of each class.
         blocks: Number of blocks.
         block_px: Side of the blocks, pixels.
@@ -253,8 +253,7 @@ def _merged(candidate: BlockCounts, champion: BlockCounts, side: int) -> tuple[N
 
 def _gains(pairs: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
     """Return gains (..., K + 1) from counts (..., 2, K, K) of champion and candidate; the last is that of the mean."""
-    scores = iou(pairs)
-    with_mean = np.concatenate([scores, mean_of_defined(scores)[..., None]], axis=-1)
+    with_mean = np.concatenate([iou(pairs), mean_iou(pairs)[..., None]], axis=-1)
     gains: NDArray[np.float64] = with_mean[..., 1, :] - with_mean[..., 0, :]
     return gains
 
@@ -272,7 +271,8 @@ def _influences(candidate: BlockCounts, champion: BlockCounts, side: int, fewest
     union = pairs.sum(axis=2) + pairs.sum(axis=3) - intersection
     totals = np.maximum(union.sum(axis=0), 1.0)
     of_class = (intersection - intersection.sum(axis=0) / totals * union) / totals
-    return place, (of_class[:, 1] - of_class[:, 0]).mean(axis=1)
+    present = pairs[:, 0].sum(axis=(0, 2)) > 0  # as in the mean IoU
+    return place, (of_class[:, 1] - of_class[:, 0])[:, present].mean(axis=1)
 
 
 def _judged(gain: float, low: float, high: float, margin: float) -> GainInterval:

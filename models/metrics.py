@@ -54,7 +54,7 @@ class Metrics:
         recall: For each class TP / (TP + FN).
         false_alarm: For each class FP / (TP + FP) = 1 - precision (He et al.).
         missed_alarm: For each class FN / (TP + FN) = 1 - recall (He et al.).
-        mean_iou: Mean of ``iou`` over all classes, background included, leaving out undefined ones.
+        mean_iou: Mean of ``iou`` over the classes with true pixels, background included.
         overall_accuracy: Share of judged pixels that are right.
         kappa: Cohen's kappa (Cohen 1960): (accuracy - chance) / (1 - chance).
     """
@@ -83,14 +83,13 @@ class Metrics:
         """
         if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or (confusion < 0).any():
             raise ValueError(f"a square matrix of counts is needed; found shape {confusion.shape}: {confusion}")
-        iou = score_ratios.iou(confusion)
         return cls(
-            iou=_floats(iou),
+            iou=_floats(score_ratios.iou(confusion)),
             precision=_floats(score_ratios.precision(confusion)),
             recall=_floats(score_ratios.recall(confusion)),
             false_alarm=_floats(score_ratios.false_alarm(confusion)),
             missed_alarm=_floats(score_ratios.missed_alarm(confusion)),
-            mean_iou=float(score_ratios.mean_of_defined(iou)),
+            mean_iou=float(score_ratios.mean_iou(confusion)),
             overall_accuracy=float(score_ratios.overall_accuracy(confusion)),
             kappa=float(score_ratios.kappa(confusion)),
         )

@@ -59,10 +59,21 @@ def kappa(confusion: Counts) -> Scores:
     return _ratio(overall_accuracy(confusion) - chance, 1.0 - chance)
 
 
-def mean_of_defined(values: Scores) -> Scores:
-    """Return the mean over the last axis, ignoring NaN; NaN where all values are NaN."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
+def mean_iou(confusion: Counts) -> Scores:
+    """Return the mean IoU over the classes that have true pixels.
+
+    Which classes these are depends on the truth alone, so the means of two predictions of the same ground are over the
+    same classes. (Over the classes with a defined IoU they are not: the IoU of a class without true pixels is 0 from
+    the first pixel that is predicted as it, and undefined before.) Such a pixel counts as missing in its true class.
+
+    Args:
+        confusion: (..., K, K) counts.
+
+    Returns:
+        (...) in [0, 1]; NaN without pixels.
+    """
+    present = _support(confusion) > 0
+    return _ratio(np.where(present, iou(confusion), 0.0).sum(axis=-1), present.sum(axis=-1, dtype=np.float64))
 
 
 def _true_positives(confusion: Counts) -> Scores:

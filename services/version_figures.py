@@ -42,7 +42,7 @@ class RegionFigures:
     """Metrics of a version on the scenes of one role, and their differences to the champion.
 
     Attributes:
-        mean_iou: Mean intersection over union of all classes, background included, in [0, 1].
+        mean_iou: Mean intersection over union of the classes with true pixels, background included, in [0, 1].
         kappa: Cohen's kappa.
         overall_accuracy: Share of the judged pixels that are right, in [0, 1].
         empty_mask_mean_iou: Mean IoU of a mask of background only.

@@ -19,6 +19,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Label, Scene, SceneRole, SceneState, TrainingRun
 from imagery.classes import UNKNOWN, ClassScheme
+from models import score_ratios
 from models.card import ModelCard, TrainingEnvironment
 from models.inference import place
 from models.segmenter import GlacierSegmenter, build_segmenter
@@ -285,7 +286,8 @@ def _compare_metrics(
             continue
         now = evaluate(catalog, segmenter, scenes, card.patch_size_px).metrics
         by_class: dict[str, Pair] = {name: (then.iou[name], now.iou[name]) for name in card.classes}
-        pairs[role] = {"mean": (then.mean_iou, now.mean_iou), **by_class}
+        mean = float(score_ratios.mean_iou(np.array(then.confusion)))  # cards of earlier releases had another mean
+        pairs[role] = {"mean": (None if np.isnan(mean) else mean, now.mean_iou), **by_class}
     return pairs, left_out
 
 

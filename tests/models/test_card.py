@@ -52,6 +52,15 @@ def test_gain_is_the_difference_on_the_same_truth():
     assert gain.mean_iou == pytest.approx(1 - (0.6 + 1 / 3) / 2)
 
 
+def test_a_class_without_true_pixels_does_not_change_the_mean_gain():
+    """Two pixels of clean ice, wrong in either version, are mapped as debris by one and as background by the other."""
+    champion = RegionMetrics.from_confusion(np.array([[8, 0, 0], [0, 2, 2], [0, 0, 0]]), CLASSES)
+    version = RegionMetrics.from_confusion(np.array([[8, 0, 0], [2, 2, 0], [0, 0, 0]]), CLASSES)
+    assert Gain.between(champion, version).mean_iou == pytest.approx((8 / 10 - 8 / 8) / 2)
+    older = champion.model_copy(update={"mean_iou": (1 + 0.5 + 0) / 3})  # the mean of cards of earlier releases
+    assert Gain.between(older, version) == Gain.between(champion, version)
+
+
 def test_gain_between_different_evaluation_sets_is_refused():
     parent = RegionMetrics.from_confusion(MATRIX, CLASSES)
     child = RegionMetrics.from_confusion(2 * MATRIX, CLASSES)

@@ -32,6 +32,19 @@ def blocks(wrong: Sequence[int], columns: int = 10) -> BlockCounts:
     )
 
 
+def without_debris(wrong: int, debris: Sequence[int]) -> BlockCounts:
+    """64 blocks of 50 pixels of background and of ice, and none of debris.
+
+    In each so many pixels of both are predicted as the other, and so many of ice as debris.
+    """
+    return BlockCounts(
+        classes=3,
+        side_px=32,
+        places=tuple((0, number // 8, number % 8) for number in range(64)),
+        counts=tuple((50 - wrong, wrong, 0, wrong, 50 - wrong - of_debris, of_debris, 0, 0, 0) for of_debris in debris),
+    )
+
+
 def errors(mean: float, count: int = 100, seed: int = 0) -> list[int]:
     """Independent numbers of errors."""
     return np.random.default_rng(seed).poisson(mean, count).clip(0, 50).tolist()
@@ -73,6 +86,88 @@ def test_the_gain_is_that_of_all_blocks_together() -> None:
     assert found.mean_iou.gain == pytest.approx(180 / 220 - 160 / 240)
     assert found.iou["ice"].gain == pytest.approx(180 / 220 - 160 / 240)
     assert (found.blocks, found.block_px, found.champion_version) == (4, 32, 3)
+
+
+ONE_DEBRIS_PIXEL, SIXTEEN = [1] + [0] * 63, [1, 0, 0, 0] * 16
+GAIN_OF_ONE = -1 / (64 * 60) / 2
+"""Of 64 * 60 pixels that are ice or mapped as it, one less is both; the mean is over background and ice."""
+
+
+@pytest.mark.parametrize(
+    ("champion", "version", "gain", "outcome", "promoted"),
+    [
+        (without_debris(10, [0] * 64), without_debris(10, ONE_DEBRIS_PIXEL), GAIN_OF_ONE, "not worse", True),
+        (without_debris(10, [0] * 64), without_debris(10, SIXTEEN), 16 * GAIN_OF_ONE, "worse", False),
+        (
+            without_debris(10, SIXTEEN),
+            without_debris(12, [0] * 64),
+            38 / 62 - 40 / 60 - 16 * GAIN_OF_ONE,
+            "worse",
+            False,
+        ),
+        (
+            without_debris(10, SIXTEEN),
+            without_debris(14, [0] * 64),
+            36 / 64 - 40 / 60 - 16 * GAIN_OF_ONE,
+            "worse",
+            False,
+        ),
+    ],
+    ids=["one more", "16 more", "16 less, a fifth more errors", "16 less, two fifths more errors"],
+)
+def test_pixels_of_a_class_that_does_not_occur_cost_the_class_that_they_displace(
+    champion: BlockCounts, version: BlockCounts, gain: float, outcome: Outcome, promoted: bool
+) -> None:
+    found = compare(version, champion, ("background", "ice", "debris"), 3, RULES)
+    assert found.mean_iou.gain == pytest.approx(gain)
+    assert (found.mean_iou.outcome, judge(found, 12, 6).promoted) == (outcome, promoted)
+
+
+def test_it_does_not_matter_which_class_that_does_not_occur_is_predicted() -> None:
+    """The influence of a block on the gain, by which blocks grow, is over the classes that occur, too."""
+
+    def of_four_classes(debris: int, lake: int) -> BlockCounts:
+        ice = [10, 40 - debris - lake, debris, lake]
+        return BlockCounts(
+            classes=4,
+            side_px=32,
+            places=tuple((0, number // 20, number % 20) for number in range(400)),
+            counts=tuple(
+                (40, 10, 0, 0, *(ice if number % 20 < 10 else [10, 40, 0, 0]), *[0] * 8) for number in range(400)
+            ),
+        )
+
+    names = ("background", "ice", "debris", "lake")
+    champion = of_four_classes(0, 2)
+    one, other = (compare(of_four_classes(*wrong), champion, names, 3, RULES) for wrong in ((5, 0), (0, 5)))
+    assert (one.mean_iou, one.blocks, one.independent_blocks) == (
+        other.mean_iou,
+        other.blocks,
+        other.independent_blocks,
+    )
+
+
+def test_a_resample_without_a_rare_class_counts_the_others_only() -> None:
+    """Block 0 alone holds debris, which both versions find; the new one maps a pixel of ice as debris in block 1."""
+    plain, of_debris, false = (
+        (40, 10, 0, 10, 40, 0, 0, 0, 0),
+        (40, 10, 0, 10, 15, 0, 0, 0, 25),
+        (40, 10, 0, 10, 39, 1, 0, 0, 0),
+    )
+    champion, version = (
+        BlockCounts(
+            classes=3,
+            side_px=32,
+            places=tuple((0, number // 8, number % 8) for number in range(64)),
+            counts=(of_debris, second, *[plain] * 62),
+        )
+        for second in (plain, false)
+    )
+    found = compare(version, champion, ("background", "ice", "debris"), 3, RULES).mean_iou
+    # 1 pixel of ice less in 64 * 60 - 25, and 25 of 26 pixels of debris; of three classes.
+    assert found.gain == pytest.approx((-1 / (64 * 60 - 25) + 25 / 26 - 1) / 3)
+    assert found.low is not None
+    assert found.low > -0.05
 
 
 def test_paired_blocks_give_a_narrow_interval() -> None:

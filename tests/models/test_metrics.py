@@ -96,11 +96,11 @@ def test_baraka_trap_class_that_occurs_nowhere_is_undefined_and_left_out_of_the_
     assert scores.mean_iou == pytest.approx((6 / 10 + 2 / 6) / 2)
 
 
-def test_class_that_is_only_predicted_scores_zero_and_counts():
+def test_class_that_is_only_predicted_scores_zero_and_is_left_out_of_the_mean():
     scores = Metrics.from_confusion(np.array([[8, 2], [0, 0]]))
     assert scores.iou == pytest.approx((0.8, 0.0))
     assert math.isnan(scores.recall[1])
-    assert scores.mean_iou == pytest.approx(0.4)
+    assert scores.mean_iou == pytest.approx(0.8)
 
 
 def test_nothing_judged_is_undefined_throughout():
