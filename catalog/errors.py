@@ -15,6 +15,10 @@ class ConflictError(CatalogError):
     """The current state does not allow the request; the message says what to do."""
 
 
+class DecisionUnderwayError(ConflictError):
+    """Another decision about the served version is being carried out; this one can be tried again in a moment."""
+
+
 class InvalidInputError(CatalogError):
     """A person gave something that does not fit; the message says what was found and what is expected."""
 

@@ -76,6 +76,14 @@ def state(session: Session) -> RegistryState:
     return found
 
 
+def lock(session: Session) -> None:
+    """Lock the row of the copy until the transaction ends, so that one transaction after the other decides.
+
+    For PostgreSQL; SQLite has one writer anyway. Before the clock first looked there is no row.
+    """
+    session.get(RegistryState, 1, with_for_update=True, populate_existing=True)
+
+
 def aliases_of(session: Session) -> dict[str, int]:
     """Return the version of each alias that is in force."""
     found = session.get(RegistryState, 1)

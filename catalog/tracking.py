@@ -211,6 +211,19 @@ class Tracking:
             raise self._translate(error) from error
         return int(version.version)
 
+    def amend(self, version: int, tags: Mapping[str, str], description: str) -> None:
+        """Set tags and the description of a registered version.
+
+        Raises:
+            ServiceDownError: MLflow does not answer.
+        """
+        try:
+            for name, value in tags.items():
+                self._client.set_model_version_tag(self.model_name, str(version), name, value)
+            self._client.update_model_version(self.model_name, str(version), description)
+        except (MlflowException, requests.RequestException) as error:
+            raise self._translate(error) from error
+
     def end_run(self, run_id: str, status: str) -> None:
         """Close a run as FINISHED, FAILED or KILLED.
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from catalog import registry_copy
 from catalog.context import Catalog
 from catalog.decision_records import DecisionRequest, Promotion, PromotionIntent
-from catalog.errors import CatalogError, ConflictError, NotFoundError, ServiceDownError
+from catalog.errors import CatalogError, ConflictError, DecisionUnderwayError, NotFoundError, ServiceDownError
 from catalog.records import now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry
 from catalog.registry_copy import RegistryCopy
@@ -68,7 +68,7 @@ def find_request(session: Session, number: int) -> DecisionRequest:
 def carry_out_requests(catalog: Catalog, registry: ModelRegistry) -> None:
     """Carry out the requests that wait, oldest first; note the decision that came of each, or why there is none.
 
-    Only one process may do this at a time: the clock.
+    Only one process may do this at a time: the clock. A request waits while another decision is being carried out.
 
     Raises:
         ServiceDownError: MLflow does not answer; what waits is tried again at the next call.
@@ -81,6 +81,8 @@ def carry_out_requests(catalog: Catalog, registry: ModelRegistry) -> None:
         except ServiceDownError as error:
             _note(catalog, request, fault=str(error), ended=False)
             raise
+        except DecisionUnderwayError as error:
+            _note(catalog, request, fault=str(error), ended=False)
         except CatalogError as error:
             log.warning("request %d of %s is refused: %s", request.id, request.actor, error)
             _note(catalog, request, fault=str(error), ended=True)

@@ -21,10 +21,15 @@ alias that tells whether it took effect is moved last. Then one transaction repl
 append-only record and moves the alias in the local copy, from which requests are answered. If the process dies in
 between, `settle_intents` records or drops the intent, depending on that alias. MLflow is called outside any
 transaction, so that a slow MLflow does not block the database.
+
+One intent waits at a time: else one decision could move the learner and another the champion. Whoever decides
+meanwhile gets a `DecisionUnderwayError`, and so does a decision whose premise has changed: it is to replace a version
+that is not there any more. The gate waits for others (`after_others`), and so do requests; a command says it.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -35,7 +40,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs, registry_copy, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion, PromotionIntent
-from catalog.errors import CatalogError, ConflictError, NotFoundError, ServiceDownError
+from catalog.errors import CatalogError, ConflictError, DecisionUnderwayError, NotFoundError, ServiceDownError
 from catalog.records import JobKind, TrainingRun, now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from services import outgoing_events
@@ -77,6 +82,9 @@ TELLING: Final = {
 SETTLE_AFTER: Final = timedelta(minutes=1)
 """Age from which an intent that did not take effect is dropped; no call to MLflow takes that long."""
 
+_OTHERS_TAKE: Final = 2 * SETTLE_AFTER
+_LOOK_AGAIN_S: Final = 0.2
+
 Evidence = Mapping[str, Any]
 """`models.gate.GateEvidence` as JSON."""
 
@@ -98,7 +106,8 @@ def promote(
 
     Raises:
         NotFoundError: there is no such version.
-        ConflictError: it is served already, and the learner; or it must not be served (`services.version_check`).
+        ConflictError: it is served already, and the learner; it must not be served (`services.version_check`); or
+            another decision is being carried out (DecisionUnderwayError).
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     registry.get(version)
@@ -119,7 +128,8 @@ def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str
     Promotions are a stack: a second roll-back goes further back.
 
     Raises:
-        ConflictError: no earlier champion is known, or it must not be served any more (`services.version_check`).
+        ConflictError: no earlier champion is known; it must not be served any more (`services.version_check`); or
+            another decision is being carried out (DecisionUnderwayError).
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     serving = registry.aliases().get(CHAMPION)
@@ -138,6 +148,7 @@ def apply_verdict(
     *,
     promoted: bool,
     move_learner: bool = True,
+    aliases: Mapping[str, int] | None = None,
 ) -> Promotion:
     """Make a version the champion, or the challenger if the gate kept it back; the learner in either case.
 
@@ -149,13 +160,15 @@ def apply_verdict(
         evidence: what the verdict rests on; None for the first version.
         promoted: whether it replaces the champion.
         move_learner: False leaves the learner where it is.
+        aliases: what the caller has looked at; read by default.
 
     Raises:
         NotFoundError: there is no such version.
+        DecisionUnderwayError: another decision is being carried out, or has replaced the champion of `aliases`.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
-    verdict, serving = PROMOTED if promoted else KEPT, registry.aliases().get(CHAMPION)
-    intent = _intent(version, serving, verdict, reason, GATE, evidence)
+    serving = (registry.aliases() if aliases is None else aliases).get(CHAMPION)
+    intent = _intent(version, serving, PROMOTED if promoted else KEPT, reason, GATE, evidence)
     return _move(catalog, registry, intent, move_learner=move_learner)
 
 
@@ -181,9 +194,31 @@ def set_back_learner(
 
     Raises:
         NotFoundError: the champion was deleted in MLflow.
+        DecisionUnderwayError: another decision is being carried out, or has moved the learner.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     return _move(catalog, registry, _intent(champion, learner, SET_BACK, reason, actor, uid=uid), move_learner=False)
+
+
+def after_others(decide: Callable[[], object]) -> None:
+    """Decide; while another decision is being carried out, wait and decide again.
+
+    Args:
+        decide: decides anew each time it is called, by what is served then.
+
+    Raises:
+        DecisionUnderwayError: others have been carried out for longer than a process that was killed can leave behind.
+    """
+    deadline = time.monotonic() + _OTHERS_TAKE.total_seconds()
+    while True:
+        try:
+            decide()
+        except DecisionUnderwayError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return
 
 
 def undo_move(catalog: Catalog, registry: ModelRegistry, alias: str, moved_to: int | None, reason: str) -> Promotion:
@@ -198,6 +233,7 @@ def undo_move(catalog: Catalog, registry: ModelRegistry, alias: str, moved_to: i
 
     Raises:
         NotFoundError: the version before was deleted in MLflow.
+        DecisionUnderwayError: another decision is being carried out, or the alias was moved again.
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     with catalog.read() as session:
@@ -331,9 +367,9 @@ def _intent(
 
 def _move(catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent, *, move_learner: bool) -> Promotion:
     intent.moves_learner = move_learner
-    with catalog.database.write() as session:
-        session.add(intent)
+    _begin(catalog, registry, intent)
     try:
+        _check_premise(registry, intent)
         if move_learner and intent.model_version is not None:
             registry.move_alias(LEARNER, intent.model_version)
         if intent.model_version is None:
@@ -346,6 +382,31 @@ def _move(catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent, *,
         _drop(catalog, intent)
         raise
     return _complete(catalog, registry, intent)
+
+
+def _begin(catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent) -> None:
+    """Store an intent; raise DecisionUnderwayError if another one waits that is neither settled nor abandoned."""
+    settle_intents(catalog, registry)
+    with catalog.database.write() as session:
+        registry_copy.lock(session)
+        other = session.scalar(select(PromotionIntent).order_by(PromotionIntent.id).limit(1))
+        if other is not None:
+            raise DecisionUnderwayError(
+                f"another decision is being carried out (version {other.model_version}, {other.verdict}, by "
+                f"{other.actor}, since {other.decided_at:%H:%M:%S} UTC); look what is served, then try again"
+            )
+        session.add(intent)
+
+
+def _check_premise(registry: ModelRegistry, intent: PromotionIntent) -> None:
+    """Raise DecisionUnderwayError if the version that an intent replaces was replaced by another decision meanwhile."""
+    alias = LEARNER if TELLING[intent.verdict] == LEARNER else CHAMPION
+    found = registry.aliases().get(alias)
+    if found != intent.previous_version:
+        raise DecisionUnderwayError(
+            f"the {alias} is version {found} since a moment ago, and was {intent.previous_version} when this was "
+            "decided; look at it, then try again"
+        )
 
 
 def _complete(catalog: Catalog, registry: ModelRegistry, intent: PromotionIntent) -> Promotion:

@@ -16,7 +16,7 @@ from catalog import registry_copy
 from catalog.bundle_cache import CARD, FILES, CorruptBundleError
 from catalog.context import Catalog
 from catalog.decision_records import PromotionIntent
-from catalog.errors import NotFoundError, ServiceDownError
+from catalog.errors import DecisionUnderwayError, NotFoundError, ServiceDownError
 from catalog.records import now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelVersion, Overview, registry_of
 from services import promotion
@@ -126,6 +126,7 @@ class RegistryWatcher:
             self._undo(alias, number, f"{moved}; the setting mlflow_moves is undo")
         else:
             with self._catalog.write() as session:
+                registry_copy.lock(session)
                 if not _is_undisturbed(session, revision):
                     return
                 if is_known and version is not None:
@@ -173,6 +174,8 @@ class RegistryWatcher:
     def _undo(self, alias: str, moved_to: int | None, reason: str) -> None:
         try:
             promotion.undo_move(self._catalog, self._registry, alias, moved_to, reason)
+        except DecisionUnderwayError:
+            log.info("a move of %s in MLflow is looked at again once another decision is carried out", alias)
         except NotFoundError as error:
             self._say(f"a move of {alias} in MLflow is not followed, and cannot be undone: {error}")
         else:

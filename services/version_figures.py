@@ -31,6 +31,8 @@ TAG_DECIMALS: Final = 6
 _CLASS_NAMES: Final = "class_names"
 _GATE: Final = "gate.evidence"
 _DOUBTED: Final = "labels.doubted"
+_VERDICT: Final = "verdict"
+_VERDICT_REASON: Final = "verdict.reason"
 WITHDRAWN: Final = "labels.withdrawn"
 """The tag of a version that learnt from withdrawn labels."""
 JUDGED_ON: Final = (SceneRole.VALIDATION.value, SceneRole.TEST.value)
@@ -133,8 +135,7 @@ class VersionFigures:
             "labels.count": str(self.labels),
             "labels.simulated": str(self.simulated_labels),
             "labels.sha256": self.labels_sha256,
-            "verdict": self.verdict,
-            "verdict.reason": self.verdict_reason,
+            **verdict_tags(self.verdict, self.verdict_reason),
         }
 
     @classmethod
@@ -151,8 +152,8 @@ class VersionFigures:
             simulated_labels=reader.integer("labels.simulated") or 0,
             labels_sha256=tags.get("labels.sha256", ""),
             regions={role: reader.region(role, names) for role in JUDGED_ON if f"{role}.mean_iou" in tags},
-            verdict=tags.get("verdict", ""),
-            verdict_reason=tags.get("verdict.reason", ""),
+            verdict=tags.get(_VERDICT, ""),
+            verdict_reason=tags.get(_VERDICT_REASON, ""),
             gate=reader.gate(),
             doubted=reader.doubted(),
             withdrawals=reader.withdrawals(),
@@ -161,6 +162,11 @@ class VersionFigures:
             },
             faults=tuple(reader.faults),
         )
+
+
+def verdict_tags(verdict: str, reason: str) -> dict[str, str]:
+    """Return the tags that hold what the gate decided: "promoted" or "kept", and the reason."""
+    return {_VERDICT: verdict, _VERDICT_REASON: reason}
 
 
 def withdrawals_tag(withdrawals: Mapping[int, bool]) -> str:

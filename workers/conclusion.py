@@ -15,11 +15,12 @@ from services.promotion import (
     KEPT,
     PROMOTED,
     ROLLED_BACK,
+    after_others,
     apply_verdict,
     set_back_learner,
     settle_intents,
 )
-from services.version_figures import figures_of
+from services.version_figures import figures_of, verdict_tags
 from services.withdrawals import is_affected, note_trained_version
 from workers.stopwatch import Stopwatch
 from workers.training_run import close, note
@@ -30,7 +31,8 @@ def conclude(
 ) -> None:
     """Move the aliases and close the run. Idempotent: steps of an earlier attempt are not repeated.
 
-    The version becomes the learner whatever the verdict, unless a person moved the learner during the training.
+    The version becomes the learner whatever the verdict, unless a person moved the learner during the training. It is
+    not promoted if another champion is served than the one that it was compared with; its tags then say so.
 
     Args:
         catalog: the catalog.
@@ -44,27 +46,34 @@ def conclude(
     """
     if watch is not None:
         watch.begin("promote")
-    registry, version = registry_of(catalog.settings), run.model_version or 0
-    aliases = registry.aliases()
-    if aliases.get(CHAMPION if verdict.promoted else CHALLENGER) != version:
-        evidence = verdict.evidence.model_dump() if verdict.evidence else None
-        learner = aliases.get(LEARNER, run.parent_version)
-        # A learner that learnt from withdrawn labels is replaced: this version was trained from one before it.
-        move_learner = learner in {run.parent_version, version} or is_affected(catalog, learner)
-        apply_verdict(
-            catalog,
-            registry,
-            version,
-            verdict.reason,
-            evidence,
-            promoted=verdict.promoted,
-            move_learner=move_learner,
-        )
-    _set_back_if_astray(catalog, registry, run)
+    registry = registry_of(catalog.settings)
+    after_others(lambda: _apply(catalog, tracking, registry, run, verdict))
+    after_others(lambda: _set_back_if_astray(catalog, registry, run))
     note_trained_version(catalog)
     if watch is not None:
         note(catalog, run, seconds=watch.seconds())
     close(catalog, tracking, run, RunState.FINISHED)
+
+
+def _apply(catalog: Catalog, tracking: Tracking, registry: ModelRegistry, run: TrainingRun, given: Verdict) -> None:
+    aliases, version = registry.aliases(), run.model_version or 0
+    verdict = withheld_if_champion_moved(aliases.get(CHAMPION), given, {judged_against(run), version})
+    if verdict != given:
+        tracking.amend(version, verdict_tags(KEPT, verdict.reason), verdict.reason)
+    if aliases.get(CHAMPION if verdict.promoted else CHALLENGER) == version:
+        return
+    learner = aliases.get(LEARNER, run.parent_version)
+    apply_verdict(
+        catalog,
+        registry,
+        version,
+        verdict.reason,
+        verdict.evidence.model_dump() if verdict.evidence else None,
+        promoted=verdict.promoted,
+        # A learner that learnt from withdrawn labels is replaced: this version was trained from one before it.
+        move_learner=learner in {run.parent_version, version} or is_affected(catalog, learner),
+        aliases=aliases,
+    )
 
 
 def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -> None:
@@ -79,14 +88,13 @@ def conclude_recovered(catalog: Catalog, tracking: Tracking, run: TrainingRun) -
     registry = registry_of(catalog.settings)
     settle_intents(catalog, registry, run.model_version)
     if _decision_on(catalog, run.model_version) is not None:
-        _set_back_if_astray(catalog, registry, run)
+        after_others(lambda: _set_back_if_astray(catalog, registry, run))
         note_trained_version(catalog)
         close(catalog, tracking, run, RunState.FINISHED)
         return
     figures = figures_of(registry.get(run.model_version or 0))
     evidence = GateEvidence.model_validate(figures.gate.model_dump()) if figures.gate else None
     verdict = Verdict(figures.verdict == PROMOTED, figures.verdict_reason, evidence)
-    verdict = withheld_if_champion_moved(registry, verdict, {judged_against(run), run.model_version})
     conclude(catalog, tracking, run, verdict)
 
 
@@ -98,13 +106,8 @@ def judged_against(run: TrainingRun) -> int | None:
     return run.champion_version or run.parent_version
 
 
-def withheld_if_champion_moved(registry: ModelRegistry, verdict: Verdict, expected: Collection[int | None]) -> Verdict:
-    """Return the verdict, withheld if another champion is served than expected: the gain was measured over that one.
-
-    Raises:
-        ServiceDownError: MLflow does not answer.
-    """
-    serving = registry.aliases().get(CHAMPION)
+def withheld_if_champion_moved(serving: int | None, verdict: Verdict, expected: Collection[int | None]) -> Verdict:
+    """Return the verdict, withheld if another champion is served than expected: the gain was measured over that one."""
     if verdict.promoted and serving not in expected:
         reason = f"{verdict.reason}, but meanwhile the champion was moved to version {serving}"
         return Verdict(False, reason, verdict.evidence)

@@ -13,7 +13,7 @@ from catalog import training
 from catalog.context import Catalog
 from catalog.errors import CatalogError, ConflictError, JobLostError, LabelsWithdrawnError
 from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
-from catalog.registry import registry_of
+from catalog.registry import CHAMPION, registry_of
 from catalog.set_aside import Kind, standing
 from catalog.tracking import Tracking
 from catalog.withdrawals import count_withdrawn
@@ -407,7 +407,8 @@ def _register(
         watch.begin("export")
         card = write_bundle(bundle, segmenter, origin, graph_cache(settings))
         watch.begin("register")
-        verdict = withheld_if_champion_moved(registry_of(settings), verdict, {judged_against(run)})
+        serving = registry_of(settings).aliases().get(CHAMPION)
+        verdict = withheld_if_champion_moved(serving, verdict, {judged_against(run)})
         figures = figures_of_card(card, verdict, bundle, doubted)
         with context.catalog.read() as session:
             of_arms = arms.compare(arms.read_labels(session)).metrics()

@@ -27,6 +27,7 @@ from catalog.decision_records import DecisionRequest, Promotion, PromotionIntent
 from catalog.errors import ConflictError, ServiceDownError
 from catalog.records import Job, JobKind, Scene, now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, Overview, registry_of
+from catalog.registry_copy import RegistryCopy
 from catalog.settings import Settings
 from imagery.store import RasterStore
 from services.decision_requests import GIVE_UP_AFTER, carry_out_requests
@@ -725,6 +726,59 @@ def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(
         assert (kept.model_version, kept.decided_at) == (first, long_ago)
         assert session.scalars(select(PromotionIntent)).all() == []
         assert jobs.is_open(session, JobKind.SCORE_POOL)
+
+
+def test_of_two_decisions_at_once_one_waits_for_the_other(
+    api: Api, catalog: Catalog, register: Callable[..., int], settings: Settings, watcher: RegistryWatcher
+) -> None:
+    """The clock looks after the gate has moved the learner and before it moves the champion."""
+    for _ in range(3):
+        register()
+    api.promote(1)
+    address = api.post("/2/promote").headers["Location"].removeprefix(MODELS)
+    seen: list[Any] = []
+
+    class Watched(ModelRegistry):
+        def move_alias(self, alias: str, version: int) -> None:
+            super().move_alias(alias, version)
+            if alias == LEARNER:
+                watcher.look()
+                seen.append(api.get(address).json)
+                with pytest.raises(ConflictError, match=r"another decision is being carried out \(version 3, promoted"):
+                    promote(catalog, registry_of(settings), 2, "better on Khumbu", "a person")
+
+    apply_verdict(catalog, Watched(settings.mlflow_url, settings.registered_model), 3, "better", None, promoted=True)
+    assert (seen[0]["state"], seen[0]["fault"].partition(" (")[0]) == (
+        "waiting",
+        "another decision is being carried out",
+    )
+    assert registry_of(settings).aliases() == {CHAMPION: 3, LEARNER: 3} == copied_aliases(catalog)
+    watcher.look()
+    assert api.get(address).json["state"] == "done"
+    assert registry_of(settings).aliases() == {CHAMPION: 2, LEARNER: 2} == copied_aliases(catalog)
+    told = [(item["version"], item["previous_version"], item["verdict"]) for item in api.get("/decisions").json]
+    assert told == [(2, 3, "promoted"), (3, 1, "promoted"), (1, None, "promoted")]
+
+
+def copied_aliases(catalog: Catalog) -> dict[str, int]:
+    """Return the aliases of the local copy, from which requests are answered."""
+    return RegistryCopy(catalog).aliases()
+
+
+def test_a_decision_whose_premise_has_changed_is_not_carried_out(
+    catalog: Catalog, register: Callable[..., int], settings: Settings
+) -> None:
+    registry = registry_of(settings)
+    for _ in range(3):
+        register()
+    promote(catalog, registry, 1, "the first", "a person")
+    judged = registry.aliases()
+    promote(catalog, registry, 2, "better on Khumbu", "a person")
+    with pytest.raises(ConflictError, match="the champion is version 2 since a moment ago, and was 1 when"):
+        apply_verdict(catalog, registry, 3, "better", None, promoted=True, aliases=judged)
+    assert registry.aliases() == {CHAMPION: 2, LEARNER: 2}
+    with catalog.read() as session:
+        assert session.scalars(select(PromotionIntent)).all() == []
 
 
 def test_half_of_an_intent_is_undone(catalog: Catalog, register: Callable[..., int], watcher: RegistryWatcher) -> None:

@@ -524,6 +524,25 @@ def test_a_champion_moved_during_the_training_stays(labelled):
     assert registry.get(3).tags["verdict.reason"].endswith("but meanwhile the champion was moved to version 2")
 
 
+def test_a_roll_back_while_the_version_is_uploaded_is_not_overwritten(labelled, monkeypatch):
+    fine_tune(labelled)
+    fine_tune(labelled)
+    registry = registry_of(labelled.settings)
+
+    def roll_back_meanwhile(catalog: Catalog, version: int, bundle: Path) -> None:
+        roll_back(catalog, registry_of(catalog.settings), "it maps shadows", "a person")
+
+    monkeypatch.setattr("workers.fine_tune._fill_cache", roll_back_meanwhile)
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert registry.aliases() == {"champion": 1, "learner": 1, "challenger": 3}
+    tags = registry.get(3).tags
+    assert tags["verdict"] == "kept"
+    assert tags["verdict.reason"].endswith(", but meanwhile the champion was moved to version 1")
+    client, name = MlflowClient(tracking_uri=labelled.settings.mlflow_url), labelled.settings.registered_model
+    assert client.get_model_version(name, "3").description == tags["verdict.reason"]
+    assert decisions(labelled)[-1].reason == tags["verdict.reason"]
+
+
 def running_jobs(catalog: Catalog) -> list[Job]:
     with catalog.read() as session:
         return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING)))
