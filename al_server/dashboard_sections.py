@@ -29,6 +29,7 @@ from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.reconciliation_records import Reconciliation, SeenProject
 from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
+from catalog.registry import CHAMPION
 from catalog.settings import PatchPart, Strategy
 from catalog.settings_sources import config_file
 from catalog.webhook_records import DeliveryState
@@ -172,6 +173,8 @@ def versions() -> Shown:
     with catalog.read() as session:
         return {
             "versions": shown,
+            "served_version": aliases.get(CHAMPION),
+            "served_before": promotion.served_before(session, aliases.get(CHAMPION)),
             "classes": _classes(shown, scheme_in_force(session, catalog.settings)),
             "decisions": promotion.decisions(session, DECISIONS_SHOWN),
             "alerts": [serialize_canary(row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)],

@@ -25,9 +25,12 @@ class Moment(Closed):
 
 
 class PromotionRequest(Body):
-    """The reason for a promotion or roll-back; it is stored with the caller's name."""
+    """The reason for a promotion or roll-back, and what it is to replace; stored with the caller's name."""
 
     reason: str = Field(min_length=3, max_length=500)
+    from_version: int | None = Field(
+        None, ge=1, le=MAX_INTEGER, description="the version that you see served; refused if it is another by then"
+    )
 
 
 class PromotionAnswer(BaseModel):
@@ -50,6 +53,7 @@ class DecisionRequestAnswer(BaseModel):
     id: int
     state: Literal["waiting", "done", "refused"]
     version: int | None = Field(description="the version to be served; null: the one before the champion")
+    from_version: int | None = Field(description="the version that it is to replace; null: whichever is served")
     reason: str
     actor: str
     requested_at: datetime

@@ -135,13 +135,16 @@ def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     The clock does that within about a second, if MLflow answers. ``Location`` is the address of the request, which says
     what became of it.
     """
-    return _accepted(decision_requests.ask_for_promotion(current_catalog(), path.version, body.reason, actor()))
+    asked = decision_requests.ask_for_promotion(
+        current_catalog(), path.version, body.reason, actor(), body.from_version
+    )
+    return _accepted(asked)
 
 
 @api.post("/rollback", responses={202: DecisionRequestAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Have the version before the champion made the champion again, and the learner; as for a promotion."""
-    return _accepted(decision_requests.ask_for_roll_back(current_catalog(), body.reason, actor()))
+    return _accepted(decision_requests.ask_for_roll_back(current_catalog(), body.reason, actor(), body.from_version))
 
 
 @api.get("/requests/<int:request_id>", responses={200: DecisionRequestAnswer})

@@ -58,6 +58,7 @@ class DecisionRequest(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)  # of the decision, too
     model_version: Mapped[int | None]  # to be served; None: the one before the champion
+    from_version: Mapped[int | None]  # the champion that it is to replace; None: whichever there is
     reason: Mapped[str]
     actor: Mapped[str]
     requested_at: Mapped[datetime] = mapped_column(default=now)

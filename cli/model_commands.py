@@ -20,6 +20,10 @@ from services.lineage import LearntLabel, Training, read_lineage
 from services.places import bundle_cache
 from services.version_figures import figures_of
 
+_from_version = click.option(
+    "--from-version", type=click.IntRange(1), help="the version that you saw served; refused if it is another by now"
+)
+
 
 @click.group(invoke_without_command=True)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="versions to list, newest first")
@@ -55,21 +59,25 @@ def models(context: click.Context, limit: int) -> None:
 @models.command()
 @click.argument("version", type=int)
 @click.option("--reason", required=True, help="why; stored with the decision")
+@_from_version
 @json_option
-def promote(version: int, reason: str) -> None:
+def promote(version: int, reason: str, from_version: int | None) -> None:
     """Serve VERSION: make it the champion, and the learner, from which training goes on."""
     with running_catalog() as catalog:
-        promotion.promote(catalog, registry_of(catalog.settings), version, reason, getpass.getuser())
+        registry, actor = registry_of(catalog.settings), getpass.getuser()
+        promotion.promote(catalog, registry, version, reason, actor, from_version=from_version)
         tell(f"Version {version} is served.", version=version)
 
 
 @models.command()
 @click.option("--reason", required=True, help="why; stored with the decision")
+@_from_version
 @json_option
-def rollback(reason: str) -> None:
+def rollback(reason: str, from_version: int | None) -> None:
     """Serve the version again that was the champion before the present one; training goes on from it."""
     with running_catalog() as catalog:
-        moved = promotion.roll_back(catalog, registry_of(catalog.settings), reason, getpass.getuser())
+        registry, actor = registry_of(catalog.settings), getpass.getuser()
+        moved = promotion.roll_back(catalog, registry, reason, actor, from_version=from_version)
         tell(f"Version {moved.model_version} is served again.", version=moved.model_version)
 
 

@@ -121,21 +121,30 @@ class Client(Calls):
         """Yield all versions, newest first."""
         yield from self.pages("models", ModelAnswer, "before", lambda version: version.version)
 
-    def promote(self, version: int, reason: str) -> DecisionRequestAnswer:
+    def promote(self, version: int, reason: str, from_version: int | None = None) -> DecisionRequestAnswer:
         """Have a version served; return how that ended.
 
+        Args:
+            version: The version.
+            reason: Why; stored with your name.
+            from_version: The version that it is to replace: refused if another one is served by then. None replaces
+                whichever is served.
+
         Raises:
+            ProblemError: There is no such version (404); or it is served already, or another one than `from_version`
+                is served (409).
             RefusedDecisionError: It was refused after all, e.g. because a file of it was changed.
             TimedOutError: MLflow has not answered for a minute; the request still waits.
         """
-        asked = self.post(f"models/{version}/promote", DecisionRequestAnswer, {"reason": reason})
-        return wait_for_decision(self._decision, asked)
+        return self._decide(f"models/{version}/promote", reason, from_version)
 
-    def roll_back(self, reason: str) -> DecisionRequestAnswer:
-        """Have the version served again that was served before the present one; as `promote`."""
-        return wait_for_decision(
-            self._decision, self.post("models/rollback", DecisionRequestAnswer, {"reason": reason})
-        )
+    def roll_back(self, reason: str, from_version: int | None = None) -> DecisionRequestAnswer:
+        """Have the version served again that was served before the present one, `from_version`; as `promote`."""
+        return self._decide("models/rollback", reason, from_version)
+
+    def _decide(self, path: str, reason: str, from_version: int | None) -> DecisionRequestAnswer:
+        body = {"reason": reason} if from_version is None else {"reason": reason, "from_version": from_version}
+        return wait_for_decision(self._decision, self.post(path, DecisionRequestAnswer, body))
 
     # Scenes, and what is predicted of them
 

@@ -487,6 +487,7 @@ class DecisionRequestAnswer(Schema):
     Attributes:
         decision: The decision that came of it; null if there is none (yet).
         fault: Why it was refused, or still waits.
+        from_version: The version that it is to replace; null: whichever is served.
         version: The version to be served; null: the one before the champion.
     """
 
@@ -494,6 +495,7 @@ class DecisionRequestAnswer(Schema):
     decision: PromotionAnswer | None
     ended_at: datetime | None
     fault: str | None
+    from_version: int | None
     id: int
     reason: str
     requested_at: datetime
@@ -502,9 +504,14 @@ class DecisionRequestAnswer(Schema):
 
 
 class PromotionRequest(Schema):
-    """The reason for a promotion or roll-back; it is stored with the caller's name."""
+    """The reason for a promotion or roll-back, and what it is to replace; stored with the caller's name.
+
+    Attributes:
+        from_version: The version that you see served; refused if it is another by then.
+    """
 
     reason: str
+    from_version: int | None = None
 
 
 class TrackAnswer(Schema):

@@ -27,30 +27,52 @@ GIVE_UP_AFTER: Final = timedelta(hours=1)
 """Age from which a request is given up: what was right then need not be right any more."""
 
 
-def ask_for_promotion(catalog: Catalog, version: int, reason: str, actor: str) -> DecisionRequest:
+def ask_for_promotion(
+    catalog: Catalog, version: int, reason: str, actor: str, from_version: int | None = None
+) -> DecisionRequest:
     """Store that a person wants a version to be served, for the clock to carry out.
+
+    Args:
+        catalog: Stores the request.
+        version: The version.
+        reason: Why.
+        actor: Who asks.
+        from_version: The version that the person sees served; None replaces whichever is served.
 
     Raises:
         NotFoundError: There is no such version.
-        ConflictError: It is served already, and the learner; or another request waits.
+        ConflictError: It is served already, and the learner; another version is served than `from_version`; or another
+            request waits.
     """
     RegistryCopy(catalog).get(version)
     with catalog.database.write() as session:
         aliases = registry_copy.aliases_of(session)
+        promotion.check_replaces(aliases.get(CHAMPION), from_version)
         if aliases.get(CHAMPION) == version == aliases.get(LEARNER, version):
             raise ConflictError(f"version {version} is served already")
-        return _add(session, DecisionRequest(model_version=version, reason=reason, actor=actor))
+        return _add(
+            session, DecisionRequest(model_version=version, from_version=from_version, reason=reason, actor=actor)
+        )
 
 
-def ask_for_roll_back(catalog: Catalog, reason: str, actor: str) -> DecisionRequest:
+def ask_for_roll_back(catalog: Catalog, reason: str, actor: str, from_version: int | None = None) -> DecisionRequest:
     """Store that a person wants the version before the champion to be served, for the clock to carry out.
 
+    Args:
+        catalog: Stores the request.
+        reason: Why.
+        actor: Who asks.
+        from_version: The version that the person sees served; None goes back from whichever is served.
+
     Raises:
-        ConflictError: No earlier champion is known; or another request waits.
+        ConflictError: No earlier champion is known; another version is served than `from_version`; or another request
+            waits.
     """
     with catalog.database.write() as session:
-        promotion.version_before(session, registry_copy.aliases_of(session).get(CHAMPION))
-        return _add(session, DecisionRequest(model_version=None, reason=reason, actor=actor))
+        serving = registry_copy.aliases_of(session).get(CHAMPION)
+        promotion.check_replaces(serving, from_version)
+        promotion.version_before(session, serving)
+        return _add(session, DecisionRequest(model_version=None, from_version=from_version, reason=reason, actor=actor))
 
 
 def find_request(session: Session, number: int) -> DecisionRequest:
@@ -104,9 +126,10 @@ def _carry_out(catalog: Catalog, registry: ModelRegistry, request: DecisionReque
         raise ConflictError(
             f"it could not be carried out in time: {request.fault or 'the clock did not run'}; ask again"
         )
+    of_request = (request.reason, request.actor, request.uid, request.from_version)
     if request.model_version is None:
-        return promotion.roll_back(catalog, registry, request.reason, request.actor, request.uid)
-    return promotion.promote(catalog, registry, request.model_version, request.reason, request.actor, request.uid)
+        return promotion.roll_back(catalog, registry, *of_request)
+    return promotion.promote(catalog, registry, request.model_version, *of_request)
 
 
 def _waiting() -> Select[DecisionRequest]:

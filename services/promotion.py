@@ -90,7 +90,13 @@ Evidence = Mapping[str, Any]
 
 
 def promote(
-    catalog: Catalog, registry: ModelRegistry, version: int, reason: str, actor: str, uid: str | None = None
+    catalog: Catalog,
+    registry: ModelRegistry,
+    version: int,
+    reason: str,
+    actor: str,
+    uid: str | None = None,
+    from_version: int | None = None,
 ) -> Promotion:
     """Make a version the champion and the learner, because a person wants it.
 
@@ -103,16 +109,18 @@ def promote(
         reason: why.
         actor: who decided.
         uid: of the decision; a new one by default.
+        from_version: the version that it is to replace; None replaces whichever is served.
 
     Raises:
         NotFoundError: there is no such version.
-        ConflictError: it is served already, and the learner; it must not be served (`services.version_check`); or
-            another decision is being carried out (DecisionUnderwayError).
+        ConflictError: another version is served than `from_version`; it is served already, and the learner; it must not
+            be served (`services.version_check`); or another decision is being carried out (DecisionUnderwayError).
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     registry.get(version)
     aliases = registry.aliases()
     serving = aliases.get(CHAMPION)
+    check_replaces(serving, from_version)
     if serving == version:
         learner = aliases.get(LEARNER, version)
         if learner == version:
@@ -122,21 +130,38 @@ def promote(
     return _move(catalog, registry, _intent(version, serving, PROMOTED, reason, actor, uid=uid), move_learner=True)
 
 
-def roll_back(catalog: Catalog, registry: ModelRegistry, reason: str, actor: str, uid: str | None = None) -> Promotion:
+def roll_back(
+    catalog: Catalog,
+    registry: ModelRegistry,
+    reason: str,
+    actor: str,
+    uid: str | None = None,
+    from_version: int | None = None,
+) -> Promotion:
     """Serve the version again that was served before the present champion was promoted; make it the learner, too.
 
-    Promotions are a stack: a second roll-back goes further back.
+    Promotions are a stack: a second roll-back goes further back, unless `from_version` says from which to go back.
 
     Raises:
-        ConflictError: no earlier champion is known; it must not be served any more (`services.version_check`); or
-            another decision is being carried out (DecisionUnderwayError).
+        ConflictError: another version is served than `from_version`; no earlier champion is known; it must not be
+            served any more (`services.version_check`); or another decision is underway (DecisionUnderwayError).
         ServiceDownError: MLflow does not answer; `settle_intents` resolves the intent later.
     """
     serving = registry.aliases().get(CHAMPION)
+    check_replaces(serving, from_version)
     with catalog.read() as session:
         earlier = version_before(session, serving)
     _check(catalog, registry, earlier)
     return _move(catalog, registry, _intent(earlier, serving, ROLLED_BACK, reason, actor, uid=uid), move_learner=True)
+
+
+def check_replaces(serving: int | None, expected: int | None) -> None:
+    """Raise ConflictError if another version is served than a decision is to replace; None replaces whichever is."""
+    if expected is not None and serving != expected:
+        now_served = "no version" if serving is None else f"version {serving}"
+        raise ConflictError(
+            f"{now_served} is served now, and no longer version {expected}; look at it, then decide again"
+        )
 
 
 def apply_verdict(
@@ -303,15 +328,15 @@ def version_before(session: Session, serving: int | None) -> int:
     Raises:
         ConflictError: none is known.
     """
-    earlier = _served_before(session, serving)
+    earlier = served_before(session, serving)
     if earlier is None:
         found = "no version is served" if serving is None else f"no version was served before {serving}"
         raise ConflictError(f"{found}; promote a version by its number")
     return earlier
 
 
-def _served_before(session: Session, serving: int | None) -> int | None:
-    """Return the version below the one that is served on the stack of promotions.
+def served_before(session: Session, serving: int | None) -> int | None:
+    """Return the version below the one that is served on the stack of promotions; None if there is none.
 
     An intent counts only if MLflow serves its version; else it has not taken effect.
     """

@@ -4,9 +4,11 @@ from html.parser import HTMLParser
 from flask.testing import FlaskClient
 
 from al_server.dashboard import SECTIONS
-from catalog import failures, jobs, labels
+from catalog import failures, jobs, labels, registry_copy
 from catalog.context import Catalog
-from catalog.records import JobKind, Proposal, Scene, SceneState
+from catalog.decision_records import Promotion
+from catalog.records import JobKind, Proposal, Scene, SceneState, now
+from catalog.registry import CHAMPION, ModelVersion
 from services.registry_watch import RegistryWatcher
 from services.rounds import abandon, open_round
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
@@ -157,6 +159,24 @@ def test_a_reader_is_offered_no_change(client: FlaskClient, catalog: Catalog) ->
         html = client.get("/", headers=as_role(catalog, role)).text
         calls = re.findall(r'data-call="([A-Z]+ [^"]+)"', html)
         assert {call.rpartition("/")[2] for call in calls if "?" not in call} == offered
+
+
+def test_buttons_name_the_version_that_is_replaced_and_send_it(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        registry_copy.store(session, [ModelVersion(number, "run", now(), {}) for number in (1, 2, 3)])
+        registry_copy.set_aliases(session, {CHAMPION: 2})
+        for version, before in ((1, None), (2, 1)):
+            moved = {"verdict": "promoted", "reason": "better", "actor": "gate"}
+            session.add(Promotion(model_version=version, previous_version=before, **moved))
+    load(client, catalog)
+    html = client.get("/dashboard/versions", headers=as_role(catalog, "operator")).text
+    titles = re.findall(r'data-title="([^"]+)"[^>]*data-body="([^"]+)"', html)
+    body = "{&#34;from_version&#34;: 2}"
+    assert titles == [
+        ("Serve version 1 again instead of version 2?", body),
+        ("Serve version 3 instead of version 2?", body),
+        ("Serve version 1 instead of version 2?", body),
+    ]
 
 
 def test_only_ready_scenes_are_linked_to_the_map(client: FlaskClient, catalog: Catalog) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -726,6 +727,28 @@ def test_an_intent_that_was_left_behind_is_settled_by_what_mlflow_says(
         assert (kept.model_version, kept.decided_at) == (first, long_ago)
         assert session.scalars(select(PromotionIntent)).all() == []
         assert jobs.is_open(session, JobKind.SCORE_POOL)
+
+
+def test_of_two_people_who_roll_back_at_once_one_does(
+    api: Api, catalog: Catalog, register: Callable[..., int], settings: Settings
+) -> None:
+    """One asks after the other's request was carried out; another's is overtaken by a command before it is."""
+    for version in (1, 2, 3):
+        register()
+        api.promote(version)
+    body = {"reason": "looks worse", "from_version": 3}
+    ask = partial(api.client.post, f"{MODELS}/rollback", json=body, headers=as_role(catalog, "operator"))
+    asked = ask()
+    assert (asked.status_code, asked.json["from_version"]) == (202, 3)
+    roll_back(catalog, registry_of(settings), "looks worse", "a person", from_version=3)
+    carry_out_requests(catalog, registry_of(settings))
+    told = api.get(asked.headers["Location"].removeprefix(MODELS)).json
+    fault = "version 2 is served now, and no longer version 3; look at it, then decide again"
+    assert (told["state"], told["fault"]) == ("refused", fault)
+    assert_problem(ask(), 409, fault)
+    assert registry_of(settings).aliases() == {CHAMPION: 2, LEARNER: 2}
+    body["from_version"] = 2
+    assert ask().status_code == 202
 
 
 def test_of_two_decisions_at_once_one_waits_for_the_other(

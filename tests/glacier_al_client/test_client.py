@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,18 @@ def test_a_promotion_that_is_refused_later_is_an_error(operator: Client, catalog
     with pytest.raises(RefusedDecisionError, match=r"model\.onnx was changed"):
         operator.promote(2, "looks better")
     clock.join()
+
+
+def test_a_decision_about_another_version_than_the_one_that_is_served_is_refused(
+    operator: Client, catalog: Catalog, tmp_path: Path
+) -> None:
+    add_files(catalog, 1, tmp_path / "one")
+    for decide in (partial(operator.promote, 1), operator.roll_back):
+        with pytest.raises(ProblemError, match="version 1 is served now, and no longer version 2") as refused:
+            decide("looks better", from_version=2)
+        assert refused.value.status == 409
+    with catalog.read() as session:
+        assert session.query(DecisionRequest).all() == []
 
 
 def test_another_served_version_is_noticed(
