@@ -17,7 +17,7 @@ def list_comparisons(query: CanaryPage) -> Response:
     """List the comparisons made after each change of the served version, newest first."""
     with current_catalog().read() as session:
         found = canary.comparisons(session, query.limit, standing=query.standing)
-        return json_response([serialize_canary(item) for item in found])
+        return json_response([serialize_canary(session, item) for item in found])
 
 
 @api.post("/<int:comparison_id>/acknowledge", responses={200: CanaryAnswer})
@@ -25,4 +25,4 @@ def acknowledge(path: ComparisonId, body: AcknowledgementRequest) -> Response:
     """Note that a person has looked at an alert, which then no longer stands."""
     with current_catalog().write() as session:
         found = canary.acknowledge(session, path.comparison_id, actor(), body.note)
-        return json_response(serialize_canary(found))
+        return json_response(serialize_canary(session, found))

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
 from al_server.schemas import serialize_row
 from catalog.canary_records import CanaryComparison
@@ -59,7 +60,7 @@ class CanaryAnswer(BaseModel):
     note: str | None
 
 
-def serialize_canary(row: CanaryComparison) -> CanaryAnswer:
+def serialize_canary(session: Session, row: CanaryComparison) -> CanaryAnswer:
     """Return a canary comparison with its shares."""
     change = canary.change_of(row.counts, row.classes)
     areas = [
@@ -80,5 +81,5 @@ def serialize_canary(row: CanaryComparison) -> CanaryAnswer:
         pixels=change.pixels,
         changed_share=change.changed_share,
         areas=areas,
-        to_go_back=canary.command_to_go_back(row.decision),
+        to_go_back=canary.command_to_go_back(session, row.decision),
     )

@@ -177,7 +177,9 @@ def versions() -> Shown:
             "served_before": promotion.served_before(session, aliases.get(CHAMPION)),
             "classes": _classes(shown, scheme_in_force(session, catalog.settings)),
             "decisions": promotion.decisions(session, DECISIONS_SHOWN),
-            "alerts": [serialize_canary(row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)],
+            "alerts": [
+                serialize_canary(session, row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)
+            ],
             "registry_trouble": registry_copy.trouble(session, STALE_S),
             "mlflow_address": catalog.settings.mlflow_page,
         }

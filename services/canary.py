@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
+from catalog import registry_copy
 from catalog.canary_records import CanaryComparison
 from catalog.decision_records import Promotion
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import now
+from catalog.registry import CHAMPION
 from catalog.settings import Settings
 from services import outgoing_events
-from services.promotion import ROLLED_BACK
+from services.promotion import served_before
 
 log = logging.getLogger(__name__)
 
@@ -124,26 +126,31 @@ def record(
     session.add(compared)
     session.flush()
     if compared.alerts:
-        log.warning("%s", describe(compared), extra={"version": decision.model_version})
-        outgoing_events.announce_canary_alert(session, compared.compared_at, _event_data(compared, change))
+        log.warning("%s", describe(session, compared), extra={"version": decision.model_version})
+        outgoing_events.announce_canary_alert(session, compared.compared_at, _event_data(session, compared, change))
     return compared
 
 
-def describe(compared: CanaryComparison) -> str:
+def describe(session: Session, compared: CanaryComparison) -> str:
     """Return what an alert says, with the command that goes back."""
     decision = compared.decision
     return (
         f"version {decision.model_version}, {decision.verdict}, maps {compared.patches} patches of the pool otherwise "
         f"than version {decision.previous_version}: {'; '.join(compared.alerts)}. Look at its maps; to go back: "
-        f"{command_to_go_back(decision)}"
+        f"{command_to_go_back(session, decision)}"
     )
 
 
-def command_to_go_back(decision: Promotion) -> str:
-    """Return the command that serves the version before again."""
-    if decision.verdict == ROLLED_BACK:  # another roll-back would go further back
-        return f'glacier-al models promote {decision.previous_version} --reason "..."'
-    return 'glacier-al models rollback --reason "..."'
+def command_to_go_back(session: Session, decision: Promotion) -> str:
+    """Return the command that serves the version before a decision again, whatever was decided since.
+
+    That is a roll-back only while the version of the decision is served, and the one before it is next to go back to:
+    not after a roll-back, which would go further back, nor once another version is served.
+    """
+    serving = registry_copy.aliases_of(session).get(CHAMPION)
+    if serving == decision.model_version and served_before(session, serving) == decision.previous_version:
+        return f'glacier-al models rollback --from-version {serving} --reason "..."'
+    return f'glacier-al models promote {decision.previous_version} --reason "..."'
 
 
 def comparisons(session: Session, limit: int, *, standing: bool = False) -> Sequence[CanaryComparison]:
@@ -182,7 +189,7 @@ def _standing() -> Select[CanaryComparison]:
     return select(CanaryComparison).where(exceeds, CanaryComparison.acknowledged_at.is_(None))
 
 
-def _event_data(compared: CanaryComparison, change: Change) -> dict[str, Any]:
+def _event_data(session: Session, compared: CanaryComparison, change: Change) -> dict[str, Any]:
     return {
         "version": compared.decision.model_version,
         "previous_version": compared.decision.previous_version,
@@ -192,5 +199,5 @@ def _event_data(compared: CanaryComparison, change: Change) -> dict[str, Any]:
         "changed_share": change.changed_share,
         "area_change": {area.name: area.share for area in change.areas},
         "alerts": list(compared.alerts),
-        "to_go_back": command_to_go_back(compared.decision),
+        "to_go_back": command_to_go_back(session, compared.decision),
     }

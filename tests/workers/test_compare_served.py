@@ -177,13 +177,38 @@ def test_a_roll_back_is_compared_too_and_the_alert_names_the_way_back(
     catalog: Catalog, pool: Scene, registry: Registry, versions: dict[int, LoadedVersion]
 ) -> None:
     promotion.promote(catalog, registry, 3, "looks better", "ann")  # type: ignore[arg-type]
+    (there,) = work(catalog)
+    with catalog.read() as session:
+        command = canary.command_to_go_back(session, there.decision)
+    assert command == 'glacier-al models rollback --from-version 3 --reason "..."'
     promotion.roll_back(catalog, registry, "it does not", "ann")  # type: ignore[arg-type]
     there, back = work(catalog)
     assert np.array_equal(np.array(there.counts).T, back.counts)
     assert (back.decision.verdict, back.decision.model_version) == ("rolled back", 1)
     assert len(back.alerts) == len(there.alerts)
-    assert canary.command_to_go_back(there.decision).startswith("glacier-al models rollback")
-    assert canary.command_to_go_back(back.decision).startswith("glacier-al models promote 3")
+    with catalog.read() as session:
+        commands = [canary.command_to_go_back(session, item.decision) for item in (there, back)]
+    assert commands == [f'glacier-al models promote {number} --reason "..."' for number in (1, 3)]
+
+
+def test_an_alert_names_no_roll_back_once_another_version_is_served(
+    catalog: Catalog,
+    pool: Scene,
+    registry: Registry,
+    versions: dict[int, LoadedVersion],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Version 3 replaces 1, and 2 replaces 3 before the job runs: a roll-back would serve 3."""
+    promotion.apply_verdict(catalog, registry, 3, "better", None, promoted=True)  # type: ignore[arg-type]
+    promotion.apply_verdict(catalog, registry, 2, "better", None, promoted=True)  # type: ignore[arg-type]
+    with caplog.at_level(logging.WARNING):
+        first, _ = work(catalog)
+    assert (first.decision.previous_version, first.decision.model_version) == (1, 3)
+    assert "to go back: glacier-al models promote 1 " in caplog.text
+    with catalog.read() as session:
+        told = session.scalars(select(OutgoingEvent).where(OutgoingEvent.type == "model.canary_alert")).first()
+    assert told is not None
+    assert told.body["data"]["to_go_back"] == 'glacier-al models promote 1 --reason "..."'
 
 
 def test_what_does_not_change_the_served_version_is_not_compared(catalog: Catalog, registry: Registry) -> None:
