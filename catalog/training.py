@@ -1,7 +1,7 @@
 """Training runs: the labels that a fine-tune learns from, when one is due, and its row."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, select
@@ -13,6 +13,7 @@ from catalog.records import (
     Job,
     JobKind,
     Label,
+    LabelEvent,
     Patch,
     Proposal,
     ProposalReason,
@@ -27,6 +28,7 @@ from catalog.records import (
 from catalog.references import TEACHES
 from catalog.set_aside import Kind, SetAside
 from catalog.settings import Settings
+from catalog.withdrawal_records import WithdrawnLabel
 
 ENDED = (RunState.FINISHED, RunState.FAILED, RunState.KILLED)
 MOST_PARAMETERS = 10_000
@@ -44,11 +46,39 @@ def training_labels(session: Session) -> list[Label]:
     return [label for label in standing if label.id in ids]
 
 
+def count_teaching(session: Session, label_ids: Collection[int]) -> int:
+    """Count how many of some labels teach, or were saved anew under the same annotation, which teaches.
+
+    Others teach no more: they were deleted, withdrawn, discarded with their scene or covered by a newer label, or their
+    patch is a reference now. Labels that are set aside count: they teach again once they can be read.
+    """
+    teaching, withdrawn = _uncovered_or_set_aside(session), set(session.scalars(select(WithdrawnLabel.label_id)))
+    statement = select(Label.id, Label.project_id, Label.annotation_id, LabelEvent.annotation_created_at)
+    annotation_of = {
+        label_id: tuple(annotation) for label_id, *annotation in session.execute(statement.join(LabelEvent))
+    }
+    annotations = {annotation_of[label_id] for label_id in teaching}
+    return sum(
+        label_id in teaching
+        or (
+            label_id not in withdrawn
+            and label_id in annotation_of
+            and annotation_of[label_id][1] is not None  # a correction on the map
+            and annotation_of[label_id] in annotations
+        )
+        for label_id in set(label_ids)
+    )
+
+
 def _uncovered(session: Session) -> set[int]:
     """Return the ids of the standing labels that no newer label covers, without loading the labels.
 
     Labels that are set aside, or whose scene is, are left out. What they cover stays covered: it was drawn anew.
     """
+    return _uncovered_or_set_aside(session) - left_out(session).keys()
+
+
+def _uncovered_or_set_aside(session: Session) -> set[int]:
     statement = (
         select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
@@ -62,7 +92,7 @@ def _uncovered(session: Session) -> set[int]:
             uncovered.add(label_id)
         if region is None and reason is not ProposalReason.SECOND_LABEL:
             covered_patch = patch_id
-    return uncovered - left_out(session).keys()
+    return uncovered
 
 
 def left_out(session: Session) -> dict[int, str]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from catalog import training
 from catalog.context import Catalog
 from catalog.records import Scene, SceneRole, TrainingRun
 from catalog.settings import Settings
-from catalog.withdrawals import count_withdrawn
 from models.card import EvaluationSet, Gain, ModelCard
 from models.gate import FIRST, GateRules, Verdict, compare, judge, without_margin_if_doubted
 from services.doubted_labels import Doubts
@@ -25,7 +25,7 @@ class Champion:
 
     Attributes:
         version: Its number.
-        labels: Number of labels that it learnt from and that were not withdrawn since.
+        labels: Number of labels that it learnt from and that still teach (`catalog.training.count_teaching`).
         evaluations: What it gets right, by role of the scenes.
     """
 
@@ -86,8 +86,8 @@ def champion_of(
             evaluation = evaluate(catalog, loaded.segmenter, scenes, patch_size)
         evaluations[role] = evaluation
     with catalog.read() as session:
-        withdrawn = count_withdrawn(session, card.labels.ids)
-    return Champion(version, card.labels.count - withdrawn, evaluations)
+        labels = training.count_teaching(session, card.labels.ids)
+    return Champion(version, labels, evaluations)
 
 
 def judge_version(

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from catalog import jobs, labels, training
+from catalog import jobs, labels, references, set_aside, training, withdrawals
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import (
@@ -22,6 +22,7 @@ from catalog.records import (
     now,
 )
 from catalog.settings import Settings
+from catalog.withdrawal_records import Withdrawal
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, deletion_of, label_of
 
 
@@ -125,6 +126,28 @@ def test_of_each_patch_the_newest_label_that_stands_is_learnt(catalog: Catalog, 
         labels.supersede(session, PROJECT_ID, 1)
         assert newest not in [label.id for label in training.training_labels(session)]
         assert len(training.training_labels(session)) == 2
+
+
+def test_labels_that_teach_no_more_are_not_counted(catalog: Catalog, proposals: list[Proposal]) -> None:
+    """Six labels were learnt: one stands, one was changed, one is set aside; the others teach no more."""
+    learnt = [add_label(catalog, proposal, number) for number, proposal in enumerate(proposals)]
+    unchanged, changed, aside, deleted, reference, withdrawn = range(6)
+    with catalog.read() as session:
+        assert training.count_teaching(session, learnt) == 6
+    add_label(catalog, proposals[changed], changed, minutes=1)
+    with catalog.database.write() as session:
+        set_aside.set_aside(session, set_aside.Kind.LABEL, "label", "its mask is lost", learnt[aside])
+        labels.supersede(session, PROJECT_ID, deleted)
+        references.accept(session, learnt[reference])
+    with catalog.read() as session:
+        assert training.count_teaching(session, learnt) == 4
+    with catalog.database.write() as session:
+        label = session.get_one(Label, learnt[withdrawn])
+        withdrawals.withdraw(session, Withdrawal(annotator="", reason="careless", actor="ann"), [label])
+    add_label(catalog, proposals[withdrawn], withdrawn, minutes=2)  # submitted anew on the old task
+    with catalog.read() as session:
+        assert training.count_teaching(session, learnt) == 3
+        assert training.count_teaching(session, [learnt[unchanged]]) == 1
 
 
 def test_a_run_freezes_what_it_learns_from(catalog: Catalog, proposals: list[Proposal]) -> None:
