@@ -295,7 +295,7 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
     usable_scenes(catalog, with_priors)
     labels = _usable_labels(catalog, run, asked)
     with catalog.read() as session:
-        priors = prior_scenes(session, asked)
+        priors = prior_scenes(session, labels)
     config = training_config(catalog.settings, run.seed, len(labels) or None).resolve_precision(device(catalog))
     if run.parent_version is None:
         _choose_parent(catalog, run)

@@ -46,7 +46,7 @@ class PriorScene:
         scene: Its row.
         prior: Its prior outlines.
         patches: Its patches.
-        labels: The standing labels of its patches, each with patch and proposal loaded.
+        labels: The labels of its patches that are learnt, each with patch and proposal loaded.
     """
 
     scene: Scene
@@ -55,7 +55,7 @@ class PriorScene:
     labels: Sequence[Label]
 
     def weak_mask(self, store: RasterStore) -> NDArray[np.uint8]:
-        """Return the weak mask (H, W) of the scene; what was asked of annotators is unknown, whatever they drew."""
+        """Return the weak mask (H, W) of the scene; what its labels were asked for is unknown, whatever was drawn."""
         grid = source_of(self.scene).grid
         mask: NDArray[np.uint8] = read_map(
             store.uri(raster_keys.prior(self.scene.id)), Window(0, 0, grid.height, grid.width)
@@ -67,7 +67,12 @@ class PriorScene:
 
 
 def prior_scenes(session: Session, labels: Iterable[Label]) -> list[PriorScene]:
-    """Return the ready scenes of the pool that have prior outlines, with the labels that override these."""
+    """Return the ready scenes of the pool that have prior outlines, with the labels that override these.
+
+    Args:
+        session: a session.
+        labels: what a training learns. Where a label is asked for but cannot be read, the outlines teach.
+    """
     by_scene: dict[int, list[Label]] = {}
     for label in labels:
         by_scene.setdefault(label.patch.scene_id, []).append(label)

@@ -69,6 +69,7 @@ from tests.workers.desk import box, brush, saved, sit_down
 from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
+from workers.reproduction import reproduce
 from workers.training_report import TrainingReport
 from workers.training_run import UID_TAG, note_version
 from workers.versions import load_card, load_champion, load_version
@@ -914,6 +915,20 @@ def test_what_cannot_be_read_is_left_out_by_name_and_the_rest_is_learnt(labelled
         assert training.new_labels(session) == set()
     card = load_card(labelled, 1)
     assert len(card.evaluation["validation"].scenes) == 1
+
+
+def test_a_version_that_could_not_learn_a_label_is_reproduced_exactly(catalog, tmp_path):
+    """The outlines teach under the label that is lost, in either training; of 20 patches one has a label."""
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    scene, forged = tiled(catalog, tmp_path / "pool.tif", priors=(0, 1), ring_m=15.0)
+    answer(catalog, scene, {patch: forged.truth[window_of(patch).slices] for patch in patches(catalog, scene.id)[5:7]})
+    with catalog.read() as session:
+        learnt, lost = session.scalars(select(Label).order_by(Label.id)).all()
+    raster_store(catalog).delete(lost.mask_key)
+    assert fine_tune(catalog).state is JobState.FINISHED
+    card = load_card(catalog, 1)
+    assert (card.labels.ids, card.priors.patches) == ((learnt.id,), 19)
+    assert reproduce(catalog, 1).is_exact()
 
 
 def test_truncated_weights_in_the_cache_are_fetched_again(labelled):
