@@ -3,7 +3,7 @@
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.auth import actor
+from al_server.auth import current_identity
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.decision_schemas import (
     ChampionAt,
@@ -136,7 +136,7 @@ def promote(path: VersionNumber, body: PromotionRequest) -> Response:
     what became of it.
     """
     asked = decision_requests.ask_for_promotion(
-        current_catalog(), path.version, body.reason, actor(), body.from_version
+        current_catalog(), path.version, body.reason, current_identity(), body.from_version
     )
     return _accepted(asked)
 
@@ -144,7 +144,9 @@ def promote(path: VersionNumber, body: PromotionRequest) -> Response:
 @api.post("/rollback", responses={202: DecisionRequestAnswer})
 def roll_back(body: PromotionRequest) -> Response:
     """Have the version before the champion made the champion again, and the learner; as for a promotion."""
-    return _accepted(decision_requests.ask_for_roll_back(current_catalog(), body.reason, actor(), body.from_version))
+    return _accepted(
+        decision_requests.ask_for_roll_back(current_catalog(), body.reason, current_identity(), body.from_version)
+    )
 
 
 @api.get("/requests/<int:request_id>", responses={200: DecisionRequestAnswer})

@@ -61,6 +61,7 @@ class DecisionRequest(Base):
     from_version: Mapped[int | None]  # the champion that it is to replace; None: whichever there is
     reason: Mapped[str]
     actor: Mapped[str]
+    token: Mapped[str | None] = mapped_column(String(64))  # name of the token that the actor showed; None by a log-in
     requested_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))

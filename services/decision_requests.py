@@ -13,22 +13,33 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from catalog import registry_copy
+from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.decision_records import DecisionRequest, Promotion, PromotionIntent
-from catalog.errors import CatalogError, ConflictError, DecisionUnderwayError, NotFoundError, ServiceDownError
+from catalog.errors import (
+    AccessRefusedError,
+    CatalogError,
+    ConflictError,
+    DecisionUnderwayError,
+    NotFoundError,
+    ServiceDownError,
+)
 from catalog.records import now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry
 from catalog.registry_copy import RegistryCopy
-from services import promotion
+from services import promotion, tokens
+from services.users import Identity
 
 log = logging.getLogger(__name__)
 
 GIVE_UP_AFTER: Final = timedelta(hours=1)
 """Age from which a request is given up: what was right then need not be right any more."""
+NEEDED: Final = Role.OPERATOR
+"""The role that asking needs (`al_server.auth.EXCEPTIONS`), and that the asker must still have."""
 
 
 def ask_for_promotion(
-    catalog: Catalog, version: int, reason: str, actor: str, from_version: int | None = None
+    catalog: Catalog, version: int, reason: str, asker: Identity, from_version: int | None = None
 ) -> DecisionRequest:
     """Store that a person wants a version to be served, for the clock to carry out.
 
@@ -36,7 +47,7 @@ def ask_for_promotion(
         catalog: Stores the request.
         version: The version.
         reason: Why.
-        actor: Who asks.
+        asker: Who asks.
         from_version: The version that the person sees served; None replaces whichever is served.
 
     Raises:
@@ -50,18 +61,18 @@ def ask_for_promotion(
         promotion.check_replaces(aliases.get(CHAMPION), from_version)
         if aliases.get(CHAMPION) == version == aliases.get(LEARNER, version):
             raise ConflictError(f"version {version} is served already")
-        return _add(
-            session, DecisionRequest(model_version=version, from_version=from_version, reason=reason, actor=actor)
-        )
+        return _add(session, _request(version, reason, asker, from_version))
 
 
-def ask_for_roll_back(catalog: Catalog, reason: str, actor: str, from_version: int | None = None) -> DecisionRequest:
+def ask_for_roll_back(
+    catalog: Catalog, reason: str, asker: Identity, from_version: int | None = None
+) -> DecisionRequest:
     """Store that a person wants the version before the champion to be served, for the clock to carry out.
 
     Args:
         catalog: Stores the request.
         reason: Why.
-        actor: Who asks.
+        asker: Who asks.
         from_version: The version that the person sees served; None goes back from whichever is served.
 
     Raises:
@@ -72,7 +83,7 @@ def ask_for_roll_back(catalog: Catalog, reason: str, actor: str, from_version: i
         serving = registry_copy.aliases_of(session).get(CHAMPION)
         promotion.check_replaces(serving, from_version)
         promotion.version_before(session, serving)
-        return _add(session, DecisionRequest(model_version=None, from_version=from_version, reason=reason, actor=actor))
+        return _add(session, _request(None, reason, asker, from_version))
 
 
 def find_request(session: Session, number: int) -> DecisionRequest:
@@ -126,10 +137,29 @@ def _carry_out(catalog: Catalog, registry: ModelRegistry, request: DecisionReque
         raise ConflictError(
             f"it could not be carried out in time: {request.fault or 'the clock did not run'}; ask again"
         )
+    _check_role(catalog, request)
     of_request = (request.reason, request.actor, request.uid, request.from_version)
     if request.model_version is None:
         return promotion.roll_back(catalog, registry, *of_request)
     return promotion.promote(catalog, registry, request.model_version, *of_request)
+
+
+def _check_role(catalog: Catalog, request: DecisionRequest) -> None:
+    """Refuse a request of somebody who might not make it any more: a request may wait for an hour.
+
+    Raises:
+        AccessRefusedError: The user is disabled or has a lower role by now, or the token is revoked or has expired.
+    """
+    with catalog.read() as session:
+        asker = tokens.identify_again(session, request.actor, request.token)
+    if asker.role < NEEDED:
+        raise AccessRefusedError(f"{asker.name} has the role {asker.role.title} by now, this needs {NEEDED.title}")
+
+
+def _request(version: int | None, reason: str, asker: Identity, from_version: int | None) -> DecisionRequest:
+    return DecisionRequest(
+        model_version=version, from_version=from_version, reason=reason, actor=asker.name, token=asker.token
+    )
 
 
 def _waiting() -> Select[DecisionRequest]:

@@ -110,18 +110,36 @@ def identify(session: Session, token: str) -> tuple[AccessToken, Identity]:
     )
     if row is None:
         raise AccessRefusedError("the token is not a token of this server")
-    moment = now()
+    if row.sha256 != sha256 and (row.previous_until is None or row.previous_until <= now()):
+        raise AccessRefusedError(f"the token {row.name!r} was replaced by a new one")
+    return row, _identity_of(row)
+
+
+def identify_again(session: Session, name: str, token: str | None) -> Identity:
+    """Return who asked for something earlier, with the role that they have now.
+
+    Args:
+        session: a session.
+        name: as `Identity`.
+        token: likewise.
+
+    Raises:
+        AccessRefusedError: the token has expired or is revoked, or the user is disabled.
+        NotFoundError: there is no such token or user.
+    """
+    return users.identity_of(users.find(session, name)) if token is None else _identity_of(_find(session, token))
+
+
+def _identity_of(row: AccessToken) -> Identity:
     if row.revoked_at is not None:
         raise AccessRefusedError(f"the token {row.name!r} is revoked")
-    if row.expires_at is not None and row.expires_at <= moment:
+    if row.expires_at is not None and row.expires_at <= now():
         raise AccessRefusedError(f"the token {row.name!r} expired on {row.expires_at:%Y-%m-%d}; ask for another one")
-    if row.sha256 != sha256 and (row.previous_until is None or row.previous_until <= moment):
-        raise AccessRefusedError(f"the token {row.name!r} was replaced by a new one")
     if row.user is None:
-        return row, Identity(row.name, row.role)
+        return Identity(row.name, row.role, row.name)
     if row.user.disabled_at is not None:
         raise AccessRefusedError(f"the user of the token {row.name!r} is disabled")
-    return row, Identity(row.user.name, min(row.role, row.user.role))
+    return Identity(row.user.name, min(row.role, row.user.role), row.name)
 
 
 def note_use(session: Session, token_id: int) -> None:

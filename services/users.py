@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from catalog.access_records import NAME_LENGTH, AccessToken, LogIn, Role, User
-from catalog.errors import ConflictError, InvalidInputError, NotFoundError
+from catalog.errors import AccessRefusedError, ConflictError, InvalidInputError, NotFoundError
 from catalog.records import now
 from services import passwords
 
@@ -17,10 +17,17 @@ _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{NAME_LENGTH - 1}}}")
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks: the name of a user, or of a token that belongs to no user; and the role."""
+    """Who asks.
+
+    Attributes:
+        name: of a user, or of a token that belongs to no user.
+        role: what they may do.
+        token: name of the token that was shown; None by a log-in. It makes nobody another person.
+    """
 
     name: str
     role: Role
+    token: str | None = field(default=None, compare=False)
 
 
 def add(session: Session, name: str, role: Role, password: str) -> User:
@@ -65,6 +72,13 @@ def find(session: Session, name: str) -> User:
     if user is None:
         raise NotFoundError(f"there is no user with the name {name!r}")
     return user
+
+
+def identity_of(user: User) -> Identity:
+    """Return who a user is who is logged in; raise AccessRefusedError if the user is disabled."""
+    if user.disabled_at is not None:
+        raise AccessRefusedError(f"the user {user.name!r} is disabled")
+    return Identity(user.name, user.role)
 
 
 def set_password(session: Session, name: str, password: str) -> User:
