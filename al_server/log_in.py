@@ -13,7 +13,7 @@ from flask import Blueprint, Response, redirect, request, session, url_for
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from al_server.auth import SECRET_OF_LOG_IN, current_identity
+from al_server.auth import SECRET_OF_LOG_IN, current_identity, identity_or_none
 from al_server.context import current_catalog
 from al_server.page_frame import render_page
 from catalog.errors import AccessRefusedError, InvalidInputError, TooManyAttemptsError
@@ -74,11 +74,14 @@ def change_password() -> WerkzeugResponse:
     lifetime = timedelta(seconds=catalog.settings.log_in_lifetime_s)
     new = request.form.get("new", "")
     try:
-        log_ins.check_password(catalog.database, name, request.form.get("password", ""), _address())
+        verified = log_ins.check_password(catalog.database, name, request.form.get("password", ""), _address())
         with catalog.database.write() as rows:
+            log_ins.lock_verified(rows, name, verified)
             users.set_password(rows, name, new)
         secret = log_ins.log_in(catalog.database, name, new, _address(), lifetime)
     except AccessRefusedError:
+        if identity_or_none() is None:  # an administrator has ended the log-in meanwhile
+            return redirect(url_for("log_in.form"), 303)
         return _account("the present password is another one", 401)
     except TooManyAttemptsError as error:
         return _too_many(error, _account(str(error), 429))

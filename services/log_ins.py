@@ -22,6 +22,7 @@ WINDOW = timedelta(minutes=15)
 # Failures within the window. Few for one person at one address; more for an address, which people behind one router
 # share; still more for a person from everywhere, since this limit lets strangers lock the person out.
 PERSON_AT_ADDRESS, ADDRESS, PERSON = 5, 20, 50
+_REFUSED = "no user has this name and password"
 
 
 def log_in(database: Database, name: str, password: str, address: str, lifetime: timedelta) -> str:
@@ -38,17 +39,19 @@ def log_in(database: Database, name: str, password: str, address: str, lifetime:
         AccessRefusedError: no user who may log in has this name and password.
         TooManyAttemptsError: too many attempts have failed; the password is not even checked.
     """
-    check_password(database, name, password, address)
+    verified = check_password(database, name, password, address)
     secret = secrets.token_urlsafe(32)
     with database.write() as session:
+        user = lock_verified(session, name, verified)
         session.execute(delete(LogIn).where(LogIn.expires_at <= now()))
-        user = session.scalars(select(User).where(User.name == name)).one()
         session.add(LogIn(sha256=checksum(secret), user=user, expires_at=now() + lifetime))
     return secret
 
 
-def check_password(database: Database, name: str, password: str, address: str) -> None:
-    """Check a password; count the attempt if it is wrong.
+def check_password(database: Database, name: str, password: str, address: str) -> str:
+    """Check a password, and return the hash that it was found to be of; count the attempt if it is wrong.
+
+    What rests on the answer begins with `lock_verified`: a password takes time to check.
 
     Raises:
         AccessRefusedError: no user who may log in has this name and password.
@@ -60,10 +63,30 @@ def check_password(database: Database, name: str, password: str, address: str) -
         _check_limits(session, attempt)
         session.add(attempt)
         user = session.scalar(select(User).where(User.name == name, User.disabled_at.is_(None)))
-    if not passwords.matches(password, user.password_hash if user is not None else None):
-        raise AccessRefusedError("no user has this name and password")
+    stored = user.password_hash if user is not None else None
+    if not passwords.matches(password, stored) or stored is None:
+        raise AccessRefusedError(_REFUSED)
     with database.write() as session:
         session.execute(delete(LogInAttempt).where(*_by_person_at_address(attempt)))
+    return stored
+
+
+def lock_verified(session: Session, name: str, verified: str) -> User:
+    """Return the user whose password was checked, locked until the transaction ends.
+
+    Args:
+        session: a writing session.
+        name: of the user.
+        verified: as `check_password` returned it.
+
+    Raises:
+        AccessRefusedError: the password was changed, or the user disabled, since then.
+    """
+    unchanged = select(User).where(User.name == name, User.password_hash == verified, User.disabled_at.is_(None))
+    user = session.scalar(unchanged.with_for_update())
+    if user is None:
+        raise AccessRefusedError(_REFUSED)
+    return user
 
 
 def identify(session: Session, secret: str) -> Identity | None:

@@ -1,11 +1,13 @@
 """Log in, log out, change the password: what a browser gets, and what guessing gets."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from al_server.app import create_app
@@ -14,7 +16,7 @@ from catalog.context import Catalog
 from catalog.errors import AccessRefusedError, TooManyAttemptsError
 from catalog.records import now
 from catalog.settings import Settings
-from services import log_ins, users
+from services import log_ins, passwords, users
 
 PASSWORD = "correct horse battery"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -103,6 +105,50 @@ def test_logging_in_anew_ends_the_log_in_before(app: Flask, anna: None) -> None:
     copy.set_cookie("glacier_al", cookie.value)
     log_in(client)
     assert (client.get("/account").status_code, copy.get("/account").status_code) == (200, 401)
+
+
+def change_meanwhile(catalog: Catalog, patch: pytest.MonkeyPatch, change: Callable[[Session], object]) -> None:
+    """Have something changed while a password is checked, before the answer is used."""
+    matches = passwords.matches
+
+    def match_and_change(password: str, stored: str | None) -> bool:
+        found = matches(password, stored)
+        with catalog.database.write() as session:
+            change(session)
+        return found
+
+    patch.setattr(passwords, "matches", match_and_change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda session: users.set_password(session, "anna", "another password"), lambda s: users.disable(s, "anna")],
+    ids=["password", "disabled"],
+)
+def test_a_log_in_does_not_outlive_what_it_was_checked_by(
+    catalog: Catalog, anna: None, monkeypatch: pytest.MonkeyPatch, change: Callable[[Session], object]
+) -> None:
+    change_meanwhile(catalog, monkeypatch, change)
+    with pytest.raises(AccessRefusedError, match="no user has this name and password"):
+        log_ins.log_in(catalog.database, "anna", PASSWORD, "here", timedelta(hours=12))
+    with catalog.read() as session:
+        assert session.query(LogIn).count() == 0
+
+
+def test_a_password_is_not_changed_by_one_that_is_good_no_more(
+    client: FlaskClient, catalog: Catalog, anna: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(client)
+    form = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/account").text)
+    assert form is not None
+    data = {"csrf_token": form[1], "password": PASSWORD, "new": "a password of her own"}
+    with monkeypatch.context() as patch:
+        change_meanwhile(catalog, patch, lambda session: users.set_password(session, "anna", "another password"))
+        response = client.post("/account", data=data)
+    assert (response.status_code, response.location) == (303, "/login")
+    with catalog.read() as session:
+        stored = session.query(User).filter(User.name == "anna").one().password_hash
+    assert passwords.matches("another password", stored)
 
 
 def test_a_log_in_ends_with_its_time_and_with_its_user(client: FlaskClient, catalog: Catalog, anna: None) -> None:
