@@ -134,9 +134,11 @@ def _log_out_everywhere(session: Session, user: User) -> None:
 
 
 def _keep_an_administrator(session: Session, user: User) -> None:
-    others = select(func.count(User.id)).where(
-        User.role == Role.ADMINISTRATOR, User.disabled_at.is_(None), User.id != user.id
-    )
-    is_one = user.role is Role.ADMINISTRATOR and user.disabled_at is None
-    if is_one and not session.scalar(others):
+    """Raise ConflictError if a user is the only administrator.
+
+    Whoever changes an administrator locks all of them, in the same order: two who change each other at once would each
+    see the other one stay.
+    """
+    administrators = select(User.id).where(User.role == Role.ADMINISTRATOR, User.disabled_at.is_(None))
+    if session.scalars(administrators.order_by(User.id).with_for_update()).all() == [user.id]:
         raise ConflictError(f"{user.name} is the only administrator; make another user one first")
