@@ -20,11 +20,10 @@ from typing import Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs
 from catalog.check_candidates import OF_WHOLE_PATCH
 from catalog.context import Catalog
 from catalog.labels import NEWEST_FIRST
-from catalog.records import JobKind, Label, Proposal, ProposalReason
+from catalog.records import Label, Proposal, ProposalReason
 from catalog.reference_records import Reference
 from services import mask_comparisons
 from services.mask_comparisons import Compared, MaskFile
@@ -67,15 +66,6 @@ def compare_labels(catalog: Catalog) -> int:
     with catalog.read() as session:
         patches = compared_patches(compared_labels(session), current_references(session))
     return mask_comparisons.keep_only(catalog, (item for patch in patches for item in patch.compared))
-
-
-def enqueue_if_compared(session: Session, label: Label) -> None:
-    """Enqueue the comparison of a label that was just stored, if there may be anything to compare it with."""
-    others = select(Label.id).where(
-        Label.patch_id == label.patch_id, Label.superseded_at.is_(None), Label.id != label.id
-    )
-    if label.proposal.reason is ProposalReason.KNOWN_TRUTH or session.scalar(others.limit(1)) is not None:
-        jobs.enqueue(session, JobKind.COMPARE_MASKS)
 
 
 def person(label: Label) -> str:

@@ -1,4 +1,8 @@
-"""Job: compare the masks by which the quality of labels is told, as far as that was not done yet."""
+"""Job: compare the masks by which the quality of labels is told, as far as that was not done yet.
+
+The clock enqueues it at intervals whatever labels came: a job after the label of a check would name the check, because
+all users may list the jobs.
+"""
 
 import logging
 

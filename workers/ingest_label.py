@@ -26,7 +26,7 @@ from labeling.events import (
     UnreadableEvent,
 )
 from labeling.regions import skip_reason
-from services import annotators, compared_labels, raster_keys
+from services import annotators, raster_keys
 from services.class_scheme import class_scheme
 from services.label_events import identify
 from services.label_studio import forget_project
@@ -135,7 +135,6 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
         else:
             labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
-            compared_labels.enqueue_if_compared(session, label)
             log.info("label event %d is applied: label %d is stored", row.id, label.id, extra={"label": label.id})
             withdrawal = withdrawals.withdraw_if_late(session, label)
             if withdrawal is not None:

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog import jobs, labels, references
+from catalog import labels, references
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
-from catalog.records import JobKind, Label, Patch, Proposal, ProposalReason
+from catalog.records import Label, Patch, Proposal, ProposalReason
 from catalog.training import training_labels
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from services import mask_comparisons, raster_keys
-from services.compared_labels import compare_labels, enqueue_if_compared
+from services.compared_labels import compare_labels
 from services.dataset_windows import labelled_windows
 from services.label_agreement import compare
 from services.label_quality import Quality, assess
@@ -219,16 +219,6 @@ def test_a_new_truth_is_compared_anew(bench: Bench) -> None:
     with bench.catalog.database.write() as session:
         mask_comparisons.forget_truth(session, bench.scene.id)
     assert (assess(bench.catalog).pending, bench.assess()) == (len(NUMBERS), found)
-
-
-def test_a_label_that_has_something_beside_it_calls_for_a_comparison(bench: Bench) -> None:
-    (first,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CAREFUL, carefully)
-    (second,) = bench.answer(bench.ask((6,), ProposalReason.SECOND_LABEL), THIRD, carefully)
-    (other,) = bench.answer(bench.ask((7,), ProposalReason.RANDOM_START), CAREFUL, carefully)
-    for label, is_compared in ((other, False), (first, True), (second, True)):
-        with bench.catalog.database.write() as session:
-            enqueue_if_compared(session, session.get_one(Label, label.id))
-            assert jobs.is_open(session, JobKind.COMPARE_MASKS) is is_compared
 
 
 def test_an_accepted_label_is_the_truth_for_others_and_nothing_on_its_patch_teaches(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from catalog.records import (
     LabelEvent,
     Patch,
     Proposal,
+    ProposalReason,
     ProposalState,
     Round,
     RoundState,
@@ -678,3 +679,16 @@ def test_moments_keep_their_time_zone(desk):
     desk.deliver(saved(desk.first, [], updated_at="2026-11-21T15:30:00.000001+03:30"))
     (label,) = desk.standing()
     assert label.annotated_at == datetime.fromisoformat("2026-11-21T12:00:00.000001+00:00")
+
+
+def test_no_job_names_the_label_of_a_check(desk: Desk) -> None:
+    """All users may list the jobs: the label of a honeypot calls for no other job than that of another patch."""
+    kinds = []
+    with desk.catalog.database.write() as session:
+        session.get_one(Proposal, desk.second.id).reason = ProposalReason.KNOWN_TRUTH
+    for number, proposal in enumerate((desk.first, desk.second)):
+        event = desk.deliver(saved(proposal, [brush(CLEAN)], id=ANNOTATION + number))
+        assert event.state is EventState.APPLIED
+        with desk.catalog.read() as session:
+            kinds.append(set(session.scalars(select(Job.kind))))
+    assert kinds[0] == kinds[1]
