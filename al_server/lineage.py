@@ -19,9 +19,12 @@ api = APIBlueprint("lineage", __name__, url_prefix="/api/v1/models", abp_tags=[T
 def lineage(path: VersionNumber) -> Response:
     """Tell what a version and those before it were trained on. Operators read accounts, others pseudonyms.
 
+    Only operators are told which labels were asked for to check their annotators.
+
     What stands in a model card that this server does not hold yet is left out, and ``fault`` says so: its clock fetches
     the cards from MLflow.
     """
     catalog = current_catalog()
-    name = (lambda label: label.annotator) if has_role(Role.OPERATOR) else partial(pseudonym, catalog)
-    return json_response(read_lineage(catalog, current_parts().bundles, path.version, name, fetch=False))
+    checks = has_role(Role.OPERATOR)
+    name = (lambda label: label.annotator) if checks else partial(pseudonym, catalog)
+    return json_response(read_lineage(catalog, current_parts().bundles, path.version, name, checks=checks, fetch=False))

@@ -58,5 +58,6 @@ def show_round(round_id: int) -> Response:
 
 def reason_for(proposal: Proposal, of_round: Round) -> str:
     """Return why a patch was proposed, as the caller may know: only operators may tell honeypots from other patches."""
-    shown = proposal.reason if has_role(Role.OPERATOR) else disguised(proposal.reason, of_round, proposal.score)
-    return shown.value
+    if has_role(Role.OPERATOR):
+        return proposal.reason.value
+    return disguised(proposal.reason, of_round, scored=proposal.score is not None).value

@@ -1,5 +1,6 @@
 """Schemas of requests and answers about rounds."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -7,12 +8,15 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from al_server.auth import has_role
 from al_server.job_schemas import JobAnswer
 from al_server.schemas import serialize_row
 from catalog import rounds
+from catalog.access_records import Role
 from catalog.records import Round, RoundState, Scoring
 from catalog.settings import PatchPart, Strategy
 from services.request_types import Body, Closed, Integer
+from services.strategies import disguised
 
 
 class RoundId(Closed):
@@ -48,7 +52,10 @@ class RoundAnswer(BaseModel):
         description="stability of that ranking, 0 to 1: `agreement` of the scoring for the measure of the ranking"
     )
     proposals: dict[str, int] = Field(description="number of proposals in each state")
-    reasons: dict[str, int] = Field(description="number of proposals for each reason")
+    reasons: dict[str, int] = Field(
+        description="number of proposals for each reason; for all but operators, second labels and honeypots count as "
+        "other patches of the round"
+    )
     expected_edits_px: float | None = Field(
         description="pixels that annotators are expected to change in the proposals for which that was estimated; null "
         "without any"
@@ -88,6 +95,14 @@ def _serialize_round(item: Round, progress: rounds.Progress, scoring: Scoring | 
         model_version=scoring.model_version if scoring else None,
         ranking_agreement=(scoring.agreement or {}).get(item.measure) if scoring and item.measure else None,
         proposals=progress.states,
-        reasons=progress.reasons,
+        reasons=_told_reasons(item, progress),
         expected_edits_px=progress.expected_edits_px,
     )
+
+
+def _told_reasons(item: Round, progress: rounds.Progress) -> Counter[str]:
+    """Return the number of proposals for each reason, as the caller may know: only operators may count the checks."""
+    told: Counter[str] = Counter()
+    for (reason, scored), count in progress.reasons.items():
+        told[reason if has_role(Role.OPERATOR) else disguised(reason, item, scored=scored)] += count
+    return told

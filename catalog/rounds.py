@@ -54,13 +54,13 @@ class Progress:
 
     Attributes:
         states: How many are in each state.
-        reasons: How many were made for each reason that occurs.
+        reasons: How many were made for each reason that occurs, with a score (True) and without (False).
         expected_edits_px: Pixels that annotators are expected to change in them, as each starts; None if that was
             estimated for none.
     """
 
     states: dict[ProposalState, int]
-    reasons: dict[ProposalReason, int]
+    reasons: dict[tuple[ProposalReason, bool], int]
     expected_edits_px: float | None = None
 
 
@@ -220,12 +220,13 @@ def progress(session: Session, round_ids: Collection[int]) -> dict[int, Progress
             start = "from_empty_px" if drawn_by is None else "from_proposal_px"
             expected[round_id] = expected.get(round_id, 0.0) + found_edits[start]
     found = {round_id: Progress(dict.fromkeys(ProposalState, 0), {}, expected.get(round_id)) for round_id in round_ids}
-    kinds = Proposal.round_id, Proposal.state, Proposal.reason
+    kinds = Proposal.round_id, Proposal.state, Proposal.reason, Proposal.score.is_not(None)
     statement = select(*kinds, func.count()).where(Proposal.round_id.in_(round_ids)).group_by(*kinds)
-    for round_id, state, reason, count in session.execute(statement):
+    for round_id, state, reason, scored, count in session.execute(statement):
         if round_id is not None:
             found[round_id].states[state] += count
-            found[round_id].reasons[reason] = found[round_id].reasons.get(reason, 0) + count
+            key = reason, bool(scored)
+            found[round_id].reasons[key] = found[round_id].reasons.get(key, 0) + count
     return found
 
 

@@ -541,8 +541,9 @@ class Cause(Schema):
     Attributes:
         part: What of the patch was asked for.
         passes: Of Monte Carlo dropout.
+        reason: For all but operators, second labels and honeypots have that of another patch of the round.
         round: Null: a person corrected the map of their own accord.
-        score: Of the patch, by the round's measure; null for random choices.
+        score: Of the patch, by the round's measure; null for random choices, and for all but operators.
         scored_by: The version whose scores the round was chosen by; null: none.
     """
 
@@ -807,7 +808,8 @@ class RoundAnswer(Schema):
         proposals: Number of proposals in each state.
         ranking_agreement: Stability of that ranking, 0 to 1: `agreement` of the scoring for the measure of the
             ranking.
-        reasons: Number of proposals for each reason.
+        reasons: Number of proposals for each reason; for all but operators, second labels and honeypots count as
+            other patches of the round.
     """
 
     completed_at: datetime | None

@@ -20,6 +20,7 @@ from catalog.records import Label, Patch, Proposal, Round, TrainingRun
 from catalog.registry_copy import RegistryCopy
 from catalog.training import MOST_PARAMETERS
 from catalog.withdrawal_records import WithdrawnLabel
+from services.strategies import disguised
 from services.version_figures import figures_of
 from services.withdrawals import AffectedBy, withdrawals_of_versions
 
@@ -34,9 +35,13 @@ class Cause(BaseModel):
     strategy: str | None
     round_seed: int | None
     part: str | None = Field(description="what of the patch was asked for")
-    reason: str
+    reason: str = Field(
+        description="for all but operators, second labels and honeypots have that of another patch of the round"
+    )
     rank: int
-    score: float | None = Field(description="of the patch, by the round's measure; null for random choices")
+    score: float | None = Field(
+        description="of the patch, by the round's measure; null for random choices, and for all but operators"
+    )
     measure: str | None
     scored_by: int | None = Field(description="the version whose scores the round was chosen by; null: none")
     passes: int | None = Field(description="of Monte Carlo dropout")
@@ -111,6 +116,8 @@ def trace(
     affected: Mapping[int, list[AffectedBy]],
     doubts: Mapping[int, float],
     name: Name,
+    *,
+    checks: bool = True,
 ) -> Lineage:
     """Return the lineage of a version.
 
@@ -123,6 +130,7 @@ def trace(
         affected: the withdrawals that affect each version.
         doubts: how much each label that stood out was doubted, by their ids.
         name: how annotators are shown.
+        checks: whether it is told which labels were asked for as checks of their annotators.
     """
     trainings = [_training(number, runs.get(number), cards[number], affected) for number in line_of(version, runs)]
     learnt = {label_id for training in trainings for label_id in training.label_ids}
@@ -131,7 +139,9 @@ def trace(
         learnt_from_withdrawn_labels=version in affected,
         trainings=trainings,
         labels=[
-            _label(label, withdrawn.get(label.id), doubts.get(label.id), name) for label in labels if label.id in learnt
+            _label(label, withdrawn.get(label.id), doubts.get(label.id), name, checks=checks)
+            for label in labels
+            if label.id in learnt
         ],
     )
 
@@ -144,7 +154,9 @@ def line_of(version: int, runs: Mapping[int, TrainingRun]) -> list[int]:
     return line
 
 
-def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Name, *, fetch: bool = True) -> Lineage:
+def read_lineage(
+    catalog: Catalog, bundles: BundleCache, version: int, name: Name, *, checks: bool = True, fetch: bool = True
+) -> Lineage:
     """Fetch what the lineage of a version rests on, and return it.
 
     Args:
@@ -152,6 +164,7 @@ def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Nam
         bundles: has the cards.
         version: the version.
         name: how annotators are shown.
+        checks: as `trace`.
         fetch: whether cards that are not in the local cache are fetched from MLflow; requests must not wait for that.
 
     Raises:
@@ -176,7 +189,7 @@ def read_lineage(catalog: Catalog, bundles: BundleCache, version: int, name: Nam
             cards[number] = _card(models, bundles, number, fetch=fetch)
         except ServiceDownError as error:
             cards[number], fetch = str(error), False  # one wait is enough
-    return trace(version, runs, cards, labels, withdrawn, affected, _doubts(models, line), name)
+    return trace(version, runs, cards, labels, withdrawn, affected, _doubts(models, line), name, checks=checks)
 
 
 def _doubts(models: RegistryCopy, line: Sequence[int]) -> dict[int, float]:
@@ -249,10 +262,12 @@ def _training(
     )
 
 
-def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name) -> LearntLabel:
+def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name, *, checks: bool) -> LearntLabel:
     patch, proposal = label.patch, label.proposal
-    of_round = proposal.round
+    of_round, reason = proposal.round, proposal.reason
     scoring = of_round.scoring if of_round is not None else None
+    if of_round is not None and not checks:
+        reason = disguised(reason, of_round, scored=proposal.score is not None)
     return LearntLabel(
         id=label.id,
         scene=patch.scene.name,
@@ -274,9 +289,9 @@ def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name
             strategy=of_round.strategy if of_round else None,
             round_seed=of_round.seed if of_round else None,
             part=of_round.part if of_round else None,
-            reason=proposal.reason.value,
+            reason=reason.value,
             rank=proposal.rank,
-            score=proposal.score,
+            score=proposal.score if checks else None,
             measure=of_round.measure if of_round else None,
             scored_by=scoring.model_version if scoring else None,
             passes=scoring.passes if scoring else None,

@@ -136,13 +136,20 @@ def resolve(name: str, past_rounds: int, settings: Settings, by_outlines: bool =
     return get(SCHEDULES[name](past_rounds, settings) if name in SCHEDULES else name)
 
 
-def disguised(reason: ProposalReason, of_round: Round, score: float | None) -> ProposalReason:
-    """Return the reason that people who label may read: of second labels and honeypots that of another patch."""
+def disguised(reason: ProposalReason, of_round: Round, *, scored: bool) -> ProposalReason:
+    """Return the reason that people who label may read: of second labels and honeypots that of another patch.
+
+    Args:
+        reason: Why the patch was proposed.
+        of_round: The round.
+        scored: Whether the proposal has a score by the round's measure.
+    """
     if reason not in _DISGUISED:
         return reason
-    is_ranked = of_round.measure is not None and score is not None
-    chosen = is_ranked or of_round.scoring_id is None
-    return ProposalReason.UNCERTAIN if chosen else ProposalReason.CONTROL
+    if of_round.scoring_id is None:
+        return ProposalReason.RANDOM_START
+    is_ranked = of_round.measure is not None and scored
+    return ProposalReason.UNCERTAIN if is_ranked else ProposalReason.CONTROL
 
 
 def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
@@ -150,7 +157,7 @@ def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> st
 
     Second labels and honeypots are told of as other patches of the round, so that nobody takes more care of them.
     """
-    reason = disguised(reason, of_round, evidence.score)
+    reason = disguised(reason, of_round, scored=evidence.score is not None)
     drawn = {
         ProposalReason.CONTROL: "drawn at random, to measure what choosing gains",
         ProposalReason.SHORTLIST_CONTROL: f"{_sees_foreground(evidence)}, to measure what choosing gains",

@@ -5,8 +5,20 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from catalog import labels, registry_copy
 from catalog.context import Catalog
-from catalog.records import Patch, PatchState, Scene, SceneRole
+from catalog.records import (
+    Patch,
+    PatchState,
+    ProposalReason,
+    RunState,
+    RunTrigger,
+    Scene,
+    SceneRole,
+    TrainingRun,
+    now,
+)
+from catalog.registry import ModelVersion
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from services import raster_keys
@@ -14,7 +26,7 @@ from services.places import raster_store
 from tests.al_server.test_error_shape import assert_problem
 from tests.al_server.test_qgis import addresses
 from tests.al_server.test_scene_labels import ask, patch_at
-from tests.catalog_fixtures import as_role
+from tests.catalog_fixtures import add_round, add_scene, add_scoring, as_role, label_of
 from tests.imagery.forge import ForgedScene
 from tests.services.judging import judge
 from tests.workers.rows import tiled
@@ -65,6 +77,63 @@ def test_labels_of_a_patch_that_waits_are_withheld_until_it_is_done(
         )
         assert picture in client.get(page, headers=operator).text
         assert client.get(picture, headers=operator).status_code == 200
+
+
+def test_only_operators_count_the_checks_of_a_round(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        opened, proposals = add_round(session, patches[:4])
+        opened.scoring, opened.measure = add_scoring(session, 1, {}), "entropy_top10"
+        chosen = (
+            (ProposalReason.UNCERTAIN, 0.5),
+            (ProposalReason.CONTROL, None),
+            (ProposalReason.SECOND_LABEL, None),
+            (ProposalReason.KNOWN_TRUTH, 0.4),
+        )
+        for proposal, (reason, score) in zip(proposals, chosen, strict=True):
+            proposal.reason, proposal.score = reason, score
+        number = opened.id
+    told = {"reader": {"uncertain": 2, "random control": 2}}
+    told["operator"] = {"uncertain": 1, "random control": 1, "second label": 1, "known truth": 1}
+    for role, reasons in told.items():
+        headers = as_role(catalog, role)
+        assert client.get(f"/api/v1/rounds/{number}", headers=headers).json["reasons"] == reasons
+        assert client.get("/api/v1/rounds", headers=headers).json[0]["reasons"] == reasons
+
+
+def test_checks_of_a_random_round_have_the_reason_of_its_other_patches(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        opened, proposals = add_round(session, patches[:3])
+        proposals[1].reason, proposals[2].reason = ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH
+        number = opened.id
+    found = client.get(f"/api/v1/rounds/{number}", headers=as_role(catalog, "annotator")).json
+    assert found["reasons"] == {"random start": 3}
+
+
+def test_the_lineage_of_a_version_names_checks_to_operators_only(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        opened, proposals = add_round(session, patches[:3])
+        opened.scoring, opened.measure = add_scoring(session, 1, {}), "entropy_top10"
+        chosen = (
+            (ProposalReason.UNCERTAIN, 0.5),
+            (ProposalReason.SECOND_LABEL, None),
+            (ProposalReason.KNOWN_TRUTH, 0.4),
+        )
+        for number, (proposal, (reason, score)) in enumerate(zip(proposals, chosen, strict=True)):
+            proposal.reason, proposal.score = reason, score
+            labels.store(session, label_of(session, proposal, number))
+        registry_copy.store(session, [ModelVersion(1, "a-run", now(), {})])
+        run = TrainingRun(trigger=RunTrigger.LABELS, label_ids=[1, 2, 3], labels_sha256="c" * 64, seed=1)
+        run.state, run.model_version = RunState.FINISHED, 1
+        session.add(run)
+    for role, told in (
+        ("reader", [("uncertain", None), ("random control", None), ("uncertain", None)]),
+        ("operator", [("uncertain", 0.5), ("second label", None), ("known truth", 0.4)]),
+    ):
+        found = client.get("/api/v1/models/1/lineage", headers=as_role(catalog, role)).json
+        assert [(item["cause"]["reason"], item["cause"]["score"]) for item in found["labels"]] == told
 
 
 @pytest.mark.parametrize("role", ROLES)
