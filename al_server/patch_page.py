@@ -17,6 +17,7 @@ from catalog.access_records import Role
 from catalog.errors import NotFoundError
 from catalog.records import Label, Patch, Proposal, Round, SceneRole, SceneState, Score, Scoring
 from catalog.reference_records import Reference
+from catalog.rounds import UNANSWERED
 from catalog.withdrawal_records import WithdrawnLabel
 from imagery.coordinates import format_place
 from imagery.ground_metric import pixel_size_m
@@ -65,14 +66,21 @@ class ShownScores:
 
 @page.get("/patches/<int:patch_id>")
 def show_patch(patch_id: int) -> Response:
-    """Return the page of a patch: views, maps, state, scores, why it was proposed, its labels over time."""
+    """Return the page of a patch: views, maps, state, scores, why it was proposed, its labels over time.
+
+    While a patch waits for its annotator, nobody but operators is shown its labels and earlier proposals, nor whether
+    there are any.
+    """
     catalog = current_catalog()
     with catalog.read() as session:
         patch = _find_patch(session, patch_id)
         scene, window = patch.scene, window_of(patch)
         scheme = scheme_in_force(session, catalog.settings)
+        withheld = are_labels_withheld(patch)
         proposals = _proposals(session, patch)
-        labels = _labels(session, patch)
+        if withheld:
+            proposals = [proposal for proposal in proposals if proposal.state in UNANSWERED]
+        labels = {} if withheld else _labels(session, patch)
         scores = _scores(session, patch)
         withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
         layers = other_layers(session, scene, truth=may_see_truth(scene))
@@ -107,7 +115,7 @@ def show_patch(patch_id: int) -> Response:
         may_correct=has_role(Role.ANNOTATOR)
         and (scene.role, scene.state) == (SceneRole.POOL, SceneState.READY)
         and patch.size_px <= LARGEST_SIDE,
-        withheld=are_labels_withheld(patch),
+        withheld=withheld,
         studio=catalog.settings.label_studio_page,
     )
 

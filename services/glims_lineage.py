@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.pixel_regions import decode_region
@@ -24,11 +24,7 @@ from services.scenes import window_of
 _IS_ICE: Final[NDArray[np.bool_]] = np.isin(
     np.arange(256), [code for kind, code in CODES.items() if kind is not LineType.PROGLACIAL_LAKE]
 )
-_STANDING: Final = (
-    Label.superseded_at.is_(None),
-    Label.id.not_in(numbers(Kind.LABEL)),
-    Proposal.reason != ProposalReason.KNOWN_TRUTH,
-)
+_STANDING: Final = (Label.superseded_at.is_(None), Label.id.not_in(numbers(Kind.LABEL)))
 _MOST_LABELS: Final = np.iinfo(np.uint16).max
 
 
@@ -65,14 +61,19 @@ def is_ice(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return ice
 
 
-def labelled_patches(session: Session, scene_id: int, after: int, limit: int) -> list[int]:
-    """Return the ids of the patches of a scene with standing labels: the first ``limit`` greater than ``after``."""
+def labelled_patches(
+    session: Session, scene_id: int, after: int, limit: int, *, waiting: bool = True, honeypots: bool = False
+) -> list[int]:
+    """Return the ids of the patches of a scene with standing labels: the first ``limit`` greater than ``after``.
+
+    The other arguments are those of `standing_labels`.
+    """
     statement = (
         select(Label.patch_id)
         .distinct()
         .join(Patch, Label.patch_id == Patch.id)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(*_STANDING, Patch.scene_id == scene_id, Label.patch_id > after)
+        .where(*_counted(waiting=waiting, honeypots=honeypots), Patch.scene_id == scene_id, Label.patch_id > after)
         .order_by(Label.patch_id)
         .limit(limit)
     )
@@ -80,24 +81,29 @@ def labelled_patches(session: Session, scene_id: int, after: int, limit: int) ->
 
 
 def standing_labels(
-    session: Session, scene_id: int, *, simulated: bool, waiting: bool = True, patches: Sequence[int] | None = None
+    session: Session,
+    scene_id: int,
+    *,
+    simulated: bool,
+    waiting: bool = True,
+    honeypots: bool = False,
+    patches: Sequence[int] | None = None,
 ) -> list[Label]:
     """Return the labels of a scene that are not superseded, oldest first, with proposals and patches loaded.
-
-    What was drawn on honeypots, to measure annotators, does not count.
 
     Args:
         session: A session for reading.
         scene_id: The scene.
         simulated: Whether labels of a simulated annotator count as well.
         waiting: Whether those of patches count that wait for an annotator, who is not to look the answer up.
+        honeypots: Whether what was drawn on honeypots, to measure annotators, counts as well.
         patches: Ids of the patches whose labels are returned; None: of all.
     """
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
         .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(*_STANDING, Patch.scene_id == scene_id)
+        .where(*_counted(waiting=waiting, honeypots=honeypots), Patch.scene_id == scene_id)
         .options(joinedload(Label.patch), joinedload(Label.proposal))
         .order_by(Label.event_id)
     )
@@ -105,9 +111,16 @@ def standing_labels(
         statement = statement.where(Label.patch_id.in_(patches))
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))
-    if not waiting:
-        statement = statement.where(Patch.state != PatchState.PROPOSED)
     return list(session.scalars(statement))
+
+
+def _counted(*, waiting: bool, honeypots: bool) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions on labels joined with patches and proposals, see `standing_labels`."""
+    return (
+        *_STANDING,
+        *(() if waiting else (Patch.state != PatchState.PROPOSED,)),
+        *(() if honeypots else (Proposal.reason != ProposalReason.KNOWN_TRUTH,)),
+    )
 
 
 def compose_lineage(

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from catalog import labels, registry_copy
 from catalog.context import Catalog
 from catalog.records import (
+    Label,
     Patch,
     PatchState,
     ProposalReason,
@@ -77,6 +78,51 @@ def test_labels_of_a_patch_that_waits_are_withheld_until_it_is_done(
         )
         assert picture in client.get(page, headers=operator).text
         assert client.get(picture, headers=operator).status_code == 200
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_patches_that_wait_look_alike_labelled_before_or_not(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], role: str
+) -> None:
+    scene, forged = pool
+    again, first, *done = (patch_at(catalog, scene, 0, column) for column in (0, 32, 64, 96))
+    judge(catalog, again, forged.truth[:32, :32], minute=1)
+    for minute, patch in enumerate(done, start=2):
+        judge(catalog, patch, forged.truth[:32, patch.col_off : patch.col_off + 32], minute=minute)
+    with catalog.database.write() as session:
+        _, proposals = add_round(session, [session.get_one(Patch, patch.id) for patch in (again, first)])
+        proposals[0].reason = ProposalReason.SECOND_LABEL
+    # A page holds as many labelled patches that do not wait as were asked for: 64, then 96.
+    page = ask(client, catalog, scene, role, limit=1)
+    assert {item["properties"]["patch"] for item in page["features"]} == {done[0].id}
+    assert page["withheld"] == [again.id, first.id]
+    rest = client.get(page["next"], headers=as_role(catalog, role)).get_json(force=True)
+    assert ({item["properties"]["patch"] for item in rest["features"]}, rest["withheld"]) == ({done[1].id}, [])
+    pages = [client.get(f"/patches/{patch.id}", headers=as_role(catalog, role)).text for patch in (again, first)]
+    drawn, why = "Labels over time</h2>", "Why it was proposed</h2>"
+    told = [page.split(drawn)[1].split(why)[0] for page in pages]
+    assert told[0] == told[1]
+    assert "if there are any" in told[0]
+    assert [page.split(why)[1].count("place") for page in pages] == [1, 1]  # the proposal that waits, no earlier one
+    for_operators = client.get(f"/patches/{again.id}", headers=as_role(catalog, "operator")).text
+    assert for_operators.split(why)[1].count("place") == 2
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_patch_that_was_a_honeypot_has_its_label_on_the_map_as_others_have(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], role: str
+) -> None:
+    scene, forged = pool
+    honeypot, plain = (patch_at(catalog, scene, 0, column) for column in (0, 32))
+    label = judge(catalog, honeypot, forged.truth[:32, :32], minute=1)
+    judge(catalog, plain, forged.truth[:32, 32:64], minute=2)
+    with catalog.database.write() as session:
+        session.get_one(Label, label).proposal.reason = ProposalReason.KNOWN_TRUTH
+    shown = {
+        who: {item["properties"]["patch"] for item in ask(client, catalog, scene, who)["features"]}
+        for who in (role, "operator")
+    }
+    assert shown == {role: {honeypot.id, plain.id}, "operator": {plain.id}}
 
 
 def test_only_operators_count_the_checks_of_a_round(client: FlaskClient, catalog: Catalog) -> None:

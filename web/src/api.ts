@@ -117,7 +117,7 @@ export class Api {
 
   /** The patches of a scene with states and scores. */
   patches = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/patches?limit=1000`);
-  /** What people drew on a scene; `withheld` are patches that wait for an annotator, who is not to see it. */
+  /** What people drew on a scene; `withheld` are patches that wait for an annotator, labelled before or not. */
   labels = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/labels?limit=100`);
 
   private async allPages(first: string): Promise<FeatureCollection> {

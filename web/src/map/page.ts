@@ -291,7 +291,7 @@ export class MapPage {
       const waiting = drawn.withheld?.length ?? 0;
       const isNews = waiting !== this.withheld && !signal.aborted;
       this.withheld = waiting;
-      if (waiting && isNews) tell(`Not shown: the labels of patches that wait for an annotator (${waiting}).`);
+      if (waiting && isNews) tell(`Not shown: labels of patches that wait for an annotator (${waiting}), if there are any.`);
       const labels = featuresOf(drawn);
       return (className) => labelLayer(labels, order + ABOVE_MAPS, className, coloursOf(map, "#94a3b8"));
     }
