@@ -5,6 +5,8 @@ look up the earlier label or the truth on our own pages would not be measured. O
 checks, see everything.
 """
 
+from sqlalchemy.orm import Session
+
 from al_server.auth import has_role
 from al_server.context import current_catalog
 from catalog.access_records import Role
@@ -19,11 +21,14 @@ def are_labels_withheld(patch: Patch) -> bool:
     return patch.state is PatchState.PROPOSED and not has_role(Role.OPERATOR)
 
 
-def is_truth_secret(scene: Scene) -> bool:
-    """Return whether the truth that a scene was registered with measures annotators (``honeypot_share``)."""
-    return scene.role is SceneRole.POOL and current_catalog().settings.honeypot_share > 0
+def is_truth_public(session: Session, scene: Scene) -> bool:
+    """Return whether everybody may see the truth that a scene was registered with: it measures no annotator.
+
+    That of the pool does while ``honeypot_share`` is above 0.
+    """
+    return scene.role is not SceneRole.POOL or current_catalog().settings.honeypot_share == 0
 
 
-def may_see_truth(scene: Scene) -> bool:
+def may_see_truth(session: Session, scene: Scene) -> bool:
     """Return whether the caller may see the truth that a scene was registered with."""
-    return not is_truth_secret(scene) or has_role(Role.OPERATOR)
+    return has_role(Role.OPERATOR) or is_truth_public(session, scene)

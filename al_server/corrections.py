@@ -78,7 +78,7 @@ def shown_map(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDA
     try:
         with catalog.read() as session:
             layer = find_layer(
-                session, store, scene, asked.layer, version, catalog.settings, truth=may_see_truth(scene)
+                session, store, scene, asked.layer, version, catalog.settings, truth=may_see_truth(session, scene)
             )
     except NotFoundError as error:
         log.warning("the edits of a correction are counted from background: %s", error)

@@ -8,6 +8,7 @@ programs can show, too.
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ import numpy as np
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
@@ -75,7 +77,7 @@ def find_shown(scene_id: int, choice: VersionChoice) -> Shown:
     catalog = current_catalog()
     with catalog.read() as session:
         scene = find_scene(session, scene_id)
-        layers = other_layers(session, scene, truth=may_see_truth(scene))
+        layers = other_layers(session, scene, truth=may_see_truth(session, scene))
         scheme = scheme_in_force(session, catalog.settings)
     check_ready(scene)
     source = source_of(scene)
@@ -127,7 +129,7 @@ def view_tile(path: ViewTile) -> Response:
 @api.get("/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
 def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     """Draw a tile of a map made of a scene: a prediction, its confidence or uncertainty, or old outlines."""
-    return draw_layer_tile(path, query)
+    return draw_layer_tile(path, query, may_see_truth)
 
 
 def draw_view_tile(path: ViewTile) -> Response:
@@ -142,14 +144,26 @@ def draw_view_tile(path: ViewTile) -> Response:
     return _answer(None if pixels is None else draw_view(view, pixels, scene.stretch or {}), etag)
 
 
-def draw_layer_tile(path: LayerTile, choice: VersionChoice) -> Response:
-    """Answer with a tile of a map, see `layer_tile`."""
+def draw_layer_tile(path: LayerTile, choice: VersionChoice, shows_truth: Callable[[Session, Scene], bool]) -> Response:
+    """Answer with a tile of a map, see `layer_tile`.
+
+    Args:
+        path: The tile.
+        choice: The model version.
+        shows_truth: Returns whether the outlines that a scene was registered with may be shown.
+    """
     catalog, store = current_catalog(), current_parts().store
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
         scheme = scheme_in_force(session, catalog.settings)
         found = find_layer(
-            session, store, scene, path.layer, shown_version(choice), catalog.settings, truth=may_see_truth(scene)
+            session,
+            store,
+            scene,
+            path.layer,
+            shown_version(choice),
+            catalog.settings,
+            truth=shows_truth(session, scene),
         )
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, found.key, path.z, path.x, path.y)

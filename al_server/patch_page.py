@@ -83,7 +83,7 @@ def show_patch(patch_id: int) -> Response:
         labels = {} if withheld else _labels(session, patch)
         scores = _scores(session, patch)
         withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
-        layers = other_layers(session, scene, truth=may_see_truth(scene))
+        layers = other_layers(session, scene, truth=may_see_truth(session, scene))
         accepted = session.get(Reference, patch.id) if has_role(Role.OPERATOR) else None
         truth = accepted.label_id if accepted is not None and is_standing(accepted) else None
         shown = [_shown(proposal, len(scheme.names)) for proposal in proposals]

@@ -7,7 +7,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
-from al_server.blindness import is_truth_secret
+from al_server.blindness import is_truth_public
 from al_server.context import current_catalog
 from al_server.map_schemas import LayerTile, VersionChoice, ViewTile
 from al_server.map_tiles import PLACE, WEBP, draw_layer_tile, draw_view_tile, find_shown
@@ -35,6 +35,8 @@ def layers(path: SceneId, query: VersionChoice) -> Response:
     """Give the views and maps of a scene as a layer definition, whose tiles QGIS reads without a token."""
     catalog, shown = current_catalog(), find_shown(path.scene_id, query)
     scene = shown.scene
+    with catalog.read() as session:
+        shows_truth = is_truth_public(session, scene)
     base = f"{catalog.settings.api_url.rstrip('/')}/api/v1/scenes/{scene.id}/qgis"
     signature = tile_signatures(catalog).sign(scene.id)
     maps = [
@@ -44,7 +46,7 @@ def layers(path: SceneId, query: VersionChoice) -> Response:
             visible=layer.name == PREDICTION,
         )
         for layer in shown.layers
-        if layer.name != REFERENCE or not is_truth_secret(scene)  # whoever gets the file could read it
+        if layer.name != REFERENCE or shows_truth  # whoever gets the file could read it
     ]
     views = [
         TileLayer(view.title, f"{base}/tiles/{view.name}/{PLACE}?{_query(signature)}", visible=view is shown.views[0])
@@ -69,7 +71,8 @@ def view_tile(path: ViewTile, query: SignedTile) -> Response:
 def layer_tile(path: LayerTile, query: SignedTile) -> Response:
     """Draw a tile of a map made of a scene; the signature in the URL is the credential."""
     tile_signatures(current_catalog()).check(path.scene_id, query.signature)
-    return draw_layer_tile(path, query)
+    # Whoever has the address may ask, without a role.
+    return draw_layer_tile(path, query, is_truth_public)
 
 
 @api.get("/qgis/outlines.qml", responses={200: media(QML, "A style", text=True)})

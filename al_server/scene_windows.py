@@ -90,7 +90,13 @@ def _layer(path: LayerPath, query: LayerWindow) -> MapLayer:
     catalog, version = current_catalog(), shown_version(query)
     with catalog.read() as session:
         return find_layer(
-            session, current_parts().store, scene, path.layer, version, catalog.settings, truth=may_see_truth(scene)
+            session,
+            current_parts().store,
+            scene,
+            path.layer,
+            version,
+            catalog.settings,
+            truth=may_see_truth(session, scene),
         )
 
 

@@ -24,6 +24,7 @@ from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from services import raster_keys
 from services.places import raster_store
+from services.tile_urls import tile_signatures
 from tests.al_server.test_error_shape import assert_problem
 from tests.al_server.test_qgis import addresses
 from tests.al_server.test_scene_labels import ask, patch_at
@@ -205,6 +206,19 @@ def test_the_truth_of_honeypots_is_for_operators(
     # A file for QGIS holds addresses that need no token: the truth is not among them.
     file = client.get(f"/api/v1/scenes/{scene.id}/qgis/layers.qlr", headers=operator).text
     assert "Outlines that came with the scene" not in addresses(file)
+
+
+def test_signed_tiles_show_all_maps_but_the_truth_that_measures_annotators(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene]
+) -> None:
+    scene, forged = pool
+    raster_store(catalog).put(raster_keys.prior(scene.id), mask_to_geotiff(forged.truth, forged.grid, GLACIER_SCHEME))
+    signature = tile_signatures(catalog).sign(scene.id)
+    for share, of_truth in ((0.1, 404), (0.0, 200)):
+        catalog.settings = catalog.settings.model_copy(update={"honeypot_share": share})
+        for layer, status in (("prior", 200), ("reference", of_truth)):
+            address = f"/api/v1/scenes/{scene.id}/qgis/maps/{layer}/12/3035/1719.webp"
+            assert client.get(address, query_string={"signature": signature}).status_code == status
 
 
 def test_the_truth_of_validation_ground_measures_nobody(client: FlaskClient, catalog: Catalog, tmp_path: Path) -> None:
