@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from al_server.auth import has_role
 from al_server.context import current_catalog
 from catalog.access_records import Role
+from catalog.check_candidates import is_honeypot_waiting
 from catalog.records import Patch, PatchState, Scene, SceneRole
 
 
@@ -24,9 +25,11 @@ def are_labels_withheld(patch: Patch) -> bool:
 def is_truth_public(session: Session, scene: Scene) -> bool:
     """Return whether everybody may see the truth that a scene was registered with: it measures no annotator.
 
-    That of the pool does while ``honeypot_share`` is above 0.
+    That of the pool does while ``honeypot_share`` is above 0, and from then on until no honeypot waits any more.
     """
-    return scene.role is not SceneRole.POOL or current_catalog().settings.honeypot_share == 0
+    if scene.role is not SceneRole.POOL:
+        return True
+    return current_catalog().settings.honeypot_share == 0 and not is_honeypot_waiting(session)
 
 
 def may_see_truth(session: Session, scene: Scene) -> bool:

@@ -20,6 +20,7 @@ from catalog.records import (
 )
 from catalog.reference_records import Reference
 from catalog.references import TEACHES
+from catalog.rounds import UNANSWERED
 
 OF_WHOLE_PATCH: Final[ColumnElement[bool]] = func.coalesce(cast(Proposal.region, Text), "null") == "null"
 """Condition on proposals: a column of JSON holds JSON's null where the worker stores None."""
@@ -83,6 +84,17 @@ def scenes_with_truth(session: Session) -> set[int]:
     """Return the ids of the ready scenes of the pool that were registered with outlines of the truth."""
     pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
     return {scene.id for scene in session.scalars(pool) if scene.outlines}
+
+
+def is_honeypot_waiting(session: Session) -> bool:
+    """Return whether the task of a honeypot, of any scene, waits for its annotator."""
+    waiting = (
+        select(Proposal.id)
+        .join(Patch, Proposal.patch_id == Patch.id)
+        .where(Patch.state == PatchState.PROPOSED)  # an index leads to these few
+        .where(Proposal.reason == ProposalReason.KNOWN_TRUTH, Proposal.state.in_(UNANSWERED))
+    )
+    return session.scalar(waiting.limit(1)) is not None
 
 
 def _ready_and_labelled() -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from catalog.records import (
     Label,
     Patch,
     PatchState,
+    Proposal,
     ProposalReason,
     RunState,
     RunTrigger,
@@ -206,6 +207,25 @@ def test_the_truth_of_honeypots_is_for_operators(
     # A file for QGIS holds addresses that need no token: the truth is not among them.
     file = client.get(f"/api/v1/scenes/{scene.id}/qgis/layers.qlr", headers=operator).text
     assert "Outlines that came with the scene" not in addresses(file)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_truth_stays_secret_until_the_last_honeypot_is_answered(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], role: str
+) -> None:
+    """The share was set to 0 while a task waits: neither its scene nor another tells of it."""
+    scene, _ = pool
+    with catalog.database.write() as session:
+        _, elsewhere = add_scene(session, "elsewhere", offset_px=5000)
+        _, (honeypot,) = add_round(session, elsewhere[:1])
+        honeypot.reason = ProposalReason.KNOWN_TRUTH
+    address = f"/api/v1/scenes/{scene.id}/maps/reference/12/3035/1719.webp"
+    assert catalog.settings.honeypot_share == 0
+    assert client.get(address, headers=as_role(catalog, role)).status_code == 404
+    assert client.get(address, headers=as_role(catalog, "operator")).status_code == 200
+    with catalog.database.write() as session:
+        labels.store(session, label_of(session, session.get_one(Proposal, honeypot.id), 1))
+    assert client.get(address, headers=as_role(catalog, role)).status_code == 200
 
 
 def test_signed_tiles_show_all_maps_but_the_truth_that_measures_annotators(
