@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from catalog import set_aside
 from catalog.records import Patch, PatchState, Round, Scene, SceneRole, SceneState, Score
-from catalog.reference_records import Reference
+from catalog.references import REFERENCE_PATCHES
 from catalog.set_aside import Kind
 
 PAGE: Final = 1000  # patches fetched together
@@ -142,12 +142,11 @@ def _may_be_proposed(patch: type[Patch], min_valid_share: float) -> tuple[Column
     ready = select(Scene.id).where(
         Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
     )
-    is_reference = patch.id.in_(select(Reference.patch_id))  # if its label was deleted since: a label would not teach
     return (
         patch.scene_id.in_(ready),
         patch.state.in_(MAY_BE_PROPOSED),
         patch.valid_share >= min_valid_share,
-        ~is_reference,
+        patch.id.not_in(REFERENCE_PATCHES),  # a label of it would not teach
     )
 
 

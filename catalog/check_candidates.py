@@ -18,8 +18,7 @@ from catalog.records import (
     SceneRole,
     SceneState,
 )
-from catalog.reference_records import Reference
-from catalog.references import TEACHES
+from catalog.references import REFERENCE_PATCHES, TEACHES
 from catalog.rounds import UNANSWERED
 
 OF_WHOLE_PATCH: Final[ColumnElement[bool]] = func.coalesce(cast(Proposal.region, Text), "null") == "null"
@@ -55,11 +54,10 @@ def to_ask_again(session: Session) -> dict[int, int]:
         .group_by(Label.patch_id)
         .subquery()
     )
-    accepted = select(Reference.patch_id).join(Reference.label).where(Label.superseded_at.is_(None))
     statement = (
         select(Patch.id, func.coalesce(answers.c.answers, 0))
         .outerjoin(answers, answers.c.patch_id == Patch.id)
-        .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(accepted)))
+        .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(REFERENCE_PATCHES)))
         .order_by(Patch.id)
     )
     return dict(session.execute(statement).all())

@@ -1,20 +1,28 @@
 """Which labels teach, and which patches are references with a known truth.
 
 What is drawn on a honeypot is measured against the truth and never learnt from, and neither is anything that was drawn
-on a reference patch: a network that has seen the truth would draw it into the pre-annotation.
+on a reference patch: a network that has seen the truth would draw it into the pre-annotation. Where the accepted
+label was changed, deleted or withdrawn, the others teach again, and the patch may be proposed as any other.
 """
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy.orm import Session, aliased
 
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import Label, Patch, Proposal, ProposalReason, Scene, SceneState
 from catalog.reference_records import Reference
 
+_ACCEPTED: Final = aliased(Label)
+REFERENCE_PATCHES: Final[Select[int]] = (
+    select(Reference.patch_id)
+    .join(_ACCEPTED, Reference.label_id == _ACCEPTED.id)
+    .where(_ACCEPTED.superseded_at.is_(None))
+)
+"""Query of the ids of the patches whose accepted label stands."""
 TEACHES: Final[ColumnElement[bool]] = and_(
-    Proposal.reason != ProposalReason.KNOWN_TRUTH, Label.patch_id.not_in(select(Reference.patch_id))
+    Proposal.reason != ProposalReason.KNOWN_TRUTH, Label.patch_id.not_in(REFERENCE_PATCHES)
 )
 """Condition on labels joined with their proposals."""
 

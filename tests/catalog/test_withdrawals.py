@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from catalog import jobs, labels, training, withdrawals
+from catalog import candidates, jobs, labels, references, training, withdrawals
 from catalog.context import Catalog
 from catalog.records import (
     JobKind,
@@ -87,6 +87,17 @@ def test_labels_saved_before_stand(catalog, proposals):
     draw(catalog, proposals[1], 2, minutes=10)
     assert withdraw(catalog, since_minutes=10) == (1, 0, 1)
     assert standing(catalog) == {before}
+
+
+def test_a_patch_whose_accepted_label_is_withdrawn_may_be_proposed_again(catalog, proposals):
+    """No patch is lost: the withdrawal says that the patch is free, and rounds may propose it."""
+    accepted = draw(catalog, proposals[0], 1)
+    with catalog.database.write() as session:
+        references.accept(session, accepted)
+        before = candidates.count(session, 0.0, at_most=1000)
+    assert withdraw(catalog) == (1, 0, 1)
+    with catalog.read() as session:
+        assert candidates.count(session, 0.0, at_most=1000) == before + 1
 
 
 def test_an_older_label_of_another_person_counts_again(catalog, proposals):

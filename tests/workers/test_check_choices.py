@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy import select
 
 import services.rounds
-from catalog import labels, references, rounds, scorings
+from catalog import candidates, labels, references, rounds, scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
     JobKind,
+    Label,
     Patch,
     PatchState,
     Proposal,
@@ -21,6 +22,7 @@ from catalog.records import (
     RoundState,
     Scene,
     SceneRole,
+    now,
 )
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
@@ -58,6 +60,14 @@ def of(made: Round, reason: ProposalReason) -> list[int]:
 
 def change(catalog: Catalog, **settings: float) -> None:
     catalog.settings = catalog.settings.model_copy(update=settings)
+
+
+def candidate_ids(catalog: Catalog) -> set[int]:
+    """The patches that a round may propose."""
+    everything = Round(strategy="random", size=1000, seed=0)
+    with catalog.read() as session:
+        found = candidates.shuffled(session, everything, 0.0, np.random.default_rng(0))
+        return {candidate.patch_id for candidate in found}
 
 
 def answer(catalog: Catalog, made: Round, start: int = 100) -> None:
@@ -166,14 +176,14 @@ def test_an_accepted_label_makes_a_honeypot_that_is_asked_again(catalog: Catalog
         answer(catalog, made, start)
 
 
-def test_a_reference_whose_label_was_deleted_is_not_proposed_to_be_learnt(
-    catalog: Catalog, scenes: list[Scene]
-) -> None:
+def test_a_reference_is_not_proposed_to_be_learnt_while_its_label_stands(catalog: Catalog, scenes: list[Scene]) -> None:
     with catalog.database.write() as session:
-        accepted = references.accept(session, 3).patch_id
-        session.get_one(Patch, accepted).state = PatchState.UNLABELLED
-    made = propose(catalog, size=1000)
-    assert accepted not in {proposal.patch_id for proposal in made.proposals}
+        accepted = references.accept(session, 3)
+        session.get_one(Patch, accepted.patch_id).state = PatchState.PARTLY_LABELLED
+    assert accepted.patch_id not in candidate_ids(catalog)
+    with catalog.database.write() as session:
+        session.get_one(Label, accepted.label_id).superseded_at = now()
+    assert accepted.patch_id in candidate_ids(catalog)
 
 
 # Second looks
