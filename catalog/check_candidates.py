@@ -18,6 +18,7 @@ from catalog.records import (
     SceneRole,
     SceneState,
 )
+from catalog.reference_records import Reference
 from catalog.references import REFERENCE_PATCHES, TEACHES
 from catalog.rounds import UNANSWERED
 
@@ -44,6 +45,8 @@ def to_label_twice(session: Session) -> Sequence[int]:
 def to_ask_again(session: Session) -> dict[int, int]:
     """Return how many people have answered each honeypot that is free: those answered before, and the references.
 
+    Only patches whose truth is known now: an accepted label may have been changed or released, and outlines removed.
+
     Returns:
         Number of standing labels drawn on the patch as a honeypot, by its id.
     """
@@ -54,10 +57,11 @@ def to_ask_again(session: Session) -> dict[int, int]:
         .group_by(Label.patch_id)
         .subquery()
     )
+    is_outlined = Patch.scene_id.in_(scenes_with_truth(session)) & Patch.id.not_in(select(Reference.patch_id))
     statement = (
         select(Patch.id, func.coalesce(answers.c.answers, 0))
         .outerjoin(answers, answers.c.patch_id == Patch.id)
-        .where(_ready_and_labelled(), or_(answers.c.answers > 0, Patch.id.in_(REFERENCE_PATCHES)))
+        .where(_ready_and_labelled(), or_(is_outlined & (answers.c.answers > 0), Patch.id.in_(REFERENCE_PATCHES)))
         .order_by(Patch.id)
     )
     return dict(session.execute(statement).all())

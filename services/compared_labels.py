@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, joinedload
 from catalog.check_candidates import OF_WHOLE_PATCH
 from catalog.context import Catalog
 from catalog.labels import NEWEST_FIRST
-from catalog.records import Label, Proposal, ProposalReason
+from catalog.records import Label, Patch, Proposal, ProposalReason
 from catalog.reference_records import Reference
 from services import mask_comparisons
 from services.mask_comparisons import Compared, MaskFile
@@ -91,13 +91,14 @@ def _known_truth(label: Label, reference: Reference | None) -> MaskFile | None:
     """Return the true mask that a label is compared with; None if there is none, or the same person drew it.
 
     Args:
-        label: With its patch and proposal.
+        label: With its patch, scene and proposal.
         reference: The reference of its patch, if there is one; the outlines of the scene then do not count.
     """
     if reference is not None:
         is_other = is_standing(reference) and person(label) != person(reference.label)
         return MaskFile.of_label(reference.label) if is_other else None
-    return MaskFile.of_truth(label.patch) if label.proposal.reason is ProposalReason.KNOWN_TRUTH else None
+    is_honeypot = label.proposal.reason is ProposalReason.KNOWN_TRUTH
+    return MaskFile.of_truth(label.patch) if is_honeypot and label.patch.scene.outlines else None
 
 
 def _triple(labels: Sequence[Label]) -> Compared | None:
@@ -138,7 +139,7 @@ def compared_labels(session: Session) -> list[Label]:
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), OF_WHOLE_PATCH, comparable)
         .where(Proposal.reason.not_in(_NOT_INDEPENDENT))
-        .options(joinedload(Label.proposal), joinedload(Label.patch))
+        .options(joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene))
         .order_by(NEWEST_FIRST)
     )
     return list(session.scalars(statement))

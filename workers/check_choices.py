@@ -12,6 +12,7 @@ from catalog import candidates, check_candidates, scorings
 from catalog.candidates import Candidate
 from catalog.context import Catalog
 from catalog.records import Label, Patch, PatchState, ProposalReason, Round, Score, Scoring
+from catalog.reference_records import Reference
 from catalog.rounds import Choice
 from imagery.classes import UNKNOWN
 from imagery.maps import read_windows
@@ -97,8 +98,13 @@ class Checks:
         )
         for patch in order:
             is_there = patch.scene_id in scenes
-            if is_there and self.session.get_one(Patch, patch.patch_id).state is PatchState.UNLABELLED:
+            if is_there and self._is_untouched(patch.patch_id):
                 yield patch
+
+    def _is_untouched(self, patch_id: int) -> bool:
+        """Return whether a patch has neither labels nor an accepted label of before, which its outlines yield to."""
+        is_unlabelled = self.session.get_one(Patch, patch_id).state is PatchState.UNLABELLED
+        return is_unlabelled and self.session.get(Reference, patch_id) is None
 
     def _score(self, patch_id: int) -> float | None:
         """Return the score of a patch by the round's measure: honeypots are told of as other patches are."""

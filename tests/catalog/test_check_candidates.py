@@ -34,3 +34,25 @@ def test_each_labelled_patch_is_asked_for_again_as_far_as_it_makes_sense(catalog
         assert check_candidates.to_look_at_again(session) == []
         labels.current(session, reference)[0].superseded_at = opened.created_at
         assert check_candidates.to_ask_again(session) == {honeypot: 1}
+
+
+def test_a_honeypot_whose_truth_is_not_known_any_more_is_not_asked_again(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        opened, (first,) = add_round(session, patches[:1])
+        accepted = label_of(session, first, 1)
+        labels.store(session, accepted)
+        references.accept(session, accepted.id)
+        _, (again,) = add_round(session, patches[:1])
+        again.reason = ProposalReason.KNOWN_TRUTH
+        labels.store(session, label_of(session, again, 2))
+        assert check_candidates.to_ask_again(session) == {first.patch_id: 1}
+        references.release(session, accepted.id)
+        assert check_candidates.to_ask_again(session) == {}
+        scene.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        session.flush()
+        assert check_candidates.to_ask_again(session) == {first.patch_id: 1}
+        references.accept(session, accepted.id)
+        accepted.superseded_at = opened.created_at  # its annotator changes it: the outlines were not trusted there
+        session.flush()
+        assert check_candidates.to_ask_again(session) == {}

@@ -9,7 +9,7 @@ import pytest
 from catalog import labels, references
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
-from catalog.records import Label, Patch, Proposal, ProposalReason
+from catalog.records import Label, Patch, Proposal, ProposalReason, Scene
 from catalog.training import training_labels
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
@@ -241,6 +241,21 @@ def test_an_accepted_label_is_the_truth_for_others_and_nothing_on_its_patch_teac
         session.get_one(Label, first.id).superseded_at = None
         references.release(session, first.id)
     assert bench.learnt() == [first.id, other.id]
+
+
+def test_nothing_is_compared_with_a_truth_that_is_not_known_any_more(bench: Bench) -> None:
+    (first,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    with bench.catalog.database.write() as session:
+        session.get_one(Scene, bench.scene.id).outlines = []  # replaced without them
+        references.accept(session, first.id)
+    bench.answer(bench.ask((6, 7), ProposalReason.KNOWN_TRUTH), CARELESS, carelessly)
+    assert bench.figures(CARELESS, "truth")[0] == 1  # with the accepted label; the other has no truth
+    with bench.catalog.database.write() as session:
+        references.release(session, first.id)
+    found = bench.assess()
+    assert (found.pending, [item for item in found.annotators if item.truth]) == (0, [])
+    bench.store.delete(raster_keys.truth(bench.scene.id))
+    assert compare_labels(bench.catalog) == 0  # nothing is missed
 
 
 def test_what_cannot_be_a_reference_is_refused(bench: Bench) -> None:

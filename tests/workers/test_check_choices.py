@@ -186,6 +186,23 @@ def test_a_reference_is_not_proposed_to_be_learnt_while_its_label_stands(catalog
     assert accepted.patch_id in candidate_ids(catalog)
 
 
+def test_outlines_do_not_measure_where_an_accepted_label_fell(catalog: Catalog, scenes: list[Scene]) -> None:
+    """Nothing is compared there until the operator accepts another label or releases it."""
+    change(catalog, honeypot_share=0.5)
+    with catalog.database.write() as session:
+        known = session.scalars(select(Patch).where(Patch.scene_id == scenes[0].id).order_by(Patch.id)).all()
+        _, (proposal,) = add_round(session, known[:1])
+        label = label_of(session, proposal, 99)
+        labels.store(session, label)
+        references.accept(session, label.id)
+        label.superseded_at = now()
+        labels.refresh_states(session, proposal, skipped=False)
+        labels.withdraw(session, proposal)
+        assert known[0].state is PatchState.UNLABELLED
+    honeypots = of(propose(catalog, size=1000), ProposalReason.KNOWN_TRUTH)
+    assert sorted(honeypots) == [patch.id for patch in known[1:]]
+
+
 # Second looks
 
 
