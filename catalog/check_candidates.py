@@ -22,12 +22,18 @@ from catalog.reference_records import Reference
 from catalog.references import REFERENCE_PATCHES, TEACHES
 from catalog.rounds import UNANSWERED
 
+NOT_INDEPENDENT: Final = (ProposalReason.SECOND_LOOK, ProposalReason.CORRECTION)
+"""What these labels are was decided by looking at a label or a map: they say nothing about how far people agree."""
+
 OF_WHOLE_PATCH: Final[ColumnElement[bool]] = func.coalesce(cast(Proposal.region, Text), "null") == "null"
 """Condition on proposals: a column of JSON holds JSON's null where the worker stores None."""
 
 
 def to_label_twice(session: Session) -> Sequence[int]:
-    """Return the ids of the patches with a label of the whole patch that nobody was asked to draw again, ascending."""
+    """Return the ids of the patches that nobody was asked to draw again, ascending: with a label to compare with.
+
+    That is one of the whole patch that teaches, and was not drawn over another label or a map.
+    """
     asked = select(Proposal.patch_id).where(
         Proposal.reason == ProposalReason.SECOND_LABEL,
         Proposal.state.in_((ProposalState.LABELLED, ProposalState.SKIPPED)),
@@ -37,6 +43,7 @@ def to_label_twice(session: Session) -> Sequence[int]:
         .join(Label, Label.patch_id == Patch.id)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(_ready_and_labelled(), Label.superseded_at.is_(None), OF_WHOLE_PATCH, TEACHES)
+        .where(Proposal.reason.not_in(NOT_INDEPENDENT))
         .where(Patch.id.not_in(asked))
     )
     return session.scalars(statement.distinct().order_by(Patch.id)).all()

@@ -15,12 +15,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, permutations
-from typing import Final
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog.check_candidates import OF_WHOLE_PATCH
+from catalog.check_candidates import NOT_INDEPENDENT, OF_WHOLE_PATCH
 from catalog.context import Catalog
 from catalog.labels import NEWEST_FIRST
 from catalog.records import Label, Patch, Proposal, ProposalReason
@@ -122,10 +121,6 @@ def is_standing(reference: Reference) -> bool:
     return reference.label.superseded_at is None
 
 
-_NOT_INDEPENDENT: Final = (ProposalReason.SECOND_LOOK, ProposalReason.CORRECTION)
-"""What these labels are was decided by looking at a label or a map: they say nothing about how far people agree."""
-
-
 def compared_labels(session: Session) -> list[Label]:
     """Return the standing labels of whole patches that have something to be compared with, newest first."""
     several = select(Label.patch_id).where(Label.superseded_at.is_(None)).group_by(Label.patch_id).having(PEOPLE > 1)
@@ -138,7 +133,7 @@ def compared_labels(session: Session) -> list[Label]:
         select(Label)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), OF_WHOLE_PATCH, comparable)
-        .where(Proposal.reason.not_in(_NOT_INDEPENDENT))
+        .where(Proposal.reason.not_in(NOT_INDEPENDENT))
         .options(joinedload(Label.proposal), joinedload(Label.patch).joinedload(Patch.scene))
         .order_by(NEWEST_FIRST)
     )

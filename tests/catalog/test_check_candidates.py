@@ -1,6 +1,9 @@
 """What may be asked for again, on both databases."""
 
+import pytest
+
 from catalog import check_candidates, labels, references
+from catalog.check_candidates import NOT_INDEPENDENT
 from catalog.context import Catalog
 from catalog.records import Proposal, ProposalReason, RoundState
 from tests.catalog_fixtures import add_round, add_scene, label_of
@@ -34,6 +37,20 @@ def test_each_labelled_patch_is_asked_for_again_as_far_as_it_makes_sense(catalog
         assert check_candidates.to_look_at_again(session) == []
         labels.current(session, reference)[0].superseded_at = opened.created_at
         assert check_candidates.to_ask_again(session) == {honeypot: 1}
+
+
+@pytest.mark.parametrize("reason", NOT_INDEPENDENT)
+def test_a_label_that_nothing_is_compared_with_calls_for_no_second_one(
+    catalog: Catalog, reason: ProposalReason
+) -> None:
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        for number, patch in enumerate(patches[:2]):
+            _, (proposal,) = add_round(session, [patch])
+            proposal.reason = reason if number else ProposalReason.UNCERTAIN
+            proposal.region = None  # as the worker stores it: JSON's null, not the database's
+            labels.store(session, label_of(session, proposal, number))
+        assert check_candidates.to_label_twice(session) == [patches[0].id]
 
 
 def test_a_honeypot_whose_truth_is_not_known_any_more_is_not_asked_again(catalog: Catalog) -> None:
