@@ -138,12 +138,15 @@ def _among(session: Session, ids: Sequence[int], of_round: Round, min_valid_shar
     return (found[patch_id] for patch_id in ids if patch_id in found)
 
 
+def usable_scenes() -> Select[int]:
+    """Return the query of the ids of the scenes of which rounds ask: of the pool, ready, and not set aside."""
+    usable = Scene.id.not_in(set_aside.numbers(Kind.SCENE))
+    return select(Scene.id).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, usable)
+
+
 def _may_be_proposed(patch: type[Patch], min_valid_share: float) -> tuple[ColumnElement[bool], ...]:
-    ready = select(Scene.id).where(
-        Scene.role == SceneRole.POOL, Scene.state == SceneState.READY, Scene.id.not_in(set_aside.numbers(Kind.SCENE))
-    )
     return (
-        patch.scene_id.in_(ready),
+        patch.scene_id.in_(usable_scenes()),
         patch.state.in_(MAY_BE_PROPOSED),
         patch.valid_share >= min_valid_share,
         patch.id.not_in(REFERENCE_PATCHES),  # a label of it would not teach

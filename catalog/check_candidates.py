@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from catalog import training
+from catalog.candidates import usable_scenes
 from catalog.records import (
     Label,
     Patch,
@@ -15,8 +16,6 @@ from catalog.records import (
     ProposalReason,
     ProposalState,
     Scene,
-    SceneRole,
-    SceneState,
 )
 from catalog.reference_records import Reference
 from catalog.references import REFERENCE_PATCHES, TEACHES
@@ -90,8 +89,8 @@ def to_look_at_again(session: Session) -> list[Label]:
 
 
 def scenes_with_truth(session: Session) -> set[int]:
-    """Return the ids of the ready scenes of the pool that were registered with outlines of the truth."""
-    pool = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
+    """Return the ids of the scenes that were registered with outlines of the truth, and may be asked about."""
+    pool = select(Scene).where(Scene.id.in_(usable_scenes()))
     return {scene.id for scene in session.scalars(pool) if scene.outlines}
 
 
@@ -107,6 +106,5 @@ def is_honeypot_waiting(session: Session) -> bool:
 
 
 def _ready_and_labelled() -> ColumnElement[bool]:
-    """Condition on patches: labelled, in a ready scene of the pool, and no task of theirs waits."""
-    pool = select(Scene.id).where(Scene.role == SceneRole.POOL, Scene.state == SceneState.READY)
-    return Patch.scene_id.in_(pool) & (Patch.state == PatchState.LABELLED)
+    """Condition on patches: labelled, in a scene that may be asked about, and no task of theirs waits."""
+    return Patch.scene_id.in_(usable_scenes()) & (Patch.state == PatchState.LABELLED)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from catalog import check_candidates, labels, references
+from catalog import check_candidates, labels, references, set_aside
 from catalog.check_candidates import NOT_INDEPENDENT
 from catalog.context import Catalog
 from catalog.records import Proposal, ProposalReason, RoundState
+from catalog.set_aside import Kind
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
 
@@ -37,6 +38,26 @@ def test_each_labelled_patch_is_asked_for_again_as_far_as_it_makes_sense(catalog
         assert check_candidates.to_look_at_again(session) == []
         labels.current(session, reference)[0].superseded_at = opened.created_at
         assert check_candidates.to_ask_again(session) == {honeypot: 1}
+
+
+def test_nothing_is_asked_again_of_a_scene_that_is_set_aside(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session)
+        scene.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        _, proposals = add_round(session, patches[:2])
+        proposals[1].reason = ProposalReason.KNOWN_TRUTH
+        for number, proposal in enumerate(proposals):
+            proposal.region = None  # as the worker stores it: JSON's null, not the database's
+            labels.store(session, label_of(session, proposal, number))
+
+        def found() -> tuple[int, ...]:
+            looks = check_candidates.to_look_at_again(session)
+            twice, again = check_candidates.to_label_twice(session), check_candidates.to_ask_again(session)
+            return len(looks), len(twice), len(again), len(check_candidates.scenes_with_truth(session))
+
+        assert found() == (1, 1, 1, 1)
+        set_aside.set_aside(session, Kind.SCENE, scene.name, "its file is damaged", scene.id)
+        assert found() == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("reason", NOT_INDEPENDENT)
