@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.pixel_regions import decode_region
-from catalog.records import Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring
+from catalog.records import Label, Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring, TrainingRun
 from catalog.registry import registry_of
 from imagery.classes import ClassScheme
 from imagery.coordinates import format_place
@@ -37,7 +37,10 @@ from workers.task_pictures import picture_fields
 from workers.views import OutlinedRegion, draw_views
 
 BLIND = (ProposalReason.SECOND_LABEL, ProposalReason.SECOND_LOOK)
-"""Reasons of proposals that start from an empty mask whatever it costs: a proposal would pull their annotators."""
+"""Reasons of proposals that start from an empty mask whatever it costs: a proposal would pull their annotators.
+
+So do honeypots of which a network has learnt a label, since it may draw the truth (`_is_blind`).
+"""
 UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
 
 
@@ -174,14 +177,23 @@ def _proposed_mask(publication: Publication, proposal: Proposal, predict: "parti
         return ProposedMask()
     with publication.catalog.read() as session:
         screening = _is_screened(session, scoring.id, proposal.patch_id)
+        blind = _is_blind(session, proposal)
     scored = ScoredPatch(publication.store, proposal, scoring, screening)
     labels = drawable(publication.class_names, publication.scheme)
     form = publication.catalog.settings.preannotation
-    proposed = propose_mask(scored, form, labels, predict, blind=proposal.reason in BLIND)
+    proposed = propose_mask(scored, form, labels, predict, blind=blind)
     if proposed.drawn_by is not None and proposed.shown is not None:
         shown = mask_to_geotiff(proposed.shown, source_of(scene).grid, publication.scheme, window_of(proposal.patch))
         publication.store.put(raster_keys.preannotation(proposal.uid, proposed.drawn_by), shown)
     return proposed
+
+
+def _is_blind(session: Session, proposal: Proposal) -> bool:
+    """Return whether a proposal starts from an empty mask, whatever that costs."""
+    if proposal.reason is not ProposalReason.KNOWN_TRUTH:
+        return proposal.reason in BLIND
+    drawn = set(session.scalars(select(Label.id).where(Label.patch_id == proposal.patch_id)))
+    return any(not drawn.isdisjoint(label_ids) for label_ids in session.scalars(select(TrainingRun.label_ids)))
 
 
 def _what_is_asked(outlined: OutlinedRegion | None) -> str:

@@ -10,7 +10,18 @@ from sqlalchemy.orm import joinedload
 
 from catalog import scorings
 from catalog.pixel_regions import encode_region
-from catalog.records import Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring
+from catalog.records import (
+    Patch,
+    Proposal,
+    ProposalReason,
+    Round,
+    RunState,
+    RunTrigger,
+    Scene,
+    Score,
+    Scoring,
+    TrainingRun,
+)
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
@@ -24,6 +35,7 @@ from services.patch_bands import read_bands
 from services.places import raster_store
 from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round
+from tests.services.judging import judge
 from tests.workers.rows import champion, patches, score_pool, tiled
 from workers.publication import Publication, offer, why_undrawn
 
@@ -285,6 +297,22 @@ def test_who_labels_a_second_time_starts_from_an_empty_mask(catalog, scene, reas
     assert (blind.preannotated_by, blind.prediction["result"]) == (None, [])
     assert blind.expected_edits == drawn.expected_edits
     assert blind.task["data"]["reason"].endswith("; starts empty: about 514 pixels to draw")  # half, as a byte
+
+
+def test_a_honeypot_of_which_a_network_has_learnt_a_label_starts_from_an_empty_mask(catalog, scene):
+    classes = np.zeros((32, 32), np.uint8)
+    classes[0:16] = 1
+    write_map(catalog, scene, classes, error=0.01, foreground=0.5)
+    learnt = judge(catalog, patches(catalog, scene.id)[6], classes, minute=1)
+    for label_ids, drawn_by in (([learnt + 1], 1), ([learnt], None)):
+        with catalog.database.write() as session:
+            run = TrainingRun(trigger=RunTrigger.LABELS, label_ids=label_ids, labels_sha256="c" * 64, seed=1)
+            run.state = RunState.FINISHED
+            session.add(run)
+        honeypot = offer(publication(catalog), *proposed(catalog, scene, reason=ProposalReason.KNOWN_TRUTH))
+        assert honeypot.preannotated_by == drawn_by
+    other = offer(publication(catalog), *proposed(catalog, scene, reason=ProposalReason.UNCERTAIN))
+    assert other.preannotated_by == 1
 
 
 def test_nothing_in_a_task_tells_a_honeypot_from_other_patches(catalog, scene):
