@@ -2,8 +2,9 @@
 
 What is compared, patch by patch, on labels of whole patches that stand:
 
-- With known truth: what an annotator drew on honeypots, and on patches of which somebody else's label was accepted as
-  reference.
+- With known truth: what an annotator drew on honeypots, among them patches of which somebody else's label was accepted
+  as reference. Labels drawn for another reason are not compared with an accepted one: of two that differed, the
+  operator who accepted the better would have judged the other.
 - With others: any two labels of a patch by different people. Two by the same person do not count, as Label Studio's
   community edition cannot keep a task from the person who drew the first.
 - With proposals: such pairs of which one label started from a pre-annotation and the other from an empty mask.
@@ -93,11 +94,12 @@ def _known_truth(label: Label, reference: Reference | None) -> MaskFile | None:
         label: With its patch, scene and proposal.
         reference: The reference of its patch, if there is one; the outlines of the scene then do not count.
     """
+    if label.proposal.reason is not ProposalReason.KNOWN_TRUTH:
+        return None
     if reference is not None:
         is_other = is_standing(reference) and person(label) != person(reference.label)
         return MaskFile.of_label(reference.label) if is_other else None
-    is_honeypot = label.proposal.reason is ProposalReason.KNOWN_TRUTH
-    return MaskFile.of_truth(label.patch) if is_honeypot and label.patch.scene.outlines else None
+    return MaskFile.of_truth(label.patch) if label.patch.scene.outlines else None
 
 
 def _triple(labels: Sequence[Label]) -> Compared | None:
@@ -124,11 +126,7 @@ def is_standing(reference: Reference) -> bool:
 def compared_labels(session: Session) -> list[Label]:
     """Return the standing labels of whole patches that have something to be compared with, newest first."""
     several = select(Label.patch_id).where(Label.superseded_at.is_(None)).group_by(Label.patch_id).having(PEOPLE > 1)
-    comparable = or_(
-        Proposal.reason == ProposalReason.KNOWN_TRUTH,
-        Label.patch_id.in_(several),
-        Label.patch_id.in_(select(Reference.patch_id)),
-    )
+    comparable = or_(Proposal.reason == ProposalReason.KNOWN_TRUTH, Label.patch_id.in_(several))
     statement = (
         select(Label)
         .join(Proposal, Label.proposal_id == Proposal.id)

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from catalog import labels, references
 from catalog.context import Catalog
-from catalog.records import ProposalReason
+from catalog.records import Proposal, ProposalReason
 from cli.quality_commands import quality
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
@@ -21,12 +21,12 @@ QUALITY = "/api/v1/quality"
 
 @pytest.fixture
 def labelled_twice(catalog: Catalog) -> Catalog:
-    """A patch that one person drew as clean ice, and another, from an empty mask, as clean ice on its upper half."""
+    """A patch whose label, clean ice all over, was accepted; as a honeypot, another drew its upper half so."""
     with catalog.database.write() as session:
         scene, patches = add_scene(session)
         for number, (name, rows) in enumerate((("a@glacier.local", 32), ("b@glacier.local", 16))):
             _, (proposal,) = add_round(session, patches[:1], first_task=number)
-            proposal.reason = ProposalReason.SECOND_LABEL if number else ProposalReason.RANDOM_START
+            proposal.reason = ProposalReason.KNOWN_TRUTH if number else ProposalReason.RANDOM_START
             mask = np.zeros((32, 32), np.uint8)
             mask[:rows] = 1
             label = label_of(session, proposal, number, number, annotator=name)
@@ -79,5 +79,7 @@ def test_the_command_shows_the_same_and_changes_references(
     assert "Reference patches" in shown.output
     assert "no reference any more" in CliRunner().invoke(quality, ["release", "1"]).output
     assert "the reference of patch 1" in CliRunner().invoke(quality, ["accept", "1"]).output
+    with labelled_twice.database.write() as session:
+        session.get_one(Proposal, 2).reason = ProposalReason.SECOND_LABEL
     again = CliRunner().invoke(quality, ["accept", "2"])
     assert "label 1 is the reference of patch 1 already" in str(again.exception)

@@ -243,6 +243,19 @@ def test_an_accepted_label_is_the_truth_for_others_and_nothing_on_its_patch_teac
     assert bench.learnt() == [first.id, other.id]
 
 
+def test_the_loser_of_a_dispute_is_not_measured_by_the_label_that_won_it(bench: Bench) -> None:
+    (winner,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CAREFUL, carefully)
+    again = bench.ask((6,), ProposalReason.SECOND_LABEL)
+    bench.answer(again, CARELESS, carelessly)
+    with bench.catalog.database.write() as session:
+        references.accept(session, winner.id)
+    bench.answer(again, CARELESS, carelessly)  # drawn again on the old task, which says that the first was not right
+    found = bench.assess()
+    assert [item.truth for item in found.annotators] == [None, None]
+    assert [(item.label_id, item.answers) for item in found.references] == [(winner.id, 0)]
+    assert bench.figures(CARELESS, "others")[0] == 1
+
+
 def test_nothing_is_compared_with_a_truth_that_is_not_known_any_more(bench: Bench) -> None:
     (first,) = bench.answer(bench.ask((6,), ProposalReason.RANDOM_START), CAREFUL, carefully)
     with bench.catalog.database.write() as session:
