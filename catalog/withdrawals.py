@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, labels
-from catalog.records import JobKind, Label, LabelEvent, Patch, PatchState, Proposal, RunState, TrainingRun
+from catalog.candidates import MAY_BE_PROPOSED
+from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, RunState, TrainingRun
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
 
 
@@ -48,6 +49,9 @@ def spellings(session: Session, annotator: str) -> list[str]:
 def labels_by(session: Session, annotators: Collection[str], since: datetime | None) -> Sequence[Label]:
     """Return the labels of annotators that are not withdrawn yet, superseded ones too, ordered by id.
 
+    Their proposals and patches stay locked until the session ends: all proposals first, then all patches, each by id.
+    Ingestion locks a proposal before it changes a label, too: two that lock in different orders would deadlock.
+
     Args:
         session: a session.
         annotators: their names as stored.
@@ -56,24 +60,31 @@ def labels_by(session: Session, annotators: Collection[str], since: datetime | N
     theirs = select(Label).where(Label.annotator.in_(annotators), Label.id.not_in(select(WithdrawnLabel.label_id)))
     if since is not None:
         theirs = theirs.where(Label.annotated_at >= since)
+    for row, column in ((Proposal, Label.proposal_id), (Patch, Label.patch_id)):
+        locking = select(row).where(row.id.in_(theirs.with_only_columns(column))).order_by(row.id).with_for_update()
+        session.scalars(locking.execution_options(populate_existing=True)).all()
     return session.scalars(theirs.order_by(Label.id).options(joinedload(Label.proposal))).all()
 
 
 def withdraw(session: Session, withdrawal: Withdrawal, withdrawn: Sequence[Label]) -> Freed:
-    """Store a withdrawal, mark its labels, and update the states of their proposals, patches and rounds."""
+    """Store a withdrawal, mark its labels, and update the states of their proposals, patches and rounds.
+
+    Args:
+        session: the session in which `labels_by` found the labels.
+        withdrawal: not stored yet.
+        withdrawn: its labels.
+    """
     session.add(withdrawal)
     session.flush()
     standing = [label for label in withdrawn if label.superseded_at is None]
     for label in withdrawn:
         _mark(session, label, withdrawal)
     session.flush()
-    for proposal in {label.proposal_id: label.proposal for label in standing}.values():
-        locked = labels.lock(session, proposal)
-        labels.refresh_states(session, locked, skipped=labels.is_skipped(session, locked))
+    for _, proposal in sorted({label.proposal_id: label.proposal for label in standing}.items()):
+        labels.refresh_states(session, proposal, skipped=labels.is_skipped(session, proposal))
     session.flush()
     patch_ids = {label.patch_id for label in standing}
-    free = (PatchState.UNLABELLED, PatchState.PARTLY_LABELLED)
-    patches = sum(session.get_one(Patch, patch_id).state in free for patch_id in patch_ids)
+    patches = sum(session.get_one(Patch, patch_id).state in MAY_BE_PROPOSED for patch_id in patch_ids)
     return Freed(len(standing), len(withdrawn) - len(standing), patches)
 
 

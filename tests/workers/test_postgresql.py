@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from catalog import labels
+from catalog import labels, withdrawals
 from catalog import rounds as stored_rounds
 from catalog.context import Catalog
-from catalog.records import EventState, LabelEvent, Proposal, ProposalState, Round, RoundState
+from catalog.records import EventState, LabelEvent, Proposal, ProposalState, Round, RoundState, now
+from catalog.withdrawal_records import Withdrawal
 from services import rounds
 from services.label_studio import _store_project
 from tests.catalog.conftest import database_url
@@ -132,6 +133,31 @@ def test_a_round_can_be_abandoned_while_an_answer_is_ingested(desk: Desk, monkey
     monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
     together(lambda: desk.ingest(event_id), abandon_meanwhile)
     assert desk.states() == ("labelled", "labelled", "abandoned")
+
+
+def test_labels_can_be_withdrawn_while_one_of_them_is_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.deliver(saved(desk.first, [ICE]))
+    desk.deliver(saved(desk.second, [ICE], id=ANNOTATION + 1))
+    (event_id,) = desk.receive(updated(desk.second, [], 5, id=ANNOTATION + 1))
+    is_locked, lock = threading.Event(), labels.lock
+
+    def lock_and_linger(*arguments: object) -> object:
+        locked = lock(*arguments)
+        is_locked.set()
+        time.sleep(0.5)  # meanwhile the other takes what locks it can get
+        return locked
+
+    def withdraw_meanwhile() -> None:
+        is_locked.wait(30)
+        monkeypatch.undo()
+        with desk.catalog.database.write() as session:
+            drawn = withdrawals.labels_by(session, withdrawals.annotators(session), None)
+            withdrawal = Withdrawal(annotator="an annotator", reason="shifted", actor="an operator", withdrawn_at=now())
+            withdrawals.withdraw(session, withdrawal, drawn)
+
+    monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
+    together(lambda: desk.ingest(event_id), withdraw_meanwhile)
+    assert desk.states() == ("abandoned", "unlabelled", "complete")
 
 
 def test_the_first_worker_decides_which_project_is_ours(desk: Desk) -> None:
