@@ -85,7 +85,7 @@ def show_patch(patch_id: int) -> Response:
         withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
         layers = other_layers(session, scene, truth=may_see_truth(session, scene))
         accepted = session.get(Reference, patch.id) if has_role(Role.OPERATOR) else None
-        truth = accepted.label_id if accepted is not None and is_standing(accepted) else None
+        truth_stands = accepted is not None and is_standing(accepted)
         shown = [_shown(proposal, len(scheme.names)) for proposal in proposals]
     source = source_of(scene)
     lon, lat = source.grid.centre_wgs84(window)
@@ -110,7 +110,8 @@ def show_patch(patch_id: int) -> Response:
         proposals=shown,
         labels=[(label, annotator_of(label)) for label in labels.values()],
         withdrawn=withdrawn,
-        truth=truth,
+        truth=accepted.label_id if accepted is not None else None,
+        truth_stands=truth_stands,
         may_accept=has_role(Role.OPERATOR) and (scene.role, scene.state) == (SceneRole.POOL, SceneState.READY),
         may_correct=has_role(Role.ANNOTATOR)
         and (scene.role, scene.state) == (SceneRole.POOL, SceneState.READY)

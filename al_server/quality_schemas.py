@@ -49,6 +49,7 @@ class ReferenceAnswer(BaseModel):
     stands: bool = Field(
         description="false if the label was changed, deleted or withdrawn: nothing is compared with it"
     )
+    is_removed: bool = Field(description="whether the scene of the patch was removed")
 
 
 class QualityAnswer(BaseModel):

@@ -712,11 +712,13 @@ class ReferenceAnswer(Schema):
 
     Attributes:
         answers: Labels by other people that are compared with it.
+        is_removed: Whether the scene of the patch was removed.
         stands: False if the label was changed, deleted or withdrawn: nothing is compared with it.
     """
 
     annotator: str
     answers: int
+    is_removed: bool
     label_id: int
     patch_id: int
     stands: bool

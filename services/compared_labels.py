@@ -113,8 +113,9 @@ def _triple(labels: Sequence[Label]) -> Compared | None:
 
 
 def current_references(session: Session) -> dict[int, Reference]:
-    """Return the references, by their patches."""
-    found = session.scalars(select(Reference).options(joinedload(Reference.label)))
+    """Return the references, by their patches, with labels, patches and scenes loaded."""
+    loaded = joinedload(Reference.label).joinedload(Label.patch).joinedload(Patch.scene)
+    found = session.scalars(select(Reference).options(loaded))
     return {item.patch_id: item for item in found}
 
 

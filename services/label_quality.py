@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
-from catalog.records import Label, Proposal, ProposalReason
+from catalog.records import Label, Proposal, ProposalReason, SceneState
 from services import mask_comparisons
 from services.class_scheme import scheme_in_force
 from services.compared_labels import (
@@ -56,6 +56,7 @@ class ReferencePatch:
         annotator: Who drew it.
         answers: Number of labels by other people that are compared with it.
         stands: Whether the label still stands; nothing is compared with one that was changed, deleted or withdrawn.
+        is_removed: Whether the scene of the patch was removed, and with it the page of the patch.
     """
 
     patch_id: int
@@ -63,6 +64,7 @@ class ReferencePatch:
     annotator: str
     answers: int
     stands: bool
+    is_removed: bool
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,14 @@ def assess(catalog: Catalog) -> Quality:
         bias=measure_bias(triples),
         same_person=same_person,
         references=tuple(
-            ReferencePatch(patch_id, item.label_id, item.label.annotator, answers[patch_id], is_standing(item))
+            ReferencePatch(
+                patch_id=patch_id,
+                label_id=item.label_id,
+                annotator=item.label.annotator,
+                answers=answers[patch_id],
+                stands=is_standing(item),
+                is_removed=item.label.patch.scene.state is SceneState.REMOVED,
+            )
             for patch_id, item in sorted(references.items())
         ),
         pending=len({item.names for patch in patches for item in patch.compared} - kept.keys()),

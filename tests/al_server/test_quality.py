@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from catalog import labels, references
 from catalog.context import Catalog
-from catalog.records import Proposal, ProposalReason
+from catalog.records import Label, Proposal, ProposalReason, Scene, SceneState
 from cli.quality_commands import quality
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
@@ -48,8 +48,39 @@ def test_operators_see_annotators_with_their_figures(client: FlaskClient, labell
     assert [iou and iou["value"] for iou in other["others"]["iou"]] == [0.0, 0.5, None]
     assert (found["bias"], found["same_person"], found["pending"]) == (None, 0, 0)
     assert found["references"] == [
-        {"patch_id": 1, "label_id": 1, "annotator": "a@glacier.local", "answers": 1, "stands": True}
+        {
+            "patch_id": 1,
+            "label_id": 1,
+            "annotator": "a@glacier.local",
+            "answers": 1,
+            "stands": True,
+            "is_removed": False,
+        }
     ]
+
+
+def test_a_reference_whose_label_fell_can_be_released_where_it_is_shown(
+    client: FlaskClient, labelled_twice: Catalog
+) -> None:
+    operator = as_role(labelled_twice, "operator")
+
+    def shown(page: str) -> str:
+        return " ".join(client.get(page, headers=operator).text.split())
+
+    release = 'data-call="DELETE /api/v1/quality/references/1"'
+    assert release in shown("/patches/1")
+    assert "no longer stands" not in shown("/patches/1")
+    with labelled_twice.database.write() as session:
+        label = session.get_one(Label, 1)
+        label.superseded_at = label.annotated_at
+    assert release in shown("/patches/1")
+    assert "no longer stands" in shown("/patches/1")
+    assert '<a href="/patches/1">1</a>' in shown("/quality")
+    with labelled_twice.database.write() as session:
+        session.get_one(Scene, 1).state = SceneState.REMOVED
+    assert client.get("/patches/1", headers=operator).status_code == 404
+    assert '<a href="/patches/1">' not in shown("/quality")
+    assert release in shown("/quality")
 
 
 def test_operators_read_the_agreement_on_the_page_of_an_annotator(client: FlaskClient, labelled_twice: Catalog) -> None:
