@@ -26,7 +26,7 @@ from imagery.grid import Grid, Window
 from services.area_report import AreaReport
 from services.class_scheme import class_scheme
 from services.delivery import DeliveryOptions, delivery_options, prediction_keys
-from services.glims_packages import check_image, enqueue_package, package_key
+from services.glims_packages import check_image, enqueue_package, package_key, package_labels
 from services.predictions import check_ready, enqueue_prediction
 from services.scenes import find_scene, source_of
 from services.unused_predictions import note_use
@@ -128,7 +128,8 @@ def prediction_glims(path: SceneId, query: PredictionQuery) -> Response:
         return _have_made(asked)
     window = None if asked.is_whole else asked.window
     with current_catalog().read() as session:
-        key = package_key(session, asked.scene, asked.version, asked.options, window)
+        labels = package_labels(session, asked.scene)
+    key = package_key(asked.scene, asked.version, asked.options, window, labels)
 
     def enqueue(session: Session) -> Job:
         at_once = current_catalog().settings.predictions_at_once

@@ -65,11 +65,13 @@ class Submission:
         making: How, and how much.
         layers: Number of features by layer.
         findings: What the check found.
+        labels: The labels that it was made of, oldest first.
     """
 
     making: Making
     layers: dict[str, int]
     findings: list[Finding]
+    labels: Sequence[Label]
 
 
 def export_glims(
@@ -148,7 +150,7 @@ def export_glims(
     layers = submission_layers(outlines, image, analysis, scene.name, statistics)
     counts = {name: len(layer.geometries) for name, layer in layers.items()}
     _write(target, scene, software, layers, long_description(making, names.listed(labels), counts), prediction)
-    return Submission(making, counts, check_submission(target))
+    return Submission(making, counts, check_submission(target), labels)
 
 
 def delivered_prediction(catalog: Catalog, scene: Scene, version: ModelVersion) -> Prediction:

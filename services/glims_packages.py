@@ -6,6 +6,7 @@ patch again, to check its label, must not find the answer there.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -23,22 +24,28 @@ from services.glims_request import GlimsRequest, image_of
 from services.predictions import enqueue_asked
 from services.scenes import source_of
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Increase it whenever the code writes another package from the same input."""
 
 
-def package_key(session: Session, scene: Scene, version: int, options: DeliveryOptions, window: Window | None) -> str:
-    """Return the key of the package of a scene as its labels are now.
+def package_labels(session: Session, scene: Scene) -> list[Label]:
+    """Return the labels that the package of a scene is made of now, oldest first."""
+    return standing_labels(session, scene.id, simulated=False, waiting=False)
+
+
+def package_key(
+    scene: Scene, version: int, options: DeliveryOptions, window: Window | None, labels: Sequence[Label]
+) -> str:
+    """Return the key of the package of a scene.
 
     Args:
-        session: A session for reading.
         scene: The scene.
         version: The version whose map counts where no expert judged.
         options: What shapes the map's files.
         window: Only glaciers that reach into it are part of the package; None: all.
+        labels: The labels that it is made of: `package_labels` of that moment.
     """
-    labels = [_identity(label) for label in standing_labels(session, scene.id, simulated=False, waiting=False)]
-    shaped_by = [_FORMAT, scene.name, scene.sensor, str(window), labels]
+    shaped_by = [_FORMAT, scene.name, scene.sensor, str(window), [_identity(label) for label in labels]]
     digest = hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()[:16]
     return raster_keys.glims_package(scene.id, version, fingerprint(scene, options), digest)
 
@@ -72,7 +79,8 @@ def enqueue_package(
         version: As `package_key`.
         options: Likewise.
         window: Likewise.
-        key: What `package_key` returned.
+        key: What `package_key` returns now. Labels that come before the job runs are part of its package, which is
+            then stored under another key.
         at_once: How many files may be asked for at once.
 
     Raises:
@@ -84,7 +92,6 @@ def enqueue_package(
         "version": version,
         "package": key,
         "window": None if window is None else vars(window),
-        "inventory": options.glacier_inventory,
     }
     return enqueue_asked(session, JobKind.EXPORT_GLIMS, f"{scene.id}-{key.rpartition('/')[2]}", at_once, subject)
 

@@ -10,9 +10,10 @@ from catalog import registry_copy
 from catalog.errors import NotFoundError
 from catalog.records import Scene
 from imagery.grid import Window
+from services.delivery import delivery_options
 from services.glims_export import delivered_prediction
 from services.glims_export import export_glims as write_submission
-from services.glims_packages import request_of
+from services.glims_packages import package_key, request_of
 from services.places import raster_store
 from services.scenes import source_of
 from services.unused_predictions import note_use
@@ -25,17 +26,25 @@ FINDINGS: Final = "check.txt"
 
 
 def export_glims(
-    context: JobContext, scene_id: int, version: int, package: str, window: dict[str, int] | None, inventory: str | None
+    context: JobContext,
+    scene_id: int,
+    version: int,
+    package: str,
+    window: dict[str, int] | None,
+    inventory: str | None = None,
 ) -> None:
-    """Write a package, unless it is stored.
+    """Write a package, unless it is stored, of the labels and by the settings of now.
+
+    It is stored under the key of what it was made of. If that is not what was asked for, as labels have come, or their
+    patches wait for annotators, since, whoever asks again finds it, or has the next one made.
 
     Args:
         context: the job.
         scene_id: id of the scene, which the version has predicted.
         version: number of the version.
-        package: key under which it is stored.
+        package: key under which what was asked for would be stored.
         window: fields of `imagery.grid.Window`: only glaciers that reach into it; None: all.
-        inventory: file of glaciers along whose polygons ice is divided.
+        inventory: not used: jobs of earlier releases have it.
 
     Raises:
         NotFoundError: there is no such version.
@@ -54,7 +63,8 @@ def export_glims(
         raise NotFoundError(f"there is no version {version}")
     context.progress(0, 1, f"writing the outlines of {scene.name} for GLIMS")
     prediction = delivered_prediction(catalog, scene, known)
-    request = request_of(catalog, scene, None if window is None else Window(**window), inventory)
+    part, options = None if window is None else Window(**window), delivery_options(catalog.settings)
+    request = request_of(catalog, scene, part, options.glacier_inventory)
     software = f"glacier-al {code_version()}"
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory, "glims")
@@ -64,8 +74,9 @@ def export_glims(
             or "Nothing: GLIMS's published requirements are kept.\n"
         )
         (folder / FINDINGS).write_text(found, "utf-8")
-        store.put(package, _zipped(folder))
-    note_use(catalog, package)
+        key = package_key(scene, version, options, part, done.labels)
+        store.put(key, _zipped(folder))
+    note_use(catalog, key)
 
 
 def _zipped(folder: Path) -> bytes:

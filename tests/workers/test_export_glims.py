@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from catalog import jobs, prediction_uses, registry_copy
 from catalog.context import Catalog
 from catalog.prediction_uses import PredictionUse
-from catalog.records import JobKind, Patch, PatchState, Scene, now
+from catalog.records import Job, JobKind, Patch, PatchState, Scene, now
 from catalog.registry import ModelVersion
 from imagery.glims_check import check_submission
 from imagery.glims_findings import ERROR
@@ -136,6 +136,44 @@ def test_a_package_does_not_tell_what_was_drawn_where_a_patch_waits_for_an_annot
         session.get_one(Patch, patch.id).state = PatchState.LABELLED
     after, _ = layer(asking.package(tmp_path / "after"), "glaciers")
     assert shapely.area(after).sum() < shapely.area(before).sum()
+
+
+@pytest.mark.parametrize("waits_first", [True, False])
+def test_a_package_holds_what_its_key_says_whatever_happens_before_it_is_made(
+    asking: Asking, tmp_path: Path, waits_first: bool
+) -> None:
+    """Asked for while a patch waits and made once it is answered, or the reverse; and then asked for again."""
+    patch = next(item for item in patches(asking.catalog, asking.scene.id) if (item.row_off, item.col_off) == (0, 0))
+    judge(asking.catalog, patch, np.zeros((32, 32), np.uint8), minute=1)  # a glacier is there, the label says none
+
+    def set_waiting(waits: bool) -> None:
+        with asking.catalog.database.write() as session:
+            row = session.get_one(Patch, patch.id)
+            row.state = PatchState.PROPOSED if waits else PatchState.LABELLED
+
+    set_waiting(waits_first)
+    first = asking.answer()
+    set_waiting(not waits_first)
+    asking.work(first.json["id"])
+    areas = {}
+    for waits in (not waits_first, waits_first):
+        set_waiting(waits)
+        served = asking.answer()
+        if served.status_code == 202:
+            asking.work(served.json["id"])
+            served = asking.answer()
+        with ZipFile(io.BytesIO(served.data)) as archive:
+            archive.extractall(tmp_path / str(waits))
+        areas[waits] = shapely.area(layer(tmp_path / str(waits), "glaciers")[0]).sum()
+    assert areas[False] < areas[True]  # the label, which takes ice away, counts once nobody is waited for
+
+
+def test_a_job_of_an_earlier_release_still_makes_its_package(asking: Asking, tmp_path: Path) -> None:
+    first = asking.answer()
+    with asking.catalog.database.write() as session:
+        job = session.get_one(Job, first.json["id"])
+        job.subject = {**job.subject, "inventory": None}
+    asking.package(tmp_path / "whole")
 
 
 def test_what_glims_needs_and_nobody_knows_is_said_at_once(asking: Asking) -> None:
