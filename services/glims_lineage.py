@@ -6,11 +6,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.pixel_regions import decode_region
 from catalog.records import Label, Patch, PatchState, Proposal, ProposalReason
+from catalog.reference_records import Reference
+from catalog.references import REFERENCE_PATCHES
 from catalog.set_aside import Kind, numbers
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import ExportError
@@ -25,6 +27,8 @@ _IS_ICE: Final[NDArray[np.bool_]] = np.isin(
     np.arange(256), [code for kind, code in CODES.items() if kind is not LineType.PROGLACIAL_LAKE]
 )
 _STANDING: Final = (Label.superseded_at.is_(None), Label.id.not_in(numbers(Kind.LABEL)))
+_IS_BEST: Final = or_(Label.patch_id.not_in(REFERENCE_PATCHES), Label.id.in_(select(Reference.label_id)))
+"""Condition on labels: an operator accepted no other label of their patches as the truth."""
 _MOST_LABELS: Final = np.iinfo(np.uint16).max
 
 
@@ -96,7 +100,8 @@ def standing_labels(
         scene_id: The scene.
         simulated: Whether labels of a simulated annotator count as well.
         waiting: Whether those of patches count that wait for an annotator, who is not to look the answer up.
-        honeypots: Whether what was drawn on honeypots, to measure annotators, counts as well.
+        honeypots: Whether what was drawn on honeypots, to measure annotators, counts as well; if not, nothing but the
+            accepted label counts on a reference patch.
         patches: Ids of the patches whose labels are returned; None: of all.
     """
     statement = (
@@ -119,7 +124,7 @@ def _counted(*, waiting: bool, honeypots: bool) -> tuple[ColumnElement[bool], ..
     return (
         *_STANDING,
         *(() if waiting else (Patch.state != PatchState.PROPOSED,)),
-        *(() if honeypots else (Proposal.reason != ProposalReason.KNOWN_TRUTH,)),
+        *(() if honeypots else (Proposal.reason != ProposalReason.KNOWN_TRUTH, _IS_BEST)),
     )
 
 

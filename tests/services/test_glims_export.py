@@ -10,8 +10,9 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
+from catalog import references
 from catalog.context import Catalog
-from catalog.records import Patch, Scene
+from catalog.records import Label, Patch, ProposalReason, Scene, now
 from imagery.classes import UNKNOWN
 from imagery.errors import ExportError
 from imagery.glaciers import InventoryGlacier
@@ -22,6 +23,7 @@ from imagery.outline_intervals import OutlineIntervals
 from imagery.outline_table import TerrainStrip
 from imagery.projection import reproject
 from services.glims_export import Submission, export_glims
+from services.glims_lineage import standing_labels
 from services.glims_request import GlimsRequest, Prediction
 from services.scenes import window_of
 from tests.imagery.forge import NORTH_UP, ForgedScene
@@ -144,6 +146,27 @@ def test_outlines_are_merged_across_patches(catalog: Catalog, pool: tuple[Scene,
     # Nothing is known around them, so that the outline may go on there.
     assert [finding.severity for finding in done.findings] == [WARNING]
     assert fields["edge"][0] == "Y"
+
+
+def test_an_accepted_label_counts_and_no_other_of_its_patch(catalog: Catalog, pool: tuple[Scene, ForgedScene]) -> None:
+    """The newer label lost the dispute, and the newest was drawn on a honeypot."""
+    scene, forged = pool
+    patch = patch_at(catalog, scene, 0, 0)
+    accepted, lost, honeypot = (judge(catalog, patch, forged.truth[:32, :32], minute=minute) for minute in (1, 2, 3))
+    with catalog.database.write() as session:
+        session.get_one(Label, honeypot).proposal.reason = ProposalReason.KNOWN_TRUTH
+
+    def counted() -> list[int]:
+        with catalog.read() as session:
+            return [label.id for label in standing_labels(session, scene.id, simulated=True)]
+
+    assert counted() == [accepted, lost]
+    with catalog.database.write() as session:
+        references.accept(session, accepted)
+    assert counted() == [accepted]
+    with catalog.database.write() as session:
+        session.get_one(Label, accepted).superseded_at = now()
+    assert counted() == [lost]
 
 
 def test_labels_of_a_simulated_annotator_count_only_on_demand(
