@@ -5,6 +5,7 @@ from typing import Final
 from flask import Blueprint, Response
 
 from al_server.auth import current_identity, has_role
+from al_server.blindness import labels_shown
 from al_server.context import current_catalog
 from al_server.page_frame import render_page
 from catalog.access_records import Role
@@ -41,7 +42,7 @@ def show_annotator(name: str) -> Response:
         if (by_account and not (may_name or is_own)) or not (work or superseded or is_own):
             raise NotFoundError("there is no annotator of this name; the pages of rounds name those who drew labels")
         groups = effort(session, found.drew)
-        newest = newest_labels(session, found, LABELS_SHOWN)
+        newest = newest_labels(session, found, LABELS_SHOWN, labels_shown())
     quality = label_quality.assess(catalog) if may_name else None
     return render_page(
         "annotator.html",

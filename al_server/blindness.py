@@ -5,6 +5,7 @@ look up the earlier label or the truth on our own pages would not be measured. O
 checks, see everything.
 """
 
+from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import Session
 
 from al_server.auth import has_role
@@ -17,9 +18,15 @@ from catalog.records import Patch, PatchState, Scene, SceneRole
 def are_labels_withheld(patch: Patch) -> bool:
     """Return whether the caller may not see the labels of a patch now: a task for it waits for its annotator.
 
-    This holds for every patch that waits, so that it does not tell which of them are checks.
+    This holds for every patch that waits, so that it does not tell which of them are checks. Nothing may name such a
+    patch as one that was proposed or labelled before, either.
     """
     return patch.state is PatchState.PROPOSED and not has_role(Role.OPERATOR)
+
+
+def labels_shown() -> ColumnElement[bool]:
+    """Return the condition on patches whose labels the caller may see now, as `are_labels_withheld` tells of one."""
+    return true() if has_role(Role.OPERATOR) else Patch.state != PatchState.PROPOSED
 
 
 def is_truth_public(session: Session, scene: Scene) -> bool:

@@ -57,10 +57,10 @@ def label_picture(path: LabelPath) -> Response:
         label = session.get(Label, path.label_id)
         scheme = scheme_in_force(session, catalog.settings)
         patch = session.get(Patch, path.patch_id)
+    if patch is not None and are_labels_withheld(patch):  # whether there is such a label or not
+        raise ConflictError(f"patch {patch.id} waits for an annotator, who is not to see its earlier labels")
     if label is None or patch is None or label.patch_id != patch.id:
         raise NotFoundError(f"there is no label {path.label_id} of patch {path.patch_id}")
-    if are_labels_withheld(patch):
-        raise ConflictError(f"patch {patch.id} waits for an annotator, who is not to see its earlier labels")
     mask = mask_from_geotiff(current_parts().store.get(label.mask_key, label.mask_sha256), scheme)
     response = Response(encode_tile(draw_classes(mask, drawn_colours(scheme))), content_type=WEBP)
     response.headers["Cache-Control"] = "private, max-age=3600"  # a label never changes

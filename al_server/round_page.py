@@ -9,12 +9,14 @@ from sqlalchemy.orm import joinedload
 
 from al_server.annotator_names import annotator_of
 from al_server.auth import has_role
+from al_server.blindness import are_labels_withheld
 from al_server.context import current_catalog
 from al_server.page_frame import render_page
 from al_server.round_schemas import serialize_round
 from catalog import rounds
 from catalog.access_records import Role
 from catalog.records import Label, Patch, Proposal, Round
+from catalog.rounds import UNANSWERED
 from services.effort import check_of_round, expected_px
 from services.strategies import disguised
 
@@ -24,7 +26,10 @@ PROPOSALS_SHOWN: Final = 500
 
 @page.get("/rounds/<int:round_id>")
 def show_round(round_id: int) -> Response:
-    """Return the page of a round: its progress, who has labelled what, its patches, and what became of each."""
+    """Return the page of a round: its progress, who has labelled what, its patches, and what became of each.
+
+    Nobody but operators is told which of its patches wait for an annotator again, in a later round.
+    """
     catalog = current_catalog()
     with catalog.read() as session:
         found = rounds.get(session, round_id)
@@ -41,14 +46,14 @@ def show_round(round_id: int) -> Response:
         labels = {label.proposal_id: (label, annotator_of(label)) for label in session.scalars(standing)}
         shown = serialize_round(session, found)
         check = check_of_round(session, round_id)
+        listed = [item for item in proposals if item.state in UNANSWERED or not are_labels_withheld(item.patch)]
     return render_page(
         "round.html",
         round=shown,
-        proposals=proposals,
-        reasons={proposal.id: reason_for(proposal, found) for proposal in proposals},
-        expected={
-            proposal.id: expected_px(proposal.expected_edits, proposal.preannotated_by) for proposal in proposals
-        },
+        proposals=listed,
+        again=len(proposals) - len(listed),
+        reasons={proposal.id: reason_for(proposal, found) for proposal in listed},
+        expected={proposal.id: expected_px(proposal.expected_edits, proposal.preannotated_by) for proposal in listed},
         labels=labels,
         people=Counter(name for _, name in labels.values()).most_common(),
         check=check,

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from al_server.blindness import labels_shown
 from al_server.context import current_catalog, current_parts
 from al_server.decision_schemas import serialize_promotion
 from al_server.page_frame import render_page
@@ -18,7 +19,7 @@ from al_server.version_schemas import serialize_version
 from catalog.bundle_cache import CARD
 from catalog.decision_records import Promotion
 from catalog.errors import NotFoundError
-from catalog.records import Label, Proposal, Scene, SceneState, TrainingRun
+from catalog.records import Label, Patch, Proposal, Scene, SceneState, TrainingRun
 from catalog.registry import ModelVersion
 from catalog.training import MOST_PARAMETERS
 from imagery.grid import Window
@@ -164,16 +165,21 @@ def _shown_block(
 
 
 def _learnt(session: Session, ids: Sequence[int]) -> list[tuple[int | None, list[int]]]:
-    """Return by round the patches whose labels a version learnt from; corrections on the map have no round."""
+    """Return by round the patches whose labels a version learnt from, as far as the caller may know.
+
+    Corrections on the map have no round.
+    """
     found: set[tuple[int | None, int]] = set()
     for start in range(0, len(ids), MOST_PARAMETERS):
         some = Label.id.in_(ids[start : start + MOST_PARAMETERS])
         of_round = select(Proposal.round_id, Label.patch_id).join(Label, Label.proposal_id == Proposal.id)
-        found |= {(row[0], row[1]) for row in session.execute(of_round.where(some))}
+        shown = of_round.join(Patch, Label.patch_id == Patch.id).where(some, labels_shown())
+        found |= {(row[0], row[1]) for row in session.execute(shown)}
     ordered = sorted(found, key=lambda pair: (pair[0] is None, pair[0] or 0, pair[1]))
     return [(number, [patch for _, patch in pairs]) for number, pairs in groupby(ordered, key=lambda pair: pair[0])]
 
 
 def _patches(session: Session, labels: Sequence[int]) -> dict[int, int]:
-    """Return the patch of each of these labels."""
-    return {row[0]: row[1] for row in session.execute(select(Label.id, Label.patch_id).where(Label.id.in_(labels)))}
+    """Return the patch of each of these labels, as far as the caller may know."""
+    of_labels = select(Label.id, Label.patch_id).join(Patch, Label.patch_id == Patch.id)
+    return {row[0]: row[1] for row in session.execute(of_labels.where(Label.id.in_(labels), labels_shown()))}

@@ -641,7 +641,8 @@ class Lineage(Schema):
     """Where a version comes from.
 
     Attributes:
-        labels: All that these learnt from, each once, ordered by id.
+        labels: All that these learnt from, each once, ordered by id; for all but operators, without those of
+            patches that wait for an annotator.
         trainings: Of the version, of its parent, and so on to the first.
     """
 

@@ -91,8 +91,18 @@ def count_superseded(session: Session, annotator: Annotator) -> int:
     return session.scalar(counted) or 0
 
 
-def newest_labels(session: Session, annotator: Annotator, limit: int) -> Sequence[Label]:
-    """Return an annotator's newest labels, superseded ones included, each with its patch, scene and proposal."""
-    found = select(Label).where(annotator.drew).order_by(Label.annotated_at.desc(), Label.id.desc()).limit(limit)
+def newest_labels(
+    session: Session, annotator: Annotator, limit: int, *conditions: ColumnElement[bool]
+) -> Sequence[Label]:
+    """Return an annotator's newest labels, superseded ones included, each with its patch, scene and proposal.
+
+    Args:
+        session: A session.
+        annotator: Who drew them.
+        limit: How many at most.
+        conditions: On labels joined with their patches.
+    """
+    found = select(Label).join(Patch, Label.patch_id == Patch.id).where(annotator.drew, *conditions)
+    found = found.order_by(Label.annotated_at.desc(), Label.id.desc()).limit(limit)
     loaded = found.options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal))
     return session.scalars(loaded).all()

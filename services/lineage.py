@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 from catalog.bundle_cache import CARD, BundleCache
 from catalog.context import Catalog
 from catalog.errors import CatalogError, NotFoundError, ServiceDownError
-from catalog.records import Label, Patch, Proposal, Round, TrainingRun
+from catalog.records import Label, Patch, PatchState, Proposal, Round, TrainingRun
 from catalog.registry_copy import RegistryCopy
 from catalog.training import MOST_PARAMETERS
 from catalog.withdrawal_records import WithdrawnLabel
@@ -100,7 +100,10 @@ class Lineage(BaseModel):
     version: int
     learnt_from_withdrawn_labels: bool
     trainings: list[Training] = Field(description="of the version, of its parent, and so on to the first")
-    labels: list[LearntLabel] = Field(description="all that these learnt from, each once, ordered by id")
+    labels: list[LearntLabel] = Field(
+        description="all that these learnt from, each once, ordered by id; for all but operators, without those of "
+        "patches that wait for an annotator"
+    )
 
 
 Cards = Mapping[int, Mapping[str, Any] | str]
@@ -130,7 +133,8 @@ def trace(
         affected: the withdrawals that affect each version.
         doubts: how much each label that stood out was doubted, by their ids.
         name: how annotators are shown.
-        checks: whether it is told which labels were asked for as checks of their annotators.
+        checks: whether it is told which labels were asked for as checks of their annotators; if not, those of patches
+            that wait for an annotator are left out.
     """
     trainings = [_training(number, runs.get(number), cards[number], affected) for number in line_of(version, runs)]
     learnt = {label_id for training in trainings for label_id in training.label_ids}
@@ -141,7 +145,7 @@ def trace(
         labels=[
             _label(label, withdrawn.get(label.id), doubts.get(label.id), name, checks=checks)
             for label in labels
-            if label.id in learnt
+            if label.id in learnt and (checks or label.patch.state is not PatchState.PROPOSED)
         ],
     )
 

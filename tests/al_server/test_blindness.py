@@ -25,6 +25,7 @@ from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from services import raster_keys
 from services.places import raster_store
+from services.pseudonyms import of_account
 from services.tile_urls import tile_signatures
 from tests.al_server.test_error_shape import assert_problem
 from tests.al_server.test_qgis import addresses
@@ -108,6 +109,37 @@ def test_patches_that_wait_look_alike_labelled_before_or_not(
     assert [page.split(why)[1].count("place") for page in pages] == [1, 1]  # the proposal that waits, no earlier one
     for_operators = client.get(f"/patches/{again.id}", headers=as_role(catalog, "operator")).text
     assert for_operators.split(why)[1].count("place") == 2
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nothing_names_a_patch_that_waits_as_one_that_was_labelled(
+    client: FlaskClient, catalog: Catalog, role: str
+) -> None:
+    """The first patch of a round waits for a second label, the second does not; a version has learnt both."""
+    person = "a@glacier.local"
+    with catalog.database.write() as session:
+        _, patches = add_scene(session)
+        opened, proposals = add_round(session, patches[:2])
+        for number, proposal in enumerate(proposals):
+            labels.store(session, label_of(session, proposal, number, annotator=person))
+        registry_copy.store(session, [ModelVersion(1, "a-run", now(), {})])
+        run = TrainingRun(trigger=RunTrigger.LABELS, label_ids=[1, 2], labels_sha256="c" * 64, seed=1)
+        run.state, run.model_version = RunState.FINISHED, 1
+        session.add(run)
+        _, (again,) = add_round(session, patches[:1])
+        again.reason = ProposalReason.SECOND_LABEL
+        waits, done, number = patches[0].id, patches[1].id, opened.id
+    for who, sees in ((role, False), ("operator", True)):
+        headers = as_role(catalog, who)
+        for page in (f"/rounds/{number}", "/versions/1", f"/annotators/{of_account(catalog, person)}"):
+            shown = client.get(page, headers=headers).text
+            assert f'href="/patches/{done}"' in shown
+            assert (f'href="/patches/{waits}"' in shown) is sees
+        learnt = client.get("/api/v1/models/1/lineage", headers=headers).json["labels"]
+        assert [label["patch"] for label in learnt] == ([waits, done] if sees else [done])
+    for label in (1, 2, 99):  # its own, another's, and none
+        address = f"/api/v1/patches/{waits}/labels/{label}.webp"
+        assert client.get(address, headers=as_role(catalog, role)).status_code == 409
 
 
 @pytest.mark.parametrize("role", ROLES)
