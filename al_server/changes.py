@@ -2,6 +2,7 @@
 
 from flask import Response, abort, url_for
 from flask_openapi3 import APIBlueprint, Tag
+from sqlalchemy.orm import Session
 
 from al_server.blindness import may_see_truth
 from al_server.change_schemas import ChangeAnswer, ChangeFile, ChangeId, ChangeRequest
@@ -11,7 +12,7 @@ from al_server.predictions import being_made, refused_when_full
 from al_server.schemas import ListOf
 from al_server.version_choice import chosen_version
 from catalog.errors import ConflictError, NotFoundError
-from catalog.records import JobState
+from catalog.records import JobState, Scene
 from imagery.errors import StoreError
 from services import scene_changes
 from services.change_maps import Subject
@@ -36,7 +37,8 @@ def ask(body: ChangeRequest) -> Response:
     version = chosen_version(body.version).version if body.of is Subject.PREDICTION else None
     with current_catalog().read() as session:
         earlier, later = find_scene(session, body.earlier), find_scene(session, body.later)
-    if body.of is Subject.OUTLINES and not all(map(may_see_truth, (earlier, later))):
+        is_secret = body.of is Subject.OUTLINES and not _sees_truth(session, earlier, later)
+    if is_secret:
         abort(403, "the outlines of the pool measure annotators at present, so that only operators may compare them")
     with refused_when_full():
         asked = scene_changes.ask(current_catalog(), earlier, later, body.of, version)
@@ -75,15 +77,15 @@ def find_change(uid: str) -> SceneChange:
     """
     with current_catalog().read() as session:
         found = scene_changes.find(session, uid)
-    if not _is_seen(found):
-        raise NotFoundError(f"there is no change {uid!r}; it may have been removed")
+        if not _is_seen(session, found):
+            raise NotFoundError(f"there is no change {uid!r}; it may have been removed")
     return found
 
 
 def seen_changes() -> list[SceneChange]:
     """Return the newest changes that the caller may see."""
     with current_catalog().read() as session:
-        return [change for change in scene_changes.listed(session, LISTED) if _is_seen(change)]
+        return [change for change in scene_changes.listed(session, LISTED) if _is_seen(session, change)]
 
 
 def read_file(change: SceneChange, suffix: str) -> bytes:
@@ -117,6 +119,10 @@ def serialize_change(change: SceneChange) -> ChangeAnswer:
     )
 
 
-def _is_seen(change: SceneChange) -> bool:
+def _is_seen(session: Session, change: SceneChange) -> bool:
     """Return whether the caller may see a change: outlines by which annotators are measured are for operators."""
-    return change.subject is not Subject.OUTLINES or all(map(may_see_truth, (change.earlier, change.later)))
+    return change.subject is not Subject.OUTLINES or _sees_truth(session, change.earlier, change.later)
+
+
+def _sees_truth(session: Session, *scenes: Scene) -> bool:
+    return all(may_see_truth(session, scene) for scene in scenes)
