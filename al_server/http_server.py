@@ -3,7 +3,9 @@
 waitress reads requests and writes answers in one thread that never blocks, and hands only complete requests to its
 worker threads. Of the servers compared in docs/benchmarks.md it alone keeps its threads free of slow senders *and* slow
 readers. Its defaults are for a server behind a proxy: 100 connections, idle for two minutes each. Here there are
-thousands, idle for seconds, and a request that dribbles in byte by byte has a deadline.
+thousands, idle for seconds, and a request that dribbles in byte by byte has a deadline. A client that does not take its
+answer is cut off, and one request at a time is read from a connection: else a thread would wait for the client to read
+the answers before it.
 """
 
 import logging
@@ -14,24 +16,28 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 from waitress.adjustments import Adjustments
+from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
+from werkzeug.wsgi import _RangeWrapper
 
 from al_server.arriving import ArrivingRequest, Rooms
 from al_server.body_limits import BodyLimits
 from al_server.connection_loop import ConnectionLoop
+from al_server.leaving import LeavingAnswer
 
 THREADS: Final = 8
 CONNECTIONS: Final = 4000
 """Most open connections; more wait to be accepted until others end."""
 IDLE_S: Final = 20
-"""Time without a byte in either direction after which a connection is closed."""
+"""Time without a byte in either direction after which a connection is closed; in each such time a client must take some
+of an answer that waits for it (`al_server.leaving`)."""
 REQUEST_S: Final = 60
 """Time in which a request must have arrived whole."""
 RECEIVE_BYTES: Final = 128 * 2**10
@@ -66,13 +72,14 @@ class StreamTask(WSGITask):  # type: ignore[misc]
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection whose requests have a deadline, and whose bodies need room."""
+    """A connection whose requests have a deadline, whose bodies need room, and whose answers must be taken."""
 
     task_class = StreamTask
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._messages: deque[bytes | None] = deque()
+        self._leaving = LeavingAnswer(self.socket)
 
     def parser_class(self, adjustments: Adjustments) -> ArrivingRequest:
         """Return a request that begins to arrive."""
@@ -102,12 +109,38 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return is_taken
 
     def service(self) -> None:
-        """Answer a request, in a thread of its own."""
+        """Answer a request, in a thread of its own; the last one of the connection if others were sent with it."""
         _serving.channel = self
         try:
+            self._drop_pipelined()
             super().service()
         finally:
             _serving.channel = None
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        """Send what the client takes now, and note how much that is; return it."""
+        sent: int = super().send(data, do_close=do_close)
+        self._leaving.note(sent, self.total_outbufs_len - sent)
+        return sent
+
+    def is_to_end(self, now: float) -> bool:
+        """Return whether it is idle at a time of `time.time`, or its request or answer is late or too slow."""
+        request = self.request
+        return (
+            self.will_close
+            or (request is not None and (request.started < time.monotonic() - REQUEST_S or request.is_too_slow()))
+            or self._leaving.is_too_slow(IDLE_S)
+            or not (self.is_busy or self.last_activity > now - IDLE_S)
+        )
+
+    def _drop_pipelined(self) -> None:
+        with self.requests_lock:
+            others = self.requests[1:]
+            if others:
+                self.requests[0].headers["CONNECTION"] = "close"  # the answer says so: the others have to be sent again
+                del self.requests[1:]
+            for other in others:
+                other.close()
 
     def add_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 - waitress's name
         """Begin to be among the open connections."""
@@ -178,15 +211,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def maintenance(self, now: float) -> None:
-        """Close idle connections, and those whose request is late or too slow; called every `CLEANUP_S`."""
-        super().maintenance(now)
-        latest = time.monotonic() - REQUEST_S
-        for channel in self.active_channels.values():
-            request = channel.request
-            if request is not None and (request.started < latest or request.is_too_slow()):
-                channel.will_close = True
-            if channel.will_close:
-                self.loop.look_at(channel)
+        """Close connections that are to end; called every `CLEANUP_S`.
+
+        waitress would wait until the client takes something, which some never do. A thread that waits for the client to
+        do so ends.
+        """
+        for channel in list(self.active_channels.values()):
+            if channel.is_to_end(now):
+                channel.handle_close()
 
     def stop(self, *_: object) -> None:
         """Make `run` return; may be called by a signal handler."""
@@ -215,6 +247,22 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self.loop.turn(_TURN_S)
 
 
+def _send_parts_from_files(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Return the application, with answers that are parts of a file (`Range`) sent as waitress sends whole files.
+
+    No thread waits for the client to read them, and they take up no memory.
+    """
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        body = application(environ, start_response)
+        if isinstance(body, _RangeWrapper) and isinstance(body.iterable, ReadOnlyFileBasedBuffer):
+            body.iterable.seek(body.start_byte)  # waitress ends where Content-Length says
+            return body.iterable  # type: ignore[no-any-return]
+        return body
+
+    return answer
+
+
 def make_server(
     application: Callable[..., Any], host: str, port: int, limits: BodyLimits, *, shares_port: bool = False
 ) -> Server:
@@ -234,7 +282,6 @@ def make_server(
         port=port,
         threads=THREADS,
         connection_limit=min(CONNECTIONS, _allow_files(CONNECTIONS + _FILES_BESIDE) - _FILES_BESIDE),
-        channel_timeout=IDLE_S,
         cleanup_interval=CLEANUP_S,
         max_request_body_size=sys.maxsize,  # `al_server.arriving` refuses earlier, and by path
         max_request_header_size=HEADER_BYTES,
@@ -242,7 +289,8 @@ def make_server(
         clear_untrusted_proxy_headers=False,  # `al_server.safety` takes as many of them as there are proxies
         ident=None,
     )
-    server = Server(application, map={}, adj=adjustments, sockinfo=adjustments.listen[0], shares_port=shares_port)
+    answers = _send_parts_from_files(application)
+    server = Server(answers, map={}, adj=adjustments, sockinfo=adjustments.listen[0], shares_port=shares_port)
     server.rooms = Rooms(limits)
     return server
 
