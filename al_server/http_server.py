@@ -114,6 +114,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         try:
             self._drop_pipelined()
             super().service()
+        except Exception:  # not even an error could be answered: the disk is full, for instance
+            self._close_requests()
+            self.will_close = True
+            self.server.pull_trigger()
+            raise
         finally:
             _serving.channel = None
 
@@ -134,13 +139,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         )
 
     def _drop_pipelined(self) -> None:
+        if self._close_requests(after=1):
+            self.requests[0].headers["CONNECTION"] = "close"  # the answer says so: the others have to be sent again
+
+    def _close_requests(self, after: int = 0) -> int:
+        """Drop the requests after the first few, which leave their room to others; return how many."""
         with self.requests_lock:
-            others = self.requests[1:]
-            if others:
-                self.requests[0].headers["CONNECTION"] = "close"  # the answer says so: the others have to be sent again
-                del self.requests[1:]
-            for other in others:
-                other.close()
+            dropped = self.requests[after:]
+            del self.requests[after:]
+        for request in dropped:
+            request.close()
+        return len(dropped)
 
     def add_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 - waitress's name
         """Begin to be among the open connections."""

@@ -2,13 +2,14 @@
 
 import json
 import socket
+import struct
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from flask.testing import FlaskClient
@@ -241,3 +242,37 @@ def test_the_api_takes_large_bodies_from_label_studio_alone(catalog: Catalog) ->
             sent = bytes(size) if status in {409, 422} else b""
             with Client(server, path, header, length(size), "Content-Type: application/json", sent=sent) as client:
                 assert client.answer()[0] == status, path
+
+
+def test_the_room_of_requests_that_nobody_will_answer_is_free_again() -> None:
+    is_answering, may_answer = threading.Event(), threading.Event()
+
+    def wait(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        is_answering.set()
+        assert may_answer.wait(10)
+        return count(environ, start_response)
+
+    chunk = b"1\r\na\r\n0\r\n\r\n"  # of a body without a length, for which ORDINARY bytes of room are taken
+    body = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
+    with serving(wait) as server:
+        whole = server.rooms.strangers.left
+        with Client(server, "/", "Transfer-Encoding: chunked", sent=chunk + 2 * body) as client:
+            assert is_answering.wait(10)
+            assert server.rooms.strangers.left == whole - ORDINARY  # two requests sent with the first were dropped
+            reset = struct.pack("ii", 1, 0)  # linger for 0 s: the connection ends at once
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        may_answer.set()
+        wait_until(lambda: server.rooms.strangers.left == whole)
+
+
+def test_a_request_whose_answer_fails_altogether_leaves_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Never:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(http_server.StreamTask, "service", fail)
+    monkeypatch.setattr(http_server.Channel.error_task_class, "service", fail)
+    with serving() as server:
+        whole = server.rooms.strangers.left
+        with Client(server, "/", "Transfer-Encoding: chunked", sent=b"1\r\na\r\n0\r\n\r\n") as client:
+            assert client.is_closed()
+            assert server.rooms.strangers.left == whole
