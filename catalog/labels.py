@@ -11,7 +11,6 @@ A task is identified by its id and its proposal, an annotation as `catalog.event
 only: it refers to the task or annotation that had the id when the event was received.
 """
 
-import re
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, select
@@ -34,7 +33,6 @@ from catalog.records import (
 )
 from catalog.withdrawal_records import WithdrawnLabel
 
-_ADDRESS = re.compile(r"[\w.%+-]+@[\w-]+(\.[\w-]+)+")
 SKIPPED = "skipped"
 """Detail of an applied event whose annotator skipped the task; the reason follows after a colon, if one was given."""
 NEWEST_FIRST = Label.event_id.desc()
@@ -117,12 +115,8 @@ def reopen(event: LabelEvent) -> None:
 
 
 def settle(event: LabelEvent, state: EventState, detail: str | None = None) -> None:
-    """Store the final state of an event, and the time.
-
-    Readers see the detail, which may be the text of any error: no account's address is left in it.
-    """
-    told = None if detail is None else _ADDRESS.sub("(an address)", detail)
-    event.state, event.detail, event.applied_at = state, told, now()
+    """Store the final state of an event, and the time."""
+    event.state, event.detail, event.applied_at = state, detail, now()
 
 
 def find_proposal(session: Session, uid: str | None) -> Proposal | None:

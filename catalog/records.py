@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from catalog.told_texts import ToldText
+
 
 def now() -> datetime:
     """Return the current time in UTC, with its time zone."""
@@ -469,7 +471,7 @@ class LabelEvent(Base):
     annotation_updated_at: Mapped[datetime | None]
     content_sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
-    detail: Mapped[str | None]
+    detail: Mapped[str | None] = mapped_column(ToldText)  # may be the text of any error
     received_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]
     # As received; of several deletions in one body, each row holds its own. Large, so loaded only on access.

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from labeling.bodies import read_json
 from labeling.errors import EventError
+from labeling.foreign_values import shown
 from labeling.tasks import PROPOSAL
 
 SUBSCRIBED: Final = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
@@ -252,7 +253,7 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
         return []
     if action not in _PARSERS:
         raise EventError(
-            f"Unknown action {action!r}; expected one of {', '.join(SUBSCRIBED)}. "
+            f"Unknown action {shown(action)}; expected one of {', '.join(SUBSCRIBED)}. "
             "Let `ensure_webhook` set up the webhook anew."
         )
     try:
@@ -325,11 +326,11 @@ def parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise EventError(f"The time {text!r} is not ISO 8601.") from error
+        raise EventError(f"The time {shown(text)} is not ISO 8601.") from error
     if time.tzinfo is None:
-        raise EventError(f"The time {text!r} has no offset from UTC; expected a trailing Z.")
+        raise EventError(f"The time {shown(text)} has no offset from UTC; expected a trailing Z.")
     if not _YEARS[0] <= time.year <= _YEARS[1]:
-        raise EventError(f"The time {text!r} lies outside the years {_YEARS[0]} to {_YEARS[1]}.")
+        raise EventError(f"The time {shown(text)} lies outside the years {_YEARS[0]} to {_YEARS[1]}.")
     return time.astimezone(UTC)
 
 
@@ -482,7 +483,7 @@ def _name(container: Mapping[str, Any], path: str) -> str | None:
     found: str | None = _optional(container, path, str)
     # No database stores every text: PostgreSQL refuses NUL, and half a surrogate pair is no UTF-8.
     if found is not None and not found.isprintable():
-        raise EventError(f"Field '{path}' is {found[:40]!r}; expected printable characters.")
+        raise EventError(f"Field '{path}' is {shown(found)}; expected printable characters.")
     if found is not None and len(found) > _MAX_NAME:
         raise EventError(f"Field '{path}' has {len(found)} characters; expected at most {_MAX_NAME}.")
     return found

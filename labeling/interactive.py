@@ -12,6 +12,7 @@ from typing import Any, Final
 from labeling.bodies import read_json
 from labeling.config import CLICK, IMAGE
 from labeling.errors import EventError, RegionError
+from labeling.foreign_values import shown
 from labeling.regions import CLICK_TYPE, POLYGON_TYPE
 from labeling.tasks import PROPOSAL
 
@@ -116,13 +117,13 @@ def _read_click(item: object, height: int, width: int, labels: Collection[str]) 
     }
     # A mask of another size than the image would be drawn garbled: no answer is better.
     if wrong := {key: item.get(key) for key, wanted in expected.items() if item.get(key) != wanted}:
-        raise RegionError(f"A click has {wrong}; expected { ({key: expected[key] for key in wrong}) }.")
+        raise RegionError(f"A click has {shown(wrong)}; expected { ({key: expected[key] for key in wrong}) }.")
     region_id, value = item.get("id"), item.get("value")
     if not isinstance(region_id, str) or not 0 < len(region_id) <= _MAX_ID_CHARACTERS or not isinstance(value, dict):
         raise RegionError("A click has no usable id or no value.")
     found = value.get(CLICK_TYPE)
     if not isinstance(found, list) or len(found) != 1 or found[0] not in labels:
-        raise RegionError(f"A click has the labels {found!r}; expected exactly one of {sorted(labels)}.")
+        raise RegionError(f"A click has the labels {shown(found)}; expected exactly one of {sorted(labels)}.")
     row, column = (_pixel(value.get(axis), size) for axis, size in (("y", height), ("x", width)))
     return Click(region_id, found[0], row, column)
 
@@ -131,5 +132,5 @@ def _pixel(percent: object, size: int) -> int:
     """Return the pixel at a position in percent of the image's side; a click on the far edge hits the last pixel."""
     # NaN fails the comparison too; true and false are integers in Python.
     if not isinstance(percent, int | float) or isinstance(percent, bool) or not 0 <= percent <= 100:
-        raise RegionError(f"A click lies at {percent!r} percent; expected a number from 0 to 100.")
+        raise RegionError(f"A click lies at {shown(percent)} percent; expected a number from 0 to 100.")
     return min(int(percent / 100 * size), size - 1)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from labeling.errors import PredictionError, RegionError
+from labeling.foreign_values import shown
 from labeling.regions import iterate_regions
 
 MAX_PREDICTION_BYTES = 8 * 2**20
@@ -74,7 +75,7 @@ def build_prediction(
         raise PredictionError(f"The prediction could not be drawn. {error}") from error
     ids = [region.get("id") for region in regions]
     if not all(isinstance(name, str) and name for name in ids) or len(set(ids)) < len(ids):
-        raise PredictionError(f"The regions' ids are {ids!r}; expected distinct non-empty strings.")
+        raise PredictionError(f"The regions' ids are {shown(ids)}; expected distinct non-empty strings.")
     if not model_version:
         raise PredictionError("The prediction names no model version; expected a non-empty string.")
     if not 0.0 <= score <= 1.0:

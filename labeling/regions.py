@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from labeling.config import BRUSH, CLICK, IMAGE, POLYGON, SKIP_REASON, SKIP_REASONS
 from labeling.errors import RegionError
+from labeling.foreign_values import shown
 from labeling.rle import decode_rle, encode_rle
 
 MAX_REGIONS = 20_000
@@ -100,7 +101,7 @@ def iterate_regions(result: object, *, height: int, width: int, labels: Collecti
             yield _decode_region(item, height, width, labels)
         except RegionError as error:
             name = item.get("id")
-            raise RegionError(f"Region {number} of {len(result)} (id {name!r}): {error}") from error
+            raise RegionError(f"Region {number} of {len(result)} (id {shown(name)}): {error}") from error
 
 
 def skip_reason(result: Sequence[object]) -> str | None:
@@ -201,7 +202,7 @@ def _decode_region(item: dict[str, Any], height: int, width: int, labels: Collec
         )
     if not isinstance(kind, str) or kind not in _CONTROLS:
         raise RegionError(
-            f"its type is {kind!r}; expected one of {sorted(_CONTROLS)}. A region drawn without a label arrives "
+            f"its type is {shown(kind)}; expected one of {sorted(_CONTROLS)}. A region drawn without a label arrives "
             "as 'brush' or 'polygon': give it a label or delete it."
         )
     expected = {
@@ -213,9 +214,9 @@ def _decode_region(item: dict[str, Any], height: int, width: int, labels: Collec
     for key, wanted in expected.items():
         found = item.get(key)
         if found != wanted or isinstance(found, bool):
-            raise RegionError(f"its {key} is {found!r}; expected {wanted!r}.")
+            raise RegionError(f"its {key} is {shown(found)}; expected {wanted!r}.")
     if item.get("image_rotation", 0) != 0:
-        raise RegionError(f"it was drawn with the image turned by {item['image_rotation']!r} degrees; expected 0.")
+        raise RegionError(f"it was drawn with the image turned by {shown(item['image_rotation'])} degrees; expected 0.")
     value = item.get("value")
     if not isinstance(value, dict):
         raise RegionError(f"its value is {type(value).__name__}; expected an object.")
@@ -227,16 +228,16 @@ def _decode_region(item: dict[str, Any], height: int, width: int, labels: Collec
 
 def _one_label(found: object, labels: Collection[str]) -> str:
     if not isinstance(found, list) or len(found) != 1:
-        raise RegionError(f"its labels are {found!r}; expected exactly one of {sorted(labels)}.")
+        raise RegionError(f"its labels are {shown(found)}; expected exactly one of {sorted(labels)}.")
     label = found[0]
     if not isinstance(label, str) or label not in labels:
-        raise RegionError(f"its label is {label!r}; expected one of {sorted(labels)}.")
+        raise RegionError(f"its label is {shown(label)}; expected one of {sorted(labels)}.")
     return label
 
 
 def _decode_mask(value: dict[str, Any], height: int, width: int) -> npt.NDArray[np.bool_]:
     if value.get("format") != "rle":
-        raise RegionError(f"its mask's format is {value.get('format')!r}; expected 'rle'.")
+        raise RegionError(f"its mask's format is {shown(value.get('format'))}; expected 'rle'.")
     alpha = decode_rle(value.get("rle"), height=height, width=width)[..., 3]
     return alpha > _OPAQUE_ABOVE
 

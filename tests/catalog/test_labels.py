@@ -434,6 +434,12 @@ def test_a_patch_labelled_in_part_may_be_proposed_again(catalog: Catalog, propos
 
 
 def test_readers_are_told_no_address_of_an_account(catalog: Catalog) -> None:
-    event = LabelEvent()
-    labels.settle(event, EventState.FAILED, "Label Studio says: 'Anna.Glacier+1@example.org' may not; see http://ls/1")
-    assert event.detail == "Label Studio says: '(an address)' may not; see http://ls/1"
+    with catalog.database.write() as session:
+        event = LabelEvent(dedupe_key="1", action="ANNOTATION_CREATED", origin="webhook", body=b"")
+        session.add(event)
+        labels.settle(
+            event, EventState.FAILED, "Label Studio says: 'Anna.Glacier+1@example.org' may not; see http://ls/1"
+        )
+        session.flush()
+        session.refresh(event)
+        assert event.detail == "Label Studio says: '(an address)' may not; see http://ls/1"

@@ -16,6 +16,7 @@ import rasterio
 import shapely
 from pyarrow import parquet
 
+from catalog.told_texts import MOST_CHARACTERS, told
 from imagery.errors import OutlineError, SceneError
 from imagery.gdal_limits import limited_pyogrio
 from imagery.grid import Grid
@@ -24,7 +25,7 @@ from imagery.products.recognise import recognise
 from imagery.raster_file import grid_of, open_raster, read_window
 from imagery.vectors import read_layer
 from labeling.errors import EventError, RegionError
-from labeling.events import AnnotationSaved, parse_event
+from labeling.events import AnnotationSaved, UnreadableEvent, parse_event
 from labeling.interactive import parse_request, read_clicks
 from labeling.regions import decode_result
 from labeling.rle import decode_rle
@@ -170,6 +171,13 @@ def _label_studio() -> dict[str, Target]:
         for event in parse_event(data, 1 << 20):
             if isinstance(event, AnnotationSaved):
                 decode_result(event.result, **size, labels=payloads.LABELS)
+            elif isinstance(event, UnreadableEvent):
+                assert len(event.reason) < 1000, event.reason  # whatever the size of the field at fault
+
+    def tell(data: bytes) -> None:
+        text = told(data.decode("utf-8", "surrogateescape"))
+        assert len(text) <= MOST_CHARACTERS
+        assert told(text) == text  # nothing is left to take out
 
     def clicks(data: bytes) -> None:
         side = payloads.WIDTH
@@ -179,6 +187,7 @@ def _label_studio() -> dict[str, Target]:
     return {
         "RLE": Target(lambda data: decode_rle(list(data), **size), (bytes(brush),), (RegionError,)),
         "webhook": Target(webhook, (payloads.body(payloads.saved()),), (EventError, RegionError)),
+        "text of an error": Target(tell, (b"a@b.org: http://c:d@e/f?g=h: found nothing",), ()),
         "clicks": Target(clicks, (json.dumps(click).encode(),), (EventError, RegionError)),
     }
 

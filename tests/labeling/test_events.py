@@ -255,3 +255,12 @@ def test_times_are_turned_to_utc():
     time = datetime(2026, 11, 21, 14, 55, tzinfo=nepal)
     assert parse_time("2026-11-21T14:55:00+05:45") == time
     assert parse_time("2026-11-21T14:55:00+05:45").tzinfo == UTC
+
+
+@pytest.mark.parametrize("name", ["created_at", "unique_id"])
+def test_what_was_found_is_shown_in_short(name: str) -> None:
+    payload = saved(**{name: "é\n" * 500_000})
+    (event,) = parse_event(body(payload), 1 << 24)
+    assert isinstance(event, UnreadableEvent)
+    assert "'é\\né\\n" in event.reason
+    assert len(event.reason) < 400

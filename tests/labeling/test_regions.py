@@ -240,3 +240,14 @@ def test_what_is_no_reason_of_ours_is_none(result):
 def test_other_choices_are_refused_like_any_unknown_region():
     with pytest.raises(RegionError, match="its type is 'choices'"):
         decode_result([{**why("I cannot tell"), "from_name": "else"}], height=4, width=6, labels=["ice"])
+
+
+@pytest.mark.parametrize("name", ["id", "type", "from_name", "original_width", "image_rotation"])
+@pytest.mark.parametrize("found", ["a" * 10**6, [["a" * 1000] * 1000] * 10, {"a" * 10**6: 1}])
+def test_what_was_found_is_shown_in_short(name: str, found: object) -> None:
+    region = encode_polygon(np.array([[0, 0], [9, 0], [9, 6.0]]), "unknown", HEIGHT, WIDTH, "p1")
+    region |= {"to_name": "nothing"} if name == "id" else {}
+    region[name] = found
+    with pytest.raises(RegionError) as caught:
+        decode_result([region], height=HEIGHT, width=WIDTH, labels=LABELS)
+    assert len(str(caught.value)) < 1000
