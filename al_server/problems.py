@@ -20,6 +20,7 @@ from catalog.errors import (
     RegistryError,
     ServiceDownError,
 )
+from catalog.told_texts import without_keys
 from imagery.errors import OutlineError, SceneError, StoreError
 from labeling.errors import EventError
 from services.signatures import SignatureError
@@ -47,10 +48,11 @@ def problem(status: int, detail: str, **members: object) -> Response:
 
     Args:
         status: the HTTP status.
-        detail: what was found, what was expected, and what to do.
+        detail: what was found, what was expected, and what to do; what it holds of keys in addresses is left out.
         members: further members of the JSON object.
     """
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    told = without_keys(detail)
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": told, **members}
     return Response(json.dumps(body), status=status, content_type=CONTENT_TYPE)
 
 

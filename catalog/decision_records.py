@@ -11,6 +11,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from catalog.records import Base, now
+from catalog.told_texts import Told
 
 
 class _Decision:
@@ -65,6 +66,6 @@ class DecisionRequest(Base):
     requested_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
-    fault: Mapped[str | None]  # why it was refused, or still waits
+    fault: Mapped[Told | None]  # why it was refused, or still waits
 
     decision: Mapped[Promotion | None] = relationship()

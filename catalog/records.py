@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
-from catalog.told_texts import ToldText
+from catalog.told_texts import Told
 
 
 def now() -> datetime:
@@ -282,7 +282,7 @@ class Scene(Base):
     patch_overlap_px: Mapped[int]
     patch_count: Mapped[int] = mapped_column(default=0)  # set when tiled, because counting millions of rows is slow
     stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high] in the channel's unit, for the composites
-    error: Mapped[str | None]
+    error: Mapped[Told | None]
     registered_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -403,7 +403,7 @@ class Round(Base):
     seed: Mapped[int]
     state: Mapped[RoundState] = mapped_column(default=RoundState.CHOOSING)
     scoring_id: Mapped[int | None] = mapped_column(ForeignKey("scorings.id"))
-    error: Mapped[str | None]
+    error: Mapped[Told | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     published_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
@@ -471,7 +471,7 @@ class LabelEvent(Base):
     annotation_updated_at: Mapped[datetime | None]
     content_sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[EventState] = mapped_column(default=EventState.RECEIVED)
-    detail: Mapped[str | None] = mapped_column(ToldText)  # may be the text of any error
+    detail: Mapped[Told | None]
     received_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]
     # As received; of several deletions in one body, each row holds its own. Large, so loaded only on access.
@@ -536,7 +536,7 @@ class TrainingRun(Base):
     model_version: Mapped[int | None]
     checkpoint_step: Mapped[int | None]  # step of the last checkpoint, from which an interrupted run resumes
     seconds: Mapped[dict[str, Any] | None]  # stage -> seconds
-    error: Mapped[str | None]
+    error: Mapped[Told | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     finished_at: Mapped[datetime | None]
 
@@ -568,8 +568,8 @@ class Job(Base):
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
-    message: Mapped[str | None]
-    error: Mapped[str | None]
+    message: Mapped[Told | None]
+    error: Mapped[Told | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     run_after: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]

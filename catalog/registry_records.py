@@ -7,6 +7,7 @@ from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.records import Base
+from catalog.told_texts import Told
 
 
 class RegistryState(Base):
@@ -21,7 +22,7 @@ class RegistryState(Base):
     aliases: Mapped[dict[str, Any]] = mapped_column(default=dict)  # alias -> version
     revision: Mapped[int] = mapped_column(default=0)  # grows with each change of the aliases
     seen_at: Mapped[datetime | None]  # when MLflow last answered
-    fault: Mapped[str | None]  # why it did not answer since
+    fault: Mapped[Told | None]  # why it did not answer since
 
 
 class RegistryVersion(Base):
@@ -41,5 +42,5 @@ class PartState(Base):
     __tablename__ = "part_states"
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    fault: Mapped[str | None]  # None: it answers
+    fault: Mapped[Told | None]  # None: it answers
     checked_at: Mapped[datetime]

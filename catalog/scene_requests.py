@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from catalog.errors import NotFoundError
 from catalog.records import Base, now
+from catalog.told_texts import Told
 
 
 class RemoteSceneRequest(Base):
@@ -26,7 +27,7 @@ class RemoteSceneRequest(Base):
     ended_at: Mapped[datetime | None]
     summary: Mapped[dict[str, Any] | None]  # services.scene_summary.SceneSummary as JSON
     outcome: Mapped[dict[str, Any] | None]  # services.remote_scenes.Outcome as JSON; None: nothing was registered
-    fault: Mapped[str | None]  # why it was refused
+    fault: Mapped[Told | None]  # why it was refused
 
 
 def find(session: Session, number: int) -> RemoteSceneRequest:

@@ -13,6 +13,7 @@ from sqlalchemy import Index, Select, String, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from catalog.records import Base, now
+from catalog.told_texts import Told
 
 RECHECK_AFTER: Final = timedelta(minutes=1)
 """How long after a check it is looked again whether something is back."""
@@ -46,12 +47,12 @@ class SetAside(Base):
     kind: Mapped[str] = mapped_column(String(16))  # a value of `Kind`
     name: Mapped[str] = mapped_column(String(512))  # "label 17", the name of a scene, the key of a file, "version 3"
     number: Mapped[int | None]  # the id of the label or scene, the number of the version; None for a file
-    reason: Mapped[str]  # what was found, what was expected
+    reason: Mapped[Told]  # what was found, what was expected
     seen: Mapped[str | None]  # a scene: what its files were when it was set aside (`workers.scene_files.look_at`)
     since: Mapped[datetime] = mapped_column(default=now)
     checked_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]  # why it ended
+    outcome: Mapped[Told | None]  # why it ended
 
 
 def set_aside(

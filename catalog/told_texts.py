@@ -1,9 +1,10 @@
 """Texts for readers: what failed, in the words of any error. They are short, and hold no account and no key."""
 
 import re
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from sqlalchemy import Dialect, String
+from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeDecorator
 
 MOST_CHARACTERS: Final = 2_000
@@ -35,6 +36,10 @@ class ToldText(TypeDecorator[str]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Shorten a text, and take out what readers must not see."""
         return None if value is None else told(value)
+
+
+Told = Annotated[str, mapped_column(ToldText)]
+"""Type of a mapped attribute that readers see and that may be the text of any error."""
 
 
 def _without_keys(text: str) -> str:

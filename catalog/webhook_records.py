@@ -9,6 +9,7 @@ from sqlalchemy import Enum, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from catalog.records import Base, now
+from catalog.told_texts import Told
 
 
 class DeliveryState(StrEnum):
@@ -63,7 +64,7 @@ class Delivery(Base):
     )
     attempts: Mapped[int] = mapped_column(default=0)
     last_status: Mapped[int | None]  # HTTP status of the last attempt; None: there was no answer
-    last_error: Mapped[str | None]
+    last_error: Mapped[Told | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     next_attempt_at: Mapped[datetime | None] = mapped_column(default=now)  # None: no further one
     delivered_at: Mapped[datetime | None]
