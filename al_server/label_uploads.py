@@ -11,7 +11,7 @@ from flask_openapi3.models import RawModel
 from pydantic import BaseModel, Field
 
 from al_server.auth import actor
-from al_server.context import current_catalog, json_response
+from al_server.context import allow_large_body, current_catalog, json_response
 from al_server.correction_schemas import ShownMap
 from al_server.corrections import shown_map
 from al_server.map_schemas import VersionChoice
@@ -84,6 +84,7 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     The body is a GeoPackage, or a zip archive with one or with shapefiles.
     """
     catalog = current_catalog()
+    allow_large_body()
     content = request.get_data(cache=False)
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
@@ -129,6 +130,7 @@ def _read(content: bytes, grid: Grid, scheme: ClassScheme, settings: Settings) -
     Raises:
         InvalidInputError: It is no file of a kind that is taken.
         OutlineError: As `read_label_polygons`, or reading it took too long, or crashed.
+        SceneError: Reading it needed more memory than it may take.
         ServiceUnavailable: Another file is being read.
     """
     ending = next((ending for start, ending in _KINDS.items() if content.startswith(start)), None)

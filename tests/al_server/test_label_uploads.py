@@ -113,6 +113,18 @@ def test_what_was_drawn_becomes_labels_of_whoever_sent_it(
         np.testing.assert_array_equal(mask, part)
 
 
+def test_a_file_may_be_as_large_as_an_upload(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    with sqlite3.connect(edited) as database:  # a table of 2 MiB that is no layer
+        database.execute("CREATE TABLE notes (content BLOB)")
+        database.execute("INSERT INTO notes VALUES (zeroblob(?))", (2 * 2**20,))
+    assert edited.stat().st_size > 2 * 2**20 > catalog.settings.request_max_bytes
+    answer = send(client, catalog, scene_id, edited.read_bytes(), "?dry_run=true")
+    assert answer.status_code == 200, answer.text
+    assert answer.json["judged_px"] == 512
+
+
 def test_the_same_file_twice_is_one_correction(
     client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
 ) -> None:
