@@ -63,7 +63,7 @@ class Helper:
             TimeoutError: It took longer.
             EOFError: The process ended.
             OSError: The process ended.
-            SceneError: As the function; and likewise `OutlineError` and `StoreError`.
+            SceneError: As the function, and likewise `OutlineError` and `StoreError`; or it needed more memory.
             RuntimeError: Any other error of the function; the process has logged it with its traceback.
         """
         try:
@@ -96,6 +96,14 @@ def limit_process(memory_mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def lacks_memory(memory_mib: int) -> SceneError:
+    """Return the error for files that need more memory than a process of its own may take."""
+    return SceneError(
+        f"the files could not be understood within {memory_mib} MiB of memory (setting scene_check_memory_mib): they "
+        "are damaged or too large; give a part of the scene, or simplify its outlines"
+    )
+
+
 def _serve(connection: Connection, memory_mib: int) -> None:
     """Call the functions that are sent until nobody is left to send one."""
     limit_process(memory_mib)
@@ -105,16 +113,18 @@ def _serve(connection: Connection, memory_mib: int) -> None:
             function, arguments = connection.recv()
         except EOFError:
             return
-        connection.send(_answer(function, arguments))
+        connection.send(_answer(function, arguments, memory_mib))
 
 
-def _answer(function: Callable[..., object], arguments: tuple[object, ...]) -> tuple[bool, object]:
+def _answer(function: Callable[..., object], arguments: tuple[object, ...], memory_mib: int) -> tuple[bool, object]:
     try:
         return True, function(*arguments)
     except (SceneError, OutlineError, StoreError) as error:
         # Those of their kinds that take more than a text cannot be sent.
         kind = next(kind for kind in (SceneError, OutlineError, StoreError) if isinstance(error, kind))
         return False, kind(str(error))
+    except MemoryError:
+        return False, lacks_memory(memory_mib)
     except Exception as error:
         log.exception("%s failed", getattr(function, "__qualname__", function))
         return False, RuntimeError(f"{type(error).__name__}: {error}")

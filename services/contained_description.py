@@ -12,7 +12,7 @@ from catalog.logs import configure_logging
 from catalog.settings import Settings
 from imagery.classes import ClassScheme
 from imagery.errors import OutlineError, SceneError
-from services.contained import CONTEXT, limit_process
+from services.contained import CONTEXT, lacks_memory, limit_process
 from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import RemoteFileError, SceneFiles
 from services.scene_request import SceneRequest
@@ -70,10 +70,7 @@ def _describe(
     try:
         answer: object = describe_scene(settings, request, files, scheme)
     except MemoryError:
-        answer = SceneError(
-            f"the files could not be understood within {memory} MiB of memory (setting scene_check_memory_mib): they "
-            "are damaged or too large; give a part of the scene, or simplify its outlines"
-        )
+        answer = lacks_memory(memory)
     except RemoteFileError as error:
         answer = error
     except SceneError as error:  # those of its kinds that take more than a text cannot be sent
