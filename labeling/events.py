@@ -9,11 +9,15 @@ of what was drawn: clocks may be set back.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import repeat
 from typing import Any, ClassVar, Final, Literal, TypeVar
+
+import orjson
 
 from labeling.bodies import read_json
 from labeling.errors import EventError
@@ -36,6 +40,8 @@ _IRRELEVANT = frozenset(
 
 _MAX_SECONDS = 1e9  # some 30 years; Python's JSON knows NaN, Infinity and integers beyond any float
 _MAX_ID = 2**63 - 1
+_MOST_DEPTH = 254  # levels that orjson writes; Python's own JSON fails at some 900, which depends on who calls it
+_KEPT_DEPTH = _MOST_DEPTH + 10  # what is too deep stays so where this many levels are kept
 _MAX_NAME = 64  # characters of a UUID or of a proposal's name
 # Further from the edges of the calendar than any offset from UTC or interval that is added to a time. A machine that
 # lost its clock starts in 1970.
@@ -256,10 +262,7 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
             f"Unknown action {shown(action)}; expected one of {', '.join(SUBSCRIBED)}. "
             "Let `ensure_webhook` set up the webhook anew."
         )
-    try:
-        return _PARSERS[action](payload)
-    except RecursionError as error:
-        raise EventError("The label event is nested too deeply to be read.") from error
+    return _PARSERS[action](payload)
 
 
 def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,7 +288,7 @@ def saved_payload(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> dic
 
 def read_saved(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[LabelEvent, bytes]:
     """Return an annotation of the tasks API as the event of its webhook, and the body of that; see `saved_payload`."""
-    body = json.dumps(saved_payload(annotation, task)).encode()
+    body = json.dumps(_bounded(saved_payload(annotation, task))).encode()
     (event,) = parse_event(body, len(body))
     return event, body
 
@@ -339,14 +342,15 @@ def _parse_saved(payload: dict[str, Any]) -> list[LabelEvent]:
     try:
         annotation, task = _field(payload, "annotation", dict), _field(payload, "task", dict)
     except EventError as error:
-        return [UnreadableEvent(payload["action"], str(error), _checksum(payload))]
+        return [UnreadableEvent(payload["action"], str(error), _checksum(_bounded(payload)))]
     try:
         return [_saved(payload["action"], annotation, task)]
     except EventError as error:
         unreadable = UnreadableEvent(
             action=payload["action"],
             reason=str(error),
-            content=_checksum([task.get("id"), annotation]),  # without the task's data: its image addresses change
+            # Without the task's data: its image addresses change.
+            content=_checksum(_bounded([task.get("id"), annotation])),
             project_id=_if_readable(_id, task, "task.project"),
             task_id=_if_readable(_id, task, "task.id"),
             annotation_id=_if_readable(_id, annotation, "annotation.id"),
@@ -387,7 +391,7 @@ def _parse_project_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
     try:
         return [ProjectDeleted(_id(_field(payload, "project", dict), "project.id"))]
     except EventError as error:
-        return [UnreadableEvent(payload["action"], str(error), _checksum(payload))]
+        return [UnreadableEvent(payload["action"], str(error), _checksum(_bounded(payload)))]
 
 
 _PARSERS: Final[dict[str, Callable[[dict[str, Any]], list[LabelEvent]]]] = {
@@ -409,13 +413,13 @@ def _each_item(
         project_id = _id(_field(payload, "project", dict), "project.id")
         items = _field(payload, key, list)
     except EventError as error:
-        return [UnreadableEvent(action, str(error), _checksum(payload))]
+        return [UnreadableEvent(action, str(error), _checksum(_bounded(payload)))]
     events: list[LabelEvent] = []
     for item in items:
         try:
             events.append(read(_object(item, key), project_id))
         except EventError as error:
-            content = _checksum([action, project_id, item])
+            content = _checksum(_bounded([action, project_id, item]))
             events.append(UnreadableEvent(action, str(error), content, project_id=project_id))
     return events
 
@@ -427,6 +431,8 @@ def _object(item: object, key: str) -> dict[str, Any]:
 
 
 def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str, Any]) -> AnnotationSaved:
+    if _is_too_deep(annotation):
+        raise EventError(f"Field 'annotation' is nested more than {_MOST_DEPTH} levels deep; expected few.")
     data = _field(task, "task.data", dict)
     lead_time_s = _optional(annotation, "annotation.lead_time", (int, float))
     if lead_time_s is not None and not abs(lead_time_s) < _MAX_SECONDS:
@@ -458,6 +464,36 @@ def _with_short_rle(region: object) -> object:
     except (TypeError, ValueError):  # no list of bytes, so no mask
         return region
     return {**region, "value": {**value, "rle": digest}}
+
+
+def _is_too_deep(value: object) -> bool:
+    """Return whether parsed JSON is nested more than `_MOST_DEPTH` levels deep."""
+    with suppress(TypeError):  # it refuses deeper values, and some others
+        orjson.dumps(value, default=str)
+        return False
+    level = [value]
+    for _ in range(_MOST_DEPTH):
+        level = [part for item in level for part in _parts(item)]
+    return any(isinstance(item, dict | list) for item in level)
+
+
+def _parts(item: object) -> Iterable[object]:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def _without_depths(value: object, levels: int = _KEPT_DEPTH) -> Any:
+    """Return parsed JSON with null in place of the lists and objects below some levels."""
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        return None
+    parts = map(_without_depths, _parts(value), repeat(levels - 1))
+    return dict(zip(value, parts, strict=True)) if isinstance(value, dict) else list(parts)
+
+
+def _bounded(value: object) -> Any:
+    """Return parsed JSON that Python's own JSON writes: itself, unless it is nested too deeply."""
+    return _without_depths(value) if _is_too_deep(value) else value
 
 
 def _checksum(content: object) -> str:

@@ -1,5 +1,6 @@
 """Label Studio waits for the webhook's answer inside the annotator's own request, and never repeats an event."""
 
+import json
 import time
 from typing import Any
 
@@ -138,6 +139,7 @@ def test_what_is_no_event_is_refused_and_stores_nothing(
         (saved(updated_at="9999-12-31T23:59:59-23:59"), ["'annotation.updated_at'", "9999"]),
         (saved(created_at="0001-01-01T00:00:00+23:59"), ["'annotation.created_at'", "years 1970 to 9998"]),
         ({"action": "TASKS_DELETED", "tasks": [{"id": "9"}], "project": {"id": 15}}, ["'tasks.id' is str"]),
+        (saved(result=json.loads("[" * 900 + "]" * 900)), ["'annotation' is nested more than 254 levels deep"]),
     ],
 )
 def test_an_event_that_cannot_be_read_is_stored_as_failed_with_the_reason(

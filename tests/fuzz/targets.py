@@ -169,6 +169,7 @@ def _label_studio() -> dict[str, Target]:
 
     def webhook(data: bytes) -> None:
         for event in parse_event(data, 1 << 20):
+            assert event.dedupe_key
             if isinstance(event, AnnotationSaved):
                 decode_result(event.result, **size, labels=payloads.LABELS)
             elif isinstance(event, UnreadableEvent):

@@ -17,6 +17,7 @@ from labeling.events import (
     parse_event,
     parse_time,
     proposal_of,
+    read_saved,
     saved_payload,
 )
 from labeling.regions import decode_result
@@ -264,3 +265,32 @@ def test_what_was_found_is_shown_in_short(name: str) -> None:
     assert isinstance(event, UnreadableEvent)
     assert "'é\\né\\n" in event.reason
     assert len(event.reason) < 400
+
+
+def nested(levels: int, innermost: object = 1) -> object:
+    for _ in range(levels):
+        innermost = [innermost]
+    return innermost
+
+
+@pytest.mark.parametrize("innermost", [1, 2**65])  # orjson writes the first only
+@pytest.mark.parametrize(("levels", "is_readable"), [(251, True), (252, False), (940, False)])
+def test_what_is_nested_too_deeply_is_kept_as_unreadable(levels: int, is_readable: bool, innermost: object) -> None:
+    drawn = [{"id": "a", "meta": nested(levels, innermost)}]  # in annotation, result and region
+    (event,) = parse_event(body(saved(result=drawn)), 1 << 20)
+    assert isinstance(event, AnnotationSaved) == is_readable
+    assert event.dedupe_key == parse_event(body(saved(result=drawn)), 1 << 20)[0].dedupe_key
+    found, stored = read_saved(annotation(result=drawn), task())
+    assert found.dedupe_key == event.dedupe_key
+    assert parse_event(stored, 1 << 20) == [found]
+
+
+def test_where_no_id_can_be_read_what_is_nested_too_deeply_is_kept_too() -> None:
+    events = [
+        *parse_event(body(saved(id=None, result=nested(940))), 1 << 20),
+        *parse_event(body({"action": "ANNOTATION_CREATED", "annotation": nested(940)}), 1 << 20),
+        *parse_event(body({"action": "TASKS_DELETED", "project": {"id": 1}, "tasks": [nested(940)]}), 1 << 20),
+        *parse_event(body({"action": "TASKS_DELETED", "project": nested(940), "tasks": []}), 1 << 20),
+    ]
+    assert [type(event) for event in events] == [UnreadableEvent] * 4
+    assert len({event.dedupe_key for event in events}) == 4
