@@ -90,7 +90,13 @@ def check_address(url: str, allowed: Sequence[str]) -> None:
     Raises:
         ConflictError: it is none, or its host is not allowed.
     """
-    parts = urlsplit(url)
+    if not url.isprintable():  # urlsplit drops tabs and line ends; who sends may not
+        raise ConflictError("found characters that cannot be printed in the address; expected none")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError unless it is a number up to 65535
+    except ValueError as error:  # its text holds the host, perhaps with a log-in
+        raise ConflictError("found an address whose host or port is none; expected http(s)://host:port/...") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.fragment:
         found = (
             f"scheme {parts.scheme!r} and host {parts.hostname!r}"  # the rest may hold a key, and readers see errors

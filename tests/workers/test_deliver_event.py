@@ -204,6 +204,12 @@ def test_a_removed_subscriber_is_told_nothing_more(client: FlaskClient, catalog:
         "file:///etc/passwd",
         "hooks.example.org/x",
         "http://hooks.example.org/#x",
+        "http://[",
+        "http://a℀b/",
+        "http://hooks.example.org:port/",
+        "http://hooks.example.org:65536/",
+        "http://hooks\t.example.org/x",  # urlsplit takes this for the host that is allowed
+        "http://hooks.example.org/x\u200b",
     ],
 )
 def test_events_go_only_to_hosts_that_the_setting_names(url: str) -> None:
