@@ -19,6 +19,8 @@ JSON_TYPES = {
     type(None): "null",
 }
 
+MOST_NESTED: Final = 64
+"""Most levels of lists and objects in a body; a GeoJSON multipolygon has seven."""
 # PostgreSQL stores no null byte, and no database half of a pair of surrogates.
 _NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 
@@ -26,7 +28,7 @@ _NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 def check_request() -> Response | None:
     """Refuse a compressed body, an unknown query parameter, a body that is no JSON object, or what no database stores.
 
-    Flask calls this before every view.
+    Flask calls this before every view. Of our pages only the encoding and the address are checked.
 
     What Label Studio calls is left out, and so are files: those views check the body themselves.
     """
@@ -34,12 +36,16 @@ def check_request() -> Response | None:
         return problem(
             415, f"found a body encoded with {request.content_encoding!r}, expected one that is not compressed"
         )
+    if request.endpoint is None:  # there is no such page
+        return None
+    if refused := _check_text("the address", _given_in_address()):
+        return refused
     method = "GET" if request.method == "HEAD" else request.method
     operations: dict[tuple[str, str], Operation] = current_app.extensions["operations"]
-    operation = operations.get((request.endpoint or "", method))
+    operation = operations.get((request.endpoint, method))
     if operation is None:
         return None
-    refused = _check_query(operation) or _check_text("the address", _given_in_address())
+    refused = _check_query(operation)
     if refused is None and "requestBody" in operation and request.endpoint not in CALLED_BY_LABEL_STUDIO:
         refused = _check_body(operation["requestBody"]["content"])
     return refused
@@ -73,18 +79,25 @@ def _check_body(taken: Collection[str]) -> Response | None:
 
 
 def _given_in_address() -> list[object]:
-    return [*(request.view_args or {}).values(), *request.args.values()]
+    given = [value for values in request.args.listvalues() for value in values]  # a name may be given several times
+    return [*(request.view_args or {}).values(), *given]
 
 
 def _check_text(name: str, given: Any) -> Response | None:
-    """Refuse text that cannot be stored, however deep it stands. Only its name is told: it may be a password."""
-    waiting = [(name, given)]
+    """Refuse text that cannot be stored, and lists and objects that are nested too deeply for what reads them.
+
+    Only the name of a text is told: it may be a password.
+    """
+    waiting = [(name, given, 0)]
     while waiting:
-        name, item = waiting.pop()
+        name, item, depth = waiting.pop()
+        if depth > MOST_NESTED:
+            return problem(422, f"{name}: found lists and objects nested more than {MOST_NESTED} levels deep")
         if isinstance(item, str) and _NO_TEXT.search(item):
             return problem(422, f"{name}: found a null byte or half of a surrogate pair, expected text without")
         if isinstance(item, dict):
-            waiting += [(name, key) for key in item] + [(str(key), value) for key, value in item.items()]
+            waiting += [(name, key, depth) for key in item]
+            waiting += [(str(key), value, depth + 1) for key, value in item.items()]
         elif isinstance(item, list):
-            waiting += [(name, part) for part in item]
+            waiting += [(name, part, depth + 1) for part in item]
     return None

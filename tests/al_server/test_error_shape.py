@@ -27,6 +27,14 @@ from tests.catalog_fixtures import as_role
 from tests.leaks import leaks
 
 
+def nested(levels: int) -> object:
+    """A list of a list of ... of 1."""
+    innermost: object = 1
+    for _ in range(levels):
+        innermost = [innermost]
+    return innermost
+
+
 def assert_problem(response: TestResponse, status: int, *fragments: str) -> dict[str, Any]:
     assert response.status_code == status, response.get_data(as_text=True)
     assert response.content_type == "application/problem+json"
@@ -97,6 +105,12 @@ CASES = [
     ("POST", SCENES, {"json": {**SCENE, "dem": [{"path": "\ud800"}]}}, 422, ["path: found a null byte or half"]),
     ("POST", WITHDRAWALS, {"json": {"annotator": "\ud800", "reason": "test"}}, 422, ["annotator: found a null byte"]),
     ("GET", f"{JOBS}/a%00b", {}, 422, ["the address: found a null byte"]),
+    ("GET", f"{JOBS}?state=failed&state=a%00b", {}, 422, ["the address: found a null byte"]),
+    ("GET", "/annotators/a%00b", {}, 422, ["the address: found a null byte"]),
+    ("GET", "/nowhere?a=%00", {}, 404, ["not found"]),
+    ("POST", SCENES, {"json": {**SCENE, "name": nested(64)}}, 422, ["name: found lists", "more than 64 levels deep"]),
+    ("POST", SCENES, {"json": {**SCENE, "name": nested(63)}}, 422, ["name: Input should be a valid string"]),
+    ("POST", SCENES, {"json": {**SCENE, "name": nested(500)}}, 422, ["name: found lists", "more than 64 levels deep"]),
     ("POST", SCENES, {"json": {**SCENE, "region": {"row_off": -1}}}, 422, ["region.row_off"]),
     ("POST", ROUNDS, {"json": {"strategy": "margin"}}, 422, ["strategy", "'margin'", "'entropy_top10'"]),
     ("POST", ROUNDS, {"json": {"size": 0}}, 422, ["size"]),
