@@ -72,3 +72,10 @@ def json_response(body: BaseModel | list[Any] | dict[str, Any], status: int = 20
     elif isinstance(body, list):
         items = [item.model_dump(mode="json") for item in body]
     return Response(current_app.json.dumps(items), status=status, content_type="application/json")
+
+
+def secret_response(body: BaseModel, status: int = 200) -> Response:
+    """Return a JSON response of a model that holds a secret; no browser or proxy stores it."""
+    response = json_response(body, status)
+    response.headers["Cache-Control"] = "no-store"
+    return response

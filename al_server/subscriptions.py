@@ -4,7 +4,7 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
-from al_server.context import current_catalog, json_response
+from al_server.context import current_catalog, json_response, secret_response
 from al_server.schemas import ListOf
 from al_server.subscription_schemas import (
     DeliveryAnswer,
@@ -39,14 +39,14 @@ def subscribe(body: SubscriptionRequest) -> Response:
     with catalog.write() as session:
         added = outgoing_events.subscribe(session, body.url, actor(), catalog.settings.event_hosts)
         answer = _with_secret(added)
-    return json_response(answer, 201)
+    return secret_response(answer, 201)
 
 
 @api.post("/<int:subscription_id>/rotate", responses={200: NewSubscription})
 def rotate(path: SubscriptionId) -> Response:
     """Replace the secret of a subscription at once; the answer holds the new one, this once only."""
     with current_catalog().write() as session:
-        return json_response(_with_secret(outgoing_events.rotate(session, path.subscription_id)))
+        return secret_response(_with_secret(outgoing_events.rotate(session, path.subscription_id)))
 
 
 @api.delete("/<int:subscription_id>", responses={200: SubscriptionAnswer})

@@ -15,7 +15,7 @@ from al_server.access_schemas import (
     serialize_token,
 )
 from al_server.auth import actor, known_tokens
-from al_server.context import current_catalog, json_response
+from al_server.context import current_catalog, json_response, secret_response
 from al_server.schemas import ListOf
 from catalog.access_records import AccessToken, Role
 from catalog.records import now
@@ -42,7 +42,7 @@ def add_token(body: TokenRequest) -> Response:
         row, token = tokens.add(session, body.name, Role.titled(body.role), user=body.user, expires_at=expires_at)
         added = _with_value(row, token)
     log.info("%s added the token %s, %s", actor(), body.name, body.role)
-    return _not_stored(json_response(added, 201))
+    return secret_response(added, 201)
 
 
 @api.post("/<name>/rotate", responses={200: NewToken})
@@ -53,7 +53,7 @@ def rotate_token(path: AccessName, body: RotateRequest) -> Response:
         rotated = _with_value(row, token)
     known_tokens().forget_all()
     log.info("%s rotated the token %s", actor(), path.name)
-    return _not_stored(json_response(rotated))
+    return secret_response(rotated)
 
 
 @api.delete("/<name>", responses={200: TokenAnswer})
@@ -68,8 +68,3 @@ def revoke_token(path: AccessName) -> Response:
 
 def _with_value(row: AccessToken, token: str) -> NewToken:
     return NewToken(**serialize_token(row).model_dump(), token=token)
-
-
-def _not_stored(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response

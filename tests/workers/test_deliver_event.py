@@ -275,6 +275,14 @@ def test_secrets_of_subscriptions_stand_nowhere_in_the_database(
     assert not [row for row in stored if any(secret.removeprefix("whsec_") in row for secret in secrets)]
 
 
+def test_no_browser_and_no_proxy_stores_the_secret_of_a_subscription(
+    client: FlaskClient, catalog: Catalog, receiver: Receiver
+) -> None:
+    added = subscribe(client, catalog, receiver.url)
+    rotated = client.post(f"{SUBSCRIPTIONS}/{added.json['id']}/rotate", headers=as_role(catalog, "operator"))
+    assert [answer.headers.get("Cache-Control") for answer in (added, rotated)] == ["no-store", "no-store"]
+
+
 def test_subscriptions_of_an_older_release_wait_for_a_new_secret_and_lose_nothing(
     client: FlaskClient, catalog: Catalog, receiver: Receiver
 ) -> None:
