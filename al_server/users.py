@@ -35,7 +35,7 @@ def add_user(body: UserRequest) -> Response:
 
 @api.patch("/<name>", responses={200: UserAnswer})
 def change_user(path: AccessName, body: UserChange) -> Response:
-    """Change role or password of a user, or disable the user: log-ins end and tokens are refused at once."""
+    """Change role or password of a user, or disable the user: log-ins end at once, and tokens within 5 s."""
     with current_catalog().write() as session:
         user = users.find(session, path.name)
         if body.role is not None:
