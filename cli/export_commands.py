@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from catalog.bundle_cache import CARD, ONNX
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.records import Scene, SceneRole
@@ -21,11 +20,11 @@ from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding
 from imagery.glims_layers import Analyst
 from imagery.glims_outlines import MIN_AREA_KM2
-from services.dataset_export import DatasetRequest, ServedModel, export_dataset
-from services.dataset_writer import Form
+from services.dataset_export import export_dataset
+from services.dataset_model import ServedModel, served_model
+from services.dataset_request import DatasetRequest, Form
 from services.glims_export import Submission, delivered_prediction, export_glims, has_errors
 from services.glims_request import GlimsRequest, Prediction
-from services.places import bundle_cache
 from services.scenes import scene_by_name, source_of
 
 LABELS = click.option(
@@ -72,6 +71,8 @@ def dataset(
     model: bool,
 ) -> None:
     """Write labels, image windows and masks into FOLDER, which is new, empty, or an earlier data set."""
+    from workers.code_version import software
+
     request = DatasetRequest(
         roles=tuple(SceneRole(role) for role in roles) or tuple(SceneRole),
         simulated=labels == "all",
@@ -83,7 +84,7 @@ def dataset(
     with installed_catalog() as catalog:
         _check_labels(catalog)
         served = _served_model(catalog) if model and Form.STAC in request.forms else None
-        tally = export_dataset(catalog, folder, request, _software(), served)
+        tally = export_dataset(catalog, folder, request, software(), served)
     windows = ", ".join(f"{count} {split}" for split, count in tally.windows.items())
     simulated = f" ({tally.simulated} simulated)" if tally.simulated else ""
     tell(
@@ -149,6 +150,7 @@ def glims(
 
     What experts drew counts where they judged, the served model's prediction elsewhere.
     """
+    from workers.code_version import software
     from workers.relief import relief_of
 
     people, of_account = _analysts(analysts)
@@ -172,7 +174,7 @@ def glims(
         )
         prediction = None if labels_only else _prediction(catalog, row)
         terrain = relief_of(source_of(row))
-        done = export_glims(catalog, row, folder, request, _software(), prediction, terrain)
+        done = export_glims(catalog, row, folder, request, software(), prediction, terrain)
     making = done.making
     if not as_json():
         _describe(folder, done)
@@ -206,19 +208,11 @@ def _check_labels(catalog: Catalog) -> None:
 
 def _served_model(catalog: Catalog) -> ServedModel | None:
     """Return the served model; None without one, or if MLflow does not answer, which is said."""
-    import json
-
     try:
-        registry = registry_of(catalog.settings)
-        version = registry.champion()
-        if version is None:
-            return None
-        bundles = bundle_cache(catalog.settings, registry)
-        files = {"onnx": bundles.file(version, ONNX), "card": bundles.file(version, CARD)}
+        return served_model(catalog)
     except ServiceDownError as error:
         click.echo(f"The model is left out: {error}. Start the system with `glacier-al up` to add it.", err=True)
         return None
-    return ServedModel(version.version, json.loads(files["card"].read_bytes()), files)
 
 
 def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
@@ -293,9 +287,3 @@ def _judge(folder: Path, findings: list[Finding], **written: Any) -> None:
             click.echo(f"{folder}: keeps GLIMS's published requirements{end}")
     if not fit:
         raise FoundError(f"{folder}: not fit for GLIMS yet; see the errors above")
-
-
-def _software() -> str:
-    from workers.code_version import code_version
-
-    return f"glacier-al {code_version()}"

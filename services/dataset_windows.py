@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog.records import Label, Patch, Proposal, Scene, SceneRole
@@ -90,13 +90,23 @@ def labelled_windows(
             yield scene, windows
 
 
+def labelled_scenes(session: Session, roles: Collection[SceneRole], *, simulated: bool) -> Iterator[Scene]:
+    """Yield the scenes that `labelled_windows` yields for the same arguments; of each, one row at most is read."""
+    for scene in ready_scenes(session, roles):
+        is_pool = scene.role is SceneRole.POOL
+        windows = _judging(scene, simulated=simulated) if is_pool else _with_data(scene)
+        if (is_pool or scene.outlines) and session.execute(windows.limit(1)).first() is not None:
+            yield scene
+
+
 def count_simulated(session: Session) -> int:
     """Return the number of standing labels of a simulated annotator."""
     statement = select(Label.id).where(Label.superseded_at.is_(None), Label.simulated)
     return len(session.scalars(statement).all())
 
 
-def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[LabelledWindow]:
+def _judging(scene: Scene, *, simulated: bool) -> Select[Label]:
+    """Select the labels of a scene of the pool that count, by window and then from the oldest to the newest."""
     statement = (
         select(Label)
         .join(Patch, Label.patch_id == Patch.id)
@@ -107,20 +117,25 @@ def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[Labelled
             Label.id.not_in(numbers(Kind.LABEL)),
             TEACHES,
         )
-        .options(joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
         .order_by(Label.patch_id, Label.event_id)
     )
-    if not simulated:
-        statement = statement.where(Label.simulated.is_(False))
+    return statement if simulated else statement.where(Label.simulated.is_(False))
+
+
+def _judged(session: Session, scene: Scene, *, simulated: bool) -> list[LabelledWindow]:
+    loaded = (joinedload(Label.patch).joinedload(Patch.scene), joinedload(Label.proposal).joinedload(Proposal.round))
     by_patch: dict[int, list[Label]] = {}
-    for label in session.scalars(statement):
+    for label in session.scalars(_judging(scene, simulated=simulated).options(*loaded)):
         by_patch.setdefault(label.patch_id, []).append(label)
     return [LabelledWindow(labels[0].patch, tuple(labels)) for labels in by_patch.values()]
+
+
+def _with_data(scene: Scene) -> Select[Patch]:
+    return select(Patch).where(Patch.scene_id == scene.id, Patch.valid_share > 0).order_by(Patch.id)
 
 
 def _outlined(session: Session, scene: Scene) -> list[LabelledWindow]:
     """Return the windows of a scene with outlines that have any data."""
     if not scene.outlines:
         return []
-    statement = select(Patch).where(Patch.scene_id == scene.id, Patch.valid_share > 0).order_by(Patch.id)
-    return [LabelledWindow(patch, ()) for patch in session.scalars(statement.options(joinedload(Patch.scene)))]
+    return [LabelledWindow(patch, ()) for patch in session.scalars(_with_data(scene).options(joinedload(Patch.scene)))]

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final, Self
 
 import numpy as np
@@ -23,6 +22,7 @@ from imagery.projection import to_wgs84
 from imagery.scene_reader import SceneReader
 from imagery.window_files import image_to_geotiff, image_to_npy, mask_to_npy
 from services import stac_items
+from services.dataset_request import Form
 from services.dataset_windows import SPLITS, LabelledWindow
 from services.export_folder import ExportFolder
 from services.places import raster_store
@@ -38,14 +38,6 @@ _LABEL_COLUMNS: Final = (
     *("label_id", "window", "scene", "analyst", "simulated", "round", "strategy", "measure", "reason", "score"),
     *("annotated_at", "edited_px", "lead_time_s", "preannotated_by", "mask_sha256"),
 )
-
-
-class Form(StrEnum):
-    """A form in which windows are written."""
-
-    GEOTIFF = "geotiff"
-    NPY = "npy"
-    STAC = "stac"
 
 
 @dataclass

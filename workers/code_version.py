@@ -17,3 +17,8 @@ def code_version() -> str:
     command = [git, "describe", "--always", "--dirty", "--abbrev=12"]
     described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return f"{release}+{described.stdout.strip()}" if described.returncode == 0 else release
+
+
+def software() -> str:
+    """Return the name and version of this program, as exports state them."""
+    return f"glacier-al {code_version()}"

@@ -17,7 +17,7 @@ from services.glims_packages import package_key, request_of
 from services.places import raster_store
 from services.scenes import source_of
 from services.unused_predictions import note_use
-from workers.code_version import code_version
+from workers.code_version import software
 from workers.jobs import JobContext
 from workers.relief import relief_of
 
@@ -65,10 +65,9 @@ def export_glims(
     prediction = delivered_prediction(catalog, scene, known)
     part, options = None if window is None else Window(**window), delivery_options(catalog.settings)
     request = request_of(catalog, scene, part, options.glacier_inventory)
-    software = f"glacier-al {code_version()}"
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory, "glims")
-        done = write_submission(catalog, scene, folder, request, software, prediction, relief_of(source_of(scene)))
+        done = write_submission(catalog, scene, folder, request, software(), prediction, relief_of(source_of(scene)))
         found = (
             "".join(f"{finding}\n" for finding in done.findings)
             or "Nothing: GLIMS's published requirements are kept.\n"

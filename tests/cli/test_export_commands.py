@@ -15,6 +15,7 @@ from catalog.registry import ModelVersion
 from cli import export_commands
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
+from services import dataset_model
 from services.scenes import window_of
 from tests.imagery.forge import NORTH_UP, ForgedScene
 from tests.services.judging import judge
@@ -43,13 +44,14 @@ def served(
     """A champion in a registry that answers, whose map of the scene is stored."""
     version, row = champion(3).version, scene[0]
     version.tags.update({"class_names": json.dumps(GLACIER_SCHEME.names), "labels.count": "7"})
-    monkeypatch.setattr(export_commands, "registry_of", lambda _: SimpleNamespace(champion=lambda: version))
+    for module in (export_commands, dataset_model):
+        monkeypatch.setattr(module, "registry_of", lambda _: SimpleNamespace(champion=lambda: version))
     store_prediction(catalog, row, scene[1].truth, 3, of_outlines=dict.fromkeys(GLACIER_SCHEME.names, (1.0, 0.9, 1.2)))
     files = {name: tmp_path / name for name in ("card.json", "model.onnx")}
     files["card.json"].write_text(champion(3).card.model_dump_json())
     files["model.onnx"].write_bytes(b"a graph")
     bundles = SimpleNamespace(file=lambda _version, name: files[name])
-    monkeypatch.setattr(export_commands, "bundle_cache", lambda *_: bundles)
+    monkeypatch.setattr(dataset_model, "bundle_cache", lambda *_: bundles)
     return version
 
 

@@ -23,8 +23,11 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.errors import ExportError, SceneError
 from imagery.grid import Window
 from imagery.projection import reproject
-from services.dataset_export import DatasetRequest, ServedModel, export_dataset
-from services.dataset_writer import Form
+from services import dataset_request
+from services.dataset_export import export_dataset
+from services.dataset_model import ServedModel
+from services.dataset_request import DatasetRequest, Form, check_request
+from services.dataset_windows import labelled_scenes, labelled_windows
 from services.scenes import window_of
 from services.stac_items import bounding_box
 from tests.imagery.forge import BAND_NAMES, ForgedScene
@@ -180,7 +183,7 @@ def test_nothing_to_export_says_that_there_are_simulated_labels(
 ) -> None:
     first = patches(catalog, pool[0].id)[0]
     judge(catalog, first, np.zeros((32, 32), np.uint8), minute=0, simulated=True)
-    with pytest.raises(ExportError, match="there are 1 of a simulated annotator: --labels all"):
+    with pytest.raises(ExportError, match="there are 1 of a simulated annotator: have them counted, too"):
         exported(catalog, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
@@ -208,6 +211,32 @@ def test_channels_and_forms_are_a_choice(catalog: Catalog, judged: list[Patch], 
     }
     with pytest.raises(SceneError, match="found no channel swir1; expected some of red"):
         exported(catalog, tmp_path / "other", channels=("swir1",))
+
+
+def test_the_set_of_a_paper_may_be_asked_for_with_further_channels(
+    catalog: Catalog, judged: list[Patch], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dataset_request, "CHANNEL_SETS", {"colours": ("red", "green", "blue")})
+    about = exported(catalog, tmp_path / "out", channels=("nir", "colours", "red"), forms=(Form.NPY,))
+    assert about["channels"] == ["nir", "red", "green", "blue"]
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_what_can_be_exported_is_told_without_reading_pixels(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path, simulated: bool
+) -> None:
+    """A pool scene has a simulated label only; a test scene has outlines."""
+    judge(catalog, patches(catalog, pool[0].id)[0], np.zeros((32, 32), np.uint8), minute=0, simulated=True)
+    test, forged = tiled(catalog, tmp_path / "test.tif", SceneRole.TEST, offset_px=200)
+    with catalog.read() as session:
+        roles = tuple(SceneRole)
+        windows = labelled_windows(session, roles, simulated=simulated)
+        found = [scene.id for scene in labelled_scenes(session, roles, simulated=simulated)]
+        assert found == [scene.id for scene, _ in windows] == ([pool[0].id] if simulated else []) + [test.id]
+        forged.path.unlink()
+        assert check_request(session, DatasetRequest(channels=("red",), simulated=simulated)) == ("red",)
+        with pytest.raises(ExportError, match="found no form"):
+            check_request(session, DatasetRequest(forms=()))
 
 
 @pytest.mark.parametrize(
