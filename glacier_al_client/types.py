@@ -925,7 +925,7 @@ class Outcome(Schema):
     scene_id: int
     labels_kept: int = 0
     labels_superseded: int = 0
-    learnt_from: list[int] = Field(default_factory=lambda: [])
+    learnt_from: list[int] = Field([])
 
 
 class ClassSummary(Schema):
@@ -1164,7 +1164,7 @@ class OutlineRequest(Schema):
     path: str
     class_: str | None = Field(None, alias="class")
     class_field: str | None = None
-    classes: dict[str, str] = Field(default_factory=lambda: {})
+    classes: dict[str, str] = Field({})
     layer: str | None = None
 
 
@@ -1203,19 +1203,19 @@ class SceneRequest(Schema):
     allow_partial_dem: bool = False
     bands: list[BandRequest] | None = None
     border: BorderRequest | None = None
-    channels: list[ChannelRequest] = Field(default_factory=lambda: [])
-    dem: list[DemRequest] = Field(default_factory=lambda: [])
+    channels: list[ChannelRequest] = Field([])
+    dem: list[DemRequest] = Field([])
     dry_run: bool = False
     level: Level | None = None
     masked: list[str] | None = None
     name: str | None = None
     nodata: float | None = None
-    outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    outlines: list[OutlineRequest] = Field([])
     patch_overlap_px: int | None = None
     patch_size_px: int | None = None
     path: str | None = None
     prior_date: str | None = None
-    prior_outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    prior_outlines: list[OutlineRequest] = Field([])
     prior_source: str | None = None
     region: RegionRequest | None = None
     sensor: str | None = None
@@ -1271,7 +1271,7 @@ class ReplacementAccepted(Schema):
     scene: SceneAnswer | None
     labels_kept: int = 0
     labels_superseded: int = 0
-    learnt_from: list[int] = Field(default_factory=lambda: [])
+    learnt_from: list[int] = Field([])
     request: SceneRequestAnswer | None = None
 
 
@@ -1297,20 +1297,20 @@ class ReplacementRequest(Schema):
     allow_partial_dem: bool = False
     bands: list[BandRequest] | None = None
     border: BorderRequest | None = None
-    channels: list[ChannelRequest] = Field(default_factory=lambda: [])
-    dem: list[DemRequest] = Field(default_factory=lambda: [])
+    channels: list[ChannelRequest] = Field([])
+    dem: list[DemRequest] = Field([])
     dry_run: bool = False
     labels: Literal["keep", "discard"] | None = None
     level: Level | None = None
     masked: list[str] | None = None
     name: str | None = None
     nodata: float | None = None
-    outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    outlines: list[OutlineRequest] = Field([])
     patch_overlap_px: int | None = None
     patch_size_px: int | None = None
     path: str | None = None
     prior_date: str | None = None
-    prior_outlines: list[OutlineRequest] = Field(default_factory=lambda: [])
+    prior_outlines: list[OutlineRequest] = Field([])
     prior_source: str | None = None
     region: RegionRequest | None = None
     sensor: str | None = None

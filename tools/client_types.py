@@ -120,9 +120,9 @@ def _member(name: str, schema: Part, *, is_needed: bool) -> str:
     default = schema.get("default")
     if default is None and "None" not in kind:
         kind += " | None"
-    if isinstance(default, list | dict):
-        return f"{attribute}: {kind} = Field(default_factory=lambda: {default!r}{', ' + alias if alias else ''})"
-    return f"{attribute}: {kind} = " + (f"Field({default!r}, {alias})" if alias else repr(default))
+    if alias or isinstance(default, list | dict):  # of which pydantic gives each instance its own copy
+        return f"{attribute}: {kind} = Field({default!r}{', ' + alias if alias else ''})"
+    return f"{attribute}: {kind} = {default!r}"
 
 
 def _docstring(schema: Part) -> str:
