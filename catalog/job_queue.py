@@ -24,7 +24,7 @@ IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
 COMPUTE_LAST = "compute-last"
-"""What the workers of "compute" take when nothing else waits for them: files that any reader may ask for."""
+"""What the workers of "compute" take when nothing else waits for them: files that people ask for."""
 LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COMPUTE: (COMPUTE, COMPUTE_LAST)}
 """The lists in Redis of each queue, in the order in which its workers empty them."""
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
@@ -34,7 +34,8 @@ ASKED_BY_READERS: Final = frozenset(
     {JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS, JobKind.COMPARE_SCENES}
 )
 """Jobs that come last, and are bounded (setting ``predictions_at_once``)."""
-_COMPUTE_KINDS = ASKED_BY_READERS | {
+_LAST: Final = ASKED_BY_READERS | {JobKind.EXPORT_DATASET}
+_COMPUTE_KINDS = _LAST | {
     JobKind.FINE_TUNE,
     JobKind.SCORE_POOL,
     JobKind.SCORE_SHARD,
@@ -54,7 +55,7 @@ def queue_of(kind: JobKind) -> str:
 
 
 def _list_of(kind: JobKind) -> str:
-    return COMPUTE_LAST if kind in ASKED_BY_READERS else queue_of(kind)
+    return COMPUTE_LAST if kind in _LAST else queue_of(kind)
 
 
 class JobQueue:

@@ -173,6 +173,7 @@ class JobKind(StrEnum):
     EXPORT_GLIMS = "export_glims"
     COMPARE_SCENES = "compare_scenes"
     BACK_UP = "back_up"
+    EXPORT_DATASET = "export_dataset"
 
 
 class JobState(StrEnum):

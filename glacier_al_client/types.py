@@ -197,6 +197,7 @@ JobKind = Annotated[
         "export_glims",
         "compare_scenes",
         "back_up",
+        "export_dataset",
     ],
     OR_NEWER,
 ]

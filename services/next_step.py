@@ -257,6 +257,7 @@ _KINDS: Final = {
     JobKind.SCORE_POOL: "The scoring of the pool",
     JobKind.SCORE_SHARD: "The scoring of the pool",
     JobKind.TILE_SCENE: "Cutting a scene into patches",
+    JobKind.EXPORT_DATASET: "Making a data set",
     JobKind.PREDICT_SCENE: "Mapping a scene",
     JobKind.PREDICT_AREA: "Mapping an area",
     JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",

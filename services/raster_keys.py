@@ -12,6 +12,8 @@ GLIMS = "glims"
 
 _UNCERTAINTY_VIEW = re.compile(r"uncertainty-(\d+)(?:-part-\d+)?")
 
+DATA_SETS = "data-sets"
+
 
 def truth(scene_id: int) -> str:
     """Return the key of the rasterised outlines of a scene."""
@@ -163,6 +165,11 @@ def preannotation(proposal_uid: str, version: int) -> str:
 def checkpoint(run_id: int) -> str:
     """Return the key of the checkpoint of a training run."""
     return f"training/run-{run_id}/checkpoint.safetensors"
+
+
+def data_set(uid: str) -> str:
+    """Return the key of the zip of a data set (`services.data_sets`)."""
+    return f"{DATA_SETS}/{uid}.zip"
 
 
 def label(patch_id: int, annotation_id: int, event_id: int) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from catalog import candidates, jobs, rounds, scorings, set_aside, training
+from catalog.data_set_records import DataSet
 from catalog.jobs import OPEN
 from catalog.records import (
     EventState,
@@ -271,4 +272,6 @@ def _stands(session: Session, job: Job) -> bool:
     if "scene_id" in job.subject:
         scene = session.get(Scene, job.subject["scene_id"])
         return scene is not None and scene.state not in {SceneState.REMOVED, SceneState.REJECTED}
+    if job.kind is JobKind.EXPORT_DATASET:  # of a data set that was removed there is no row
+        return session.scalar(select(DataSet.id).where(DataSet.job_id == job.id)) is not None
     return True

@@ -1,7 +1,7 @@
 """Which files of the raster store rows refer to, and which of them nobody refers to any more."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import scorings, training
+from catalog.data_set_records import DataSet
 from catalog.jobs import OPEN
 from catalog.records import (
     Job,
@@ -25,6 +26,7 @@ from catalog.records import (
 )
 from catalog.sharding import is_usable
 from services import raster_keys
+from services.data_sets import left_files
 from services.expected_edits import ERROR, FOREGROUND
 
 MAPS: Final = ("classes", ERROR, FOREGROUND, "entropy")
@@ -47,7 +49,7 @@ class StoredFile:
 
 
 def expected_files(session: Session, *, clicks: bool) -> Iterator[StoredFile]:
-    """Yield the files without which something that is in use cannot be used: one a label, mask, map and view.
+    """Yield the files without which something that is in use cannot be used: of labels, masks, maps, views, data sets.
 
     Args:
         session: a session.
@@ -70,6 +72,9 @@ def expected_files(session: Session, *, clicks: bool) -> Iterator[StoredFile]:
             yield StoredFile(raster_keys.bands(proposal.patch_id))
         if proposal.preannotated_by is not None:
             yield StoredFile(raster_keys.preannotation(proposal.uid, proposal.preannotated_by))
+    for data_set in session.scalars(select(DataSet).order_by(DataSet.id)):
+        if data_set.contents is not None:
+            yield StoredFile(raster_keys.data_set(data_set.uid))
 
 
 def mask_keys(scene: Scene) -> list[str]:
@@ -78,8 +83,8 @@ def mask_keys(scene: Scene) -> list[str]:
     return truth + ([raster_keys.prior(scene.id)] if scene.prior_outlines is not None else [])
 
 
-def orphans(session: Session, keys: Iterable[str]) -> list[str]:
-    """Return the keys of files that belong to no row: to a scene, scoring, patch, proposal, run, label or job.
+def orphans(session: Session, keys: Collection[str]) -> list[str]:
+    """Return the keys of files that belong to no row: a scene, scoring, patch, proposal, run, label, job or data set.
 
     Files of a removed scoring that are still to be deleted are no orphans.
     """
@@ -88,6 +93,7 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
         "scorings": set(session.scalars(select(Scoring.id))),
         "training": set(session.scalars(select(TrainingRun.id))),
     }
+    unwanted = set(left_files(session, keys))
     owners["predictions/scene"] = owners["scenes"]
     owners["views/patch"] = set(session.scalars(select(Patch.id)))
     masks = set(session.scalars(select(Label.mask_key)))
@@ -105,6 +111,8 @@ def orphans(session: Session, keys: Iterable[str]) -> list[str]:
             is_owned = key.split("/")[1].partition("-")[2] in asked
         elif raster_keys.is_upload(key):  # needed until it is predicted
             is_owned = asked.get(key.removeprefix("uploads/").removesuffix(".tif"), False)
+        elif key.startswith(f"{raster_keys.DATA_SETS}/"):
+            is_owned = key not in unwanted
         elif match is None:
             is_owned = False
         else:

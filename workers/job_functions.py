@@ -27,6 +27,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.EXPORT_GLIMS: "workers.export_glims:export_glims",
     JobKind.COMPARE_SCENES: "workers.compare_scenes:compare_scenes",
     JobKind.BACK_UP: "workers.back_up:back_up",
+    JobKind.EXPORT_DATASET: "workers.export_dataset:export_dataset",
 }
 
 

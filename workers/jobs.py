@@ -16,7 +16,7 @@ from catalog.failures import note_cancelled, note_failure
 from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
-from imagery.errors import DamagedFileError, OutlineError, SceneError, StoreError, UnreadableFileError
+from imagery.errors import DamagedFileError, ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
 from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
 from services.unusable_scenes import set_aside_scenes
 from workers import interruption
@@ -26,7 +26,7 @@ from workers.time_limit import JobTimeLimit
 log = logging.getLogger(__name__)
 
 # Errors that a retry cannot fix: the input is faulty, or the current state does not allow the job.
-PERMANENT = (SceneError, OutlineError, StoreError, EventError, PredictionError, RegionError, CatalogError)
+PERMANENT = (SceneError, OutlineError, StoreError, ExportError, EventError, PredictionError, RegionError, CatalogError)
 
 
 class JobContext:

@@ -2,8 +2,8 @@
 
 It also deletes the bands of patches that nobody may click on any more, which are large, predictions that nobody has
 used for long (`services.unused_predictions`), GeoTIFFs whose prediction was given up, files that were sent for a scene
-and that none came to use (`services.scene_uploads`), checkpoints of trainings that have ended, and what killed
-processes wrote by half.
+and that none came to use (`services.scene_uploads`), checkpoints of trainings that have ended, files of data sets that
+were removed, and what killed processes wrote by half.
 
 The clock enqueues it when the store has found a damaged file, when something is set aside, and at every reconciliation.
 """
@@ -27,6 +27,7 @@ from catalog.set_aside import Kind
 from imagery.errors import SceneError, StoreError, UnreadableFileError
 from services import raster_keys
 from services.area_predictions import abandoned_uploads
+from services.data_sets import left_files, remove_drafts
 from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scene_uploads import remove_abandoned
@@ -82,7 +83,7 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
             log.warning("scene %s is back", name)
         training.enqueue_if_due(session, catalog.settings)
     _check_served(catalog)
-    for clean_up in (_remove_unneeded, _remove_unused, _remove_abandoned, _remove_half_written):
+    for clean_up in (_remove_unneeded, _remove_unused, _remove_abandoned, _remove_half_written, _remove_drafts):
         try:
             clean_up(catalog, present)
         except (OSError, StoreError) as error:  # another process was faster, or the disk is full or read-only
@@ -96,6 +97,7 @@ def _remove_unneeded(catalog: Catalog, present: set[str]) -> None:
             *unneeded_bands(session, present),
             *abandoned_uploads(session, present),
             *left_checkpoints(session, present),
+            *left_files(session, present),
         ]
     for key in unneeded:
         try:
@@ -119,6 +121,11 @@ def _remove_half_written(catalog: Catalog, _: set[str]) -> None:
         log.warning("removed %s, which a process that ended had written by half", path)
 
 
+def _remove_drafts(catalog: Catalog, _: set[str]) -> None:
+    for folder in remove_drafts(catalog):
+        log.warning("removed %s, in which a job that was killed put a data set together", folder)
+
+
 def _end(catalog: Catalog, key: str, outcome: str) -> None:
     with catalog.write() as session:
         row = set_aside.find(session, Kind.FILE, key)
@@ -136,6 +143,7 @@ def _make_again(catalog: Catalog, key: str) -> str | None:
         "predictions": lambda catalog, key: "it is computed again at the next request",
         "training": lambda catalog, key: "the training begins anew without this checkpoint",
         "preannotations": _preannotation,
+        raster_keys.DATA_SETS: _data_set,
     }
     maker = makers.get(key.partition("/")[0])
     try:
@@ -228,6 +236,12 @@ def _preannotation(catalog: Catalog, key: str) -> str | None:
         proposal = session.scalar(select(Proposal).where(Proposal.uid == uid))
     is_waiting = proposal is not None and proposal.state is ProposalState.PUBLISHED
     return None if is_waiting else "nobody needs it any more"
+
+
+def _data_set(catalog: Catalog, key: str) -> str | None:
+    """Tell whether a data set still stands; another one would hold the labels of another day."""
+    with catalog.read() as session:
+        return "nobody needs it any more" if left_files(session, [key]) else None
 
 
 def _look_at_labels(catalog: Catalog) -> None:

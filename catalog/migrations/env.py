@@ -7,6 +7,7 @@ from catalog import (  # noqa: F401 - their tables belong to Base
     annotator_records,
     canary_records,
     comparison_records,
+    data_set_records,
     decision_records,
     prediction_uses,
     reconciliation_records,

@@ -46,9 +46,10 @@ def test_kinds_go_to_their_queues_and_carry_only_the_id(catalog: Catalog, redis_
     assert json.loads(zlib.decompress(fields[b"data"])) == ["workers.jobs.run", None, [compute.id], {}]
 
 
-def test_no_fine_tune_waits_behind_predictions(catalog: Catalog, settings: Settings) -> None:
+def test_no_fine_tune_waits_behind_predictions_and_data_sets(catalog: Catalog, settings: Settings) -> None:
     with catalog.write() as session:
-        asked = [jobs.enqueue(session, JobKind.PREDICT_SCENE, str(n), scene_id=n, version=1) for n in range(3)]
+        asked = [jobs.enqueue(session, JobKind.PREDICT_SCENE, str(n), scene_id=n, version=1) for n in range(2)]
+        asked.append(jobs.enqueue(session, JobKind.EXPORT_DATASET, "a", uid="a"))
         last = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
     assert len(pushed(catalog)) == 4
     catalog.sweep()

@@ -217,6 +217,7 @@ def test_every_kind_of_work_has_a_queue() -> None:
         JobKind.EXPORT_GLIMS,
         JobKind.COMPARE_SCENES,
         JobKind.COMPARE_SERVED,
+        JobKind.EXPORT_DATASET,
     }
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
     assert {queue_of(kind) for kind in JobKind} == {"labels", "io", "compute"}

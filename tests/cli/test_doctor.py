@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from catalog import training
+from catalog import jobs, training
 from catalog.context import Catalog
-from catalog.records import Proposal, RunState, RunTrigger, TrainingRun
+from catalog.data_set_records import DataSet
+from catalog.records import JobKind, Proposal, RunState, RunTrigger, TrainingRun
 from catalog.settings_sources import variable
 from cli import doctor_services
 from cli.doctor import Level
@@ -96,6 +97,28 @@ def test_files_without_row_are_deleted_but_never_what_was_drawn(installed: Catal
     assert doctor()[1]["files without row"]["level"] == "warning"
     doctor("--fix")
     assert [key for key in (drawn, *others) if store.exists(key)] == [drawn]
+
+
+def test_files_of_data_sets_are_wanted_as_long_as_these_stand(installed: Catalog) -> None:
+    store, key = RasterStore(installed.settings.raster_store), raster_keys.data_set("a" * 32)
+    with installed.database.write() as session:
+        job = jobs.enqueue(session, JobKind.EXPORT_DATASET, "a" * 32, uid="a" * 32)
+        row = DataSet(uid="a" * 32, request={}, with_model=False, asked_by="olga", job_id=job.id)
+        session.add(row)
+    store.put(key, b"PK")  # stored, and not noted yet
+    assert doctor("--fix")[0] == 0
+    assert store.exists(key)
+    with installed.database.write() as session:
+        session.get_one(DataSet, row.id).contents = {}
+    file_of(installed, key).unlink()
+    status, found = doctor()
+    assert (status, found["rows without file"]["found"]) == (3, f"1: {key}")
+    store.put(key, b"PK")
+    with installed.database.write() as session:
+        session.delete(session.get_one(DataSet, row.id))
+    assert doctor()[1]["files without row"]["found"] == f"1: {key}"
+    doctor("--fix")
+    assert not store.exists(key)
 
 
 def test_a_run_that_no_job_can_end_is_closed(installed: Catalog) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from catalog import failures, jobs, registry_copy
 from catalog.context import Catalog
+from catalog.data_set_records import DataSet
 from catalog.records import JobKind, RoundState, Scene, SceneRole, SceneState
 from catalog.registry_records import PartState
 from services.next_step import light, next_step
@@ -72,6 +73,19 @@ def test_a_failed_job_is_no_trouble_once_its_work_is_done_or_not_wanted(in_round
     assert [job.id for job in read(in_round_3).failed_jobs] == [failed.id]
     with in_round_3.database.write() as session:
         session.get_one(Scene, scene_id).state = SceneState.REMOVED
+    assert light(read(in_round_3)).tone is None
+
+
+def test_a_failed_data_set_is_no_trouble_once_it_is_removed(in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        failed = jobs.enqueue(session, JobKind.EXPORT_DATASET, "a", uid="a")
+        jobs.claim(session, failed.id)
+        jobs.fail(session, failed.id, 1, "found no labels")
+        asked = DataSet(request={}, with_model=False, asked_by="olga", job_id=failed.id)
+        session.add(asked)
+    assert step(in_round_3) == "Making a data set failed: found no labels. Mend the cause, then retry."
+    with in_round_3.database.write() as session:
+        session.delete(session.get_one(DataSet, asked.id))
     assert light(read(in_round_3)).tone is None
 
 

@@ -61,6 +61,7 @@ def test_what_needs_the_network_runs_apart():
         JobKind.EXPORT_GLIMS,
         JobKind.COMPARE_SCENES,
         JobKind.COMPARE_SERVED,
+        JobKind.EXPORT_DATASET,
     }
     assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}
 
