@@ -50,6 +50,9 @@ EXCEPTIONS = {
     "scene_page.add": Role.OPERATOR,
     "quality_page.show": Role.OPERATOR,
     "events_page.show": Role.OPERATOR,
+    "data_sets.list_data_sets": Role.OPERATOR,  # they hold labels of patches that wait for a second annotator
+    "data_sets.file": Role.OPERATOR,
+    "data_sets_page.show": Role.OPERATOR,
     "log_in.form": Role.PUBLIC,
     "log_in.log_in": Role.PUBLIC,
     "log_in.log_out": Role.READER,
@@ -62,7 +65,7 @@ PAGES = frozenset(
     {
         *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
         *("version_page", "round_page", "patch_page", "annotator_page"),
-        *("people_page", "quality_page", "events_page", "changes_page"),
+        *("people_page", "quality_page", "events_page", "changes_page", "data_sets_page"),
     }
 )
 LOG_OUT = "log_in.log_out"

@@ -8,6 +8,7 @@ another one.
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -89,6 +90,10 @@ class FarStore(RasterStore):
     def get(self, key: str, sha256: str | None = None) -> bytes:
         """See `RasterStore.get`."""
         return self._reader.read(RasterStore.get, self._plain, key, sha256)
+
+    def fetch(self, key: str, target: Path) -> str:
+        """See `RasterStore.fetch`."""
+        return self._reader.read(RasterStore.fetch, self._plain, key, target)
 
     def put(self, key: str, data: bytes) -> str:
         """See `RasterStore.put`."""

@@ -312,6 +312,77 @@ class ChangeRequest(Schema):
     version: int | None = None
 
 
+class DataSetContents(Schema):
+    """What a data set holds.
+
+    Attributes:
+        analysts: How many people drew them, a simulated annotator included.
+        left_out: What is not in it, and why.
+        model_version: The served model in it; null: none.
+        simulated_labels: How many of them a simulated annotator drew.
+        windows: Their number by part: train, validation, test.
+    """
+
+    analysts: int
+    labels: int
+    left_out: list[str]
+    model_version: int | None
+    simulated_labels: int
+    size_bytes: int
+    windows: dict[str, int]
+
+
+Form = Annotated[Literal["geotiff", "npy", "stac"], OR_NEWER]
+"""A form in which windows are written."""
+
+SceneRole = Annotated[Literal["pool", "validation", "test"], OR_NEWER]
+"""What a scene is used for. Fixed at registration: a pool scene must never judge a model, nor the reverse."""
+
+
+class DataSetAnswer(Schema):
+    """A data set, or one that is being made.
+
+    Attributes:
+        channels: Those asked for; none: all that the scenes share.
+        contents: Null until it is made.
+        file: Address of its zip; null until it is made.
+    """
+
+    asked_at: datetime
+    asked_by: str
+    channels: list[str]
+    contents: DataSetContents | None
+    file: str | None
+    forms: list[Form]
+    id: str
+    job: JobAnswer
+    licence: str
+    roles: list[SceneRole]
+    simulated: bool
+    title: str
+
+
+class DataSetRequest(Schema):
+    """What a data set is to hold.
+
+    Attributes:
+        channels: Channels and sets of papers (baraka); none: all that the scenes share.
+        forms: The forms in which windows are written.
+        licence: SPDX identifier of the licence that the labels are given, e.g. CC-BY-4.0.
+        model: Add the served model, if there is one, to the form stac.
+        roles: Scenes of these roles; pool becomes the part train.
+        simulated: Labels of a simulated annotator, too; they are marked as such.
+    """
+
+    channels: list[str] = Field([])
+    forms: list[Form] = Field(["geotiff", "npy", "stac"])
+    licence: str = "other"
+    model: bool = True
+    roles: list[SceneRole] = Field(["pool", "validation", "test"])
+    simulated: bool = False
+    title: str = "Glacier labels and image windows"
+
+
 class ExpectationAnswer(Schema):
     """Expected edits against what people changed.
 
@@ -872,9 +943,6 @@ class PriorAnswer(Schema):
     sha256: str
     source: str | None
 
-
-SceneRole = Annotated[Literal["pool", "validation", "test"], OR_NEWER]
-"""What a scene is used for. Fixed at registration: a pool scene must never judge a model, nor the reverse."""
 
 SceneState = Annotated[Literal["registered", "ready", "rejected", "removed"], OR_NEWER]
 """Registered scenes become ready once tiled, or are rejected with a reason; any may be removed."""

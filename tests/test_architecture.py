@@ -152,6 +152,8 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/predict": {"json": {"scene_id": 1, "window": WINDOW}},
         "GET /api/v1/predict/{uid}": {"path": f"/api/v1/predict/{'0' * 32}"},
         "GET /api/v1/predict/{uid}/{suffix}": {"path": f"/api/v1/predict/{'0' * 32}/tif"},
+        "DELETE /api/v1/data-sets/{uid}": {"path": f"/api/v1/data-sets/{'0' * 32}"},
+        "GET /api/v1/data-sets/{uid}/file": {"path": f"/api/v1/data-sets/{'0' * 32}/file"},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/scenes/uploads": {"json": {"name": "langtang"}},
@@ -229,6 +231,9 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
         "POST /api/v1/annotators": 422,  # its view would ask Label Studio
         "POST /api/v1/fine-tunes": 409,  # there is no label
+        "POST /api/v1/data-sets": 409,  # nor a label to export
+        "DELETE /api/v1/data-sets/{uid}": 404,
+        "GET /api/v1/data-sets/{uid}/file": 404,
         "POST /api/v1/backups": 409,  # no folder is set
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,

@@ -36,6 +36,7 @@ EXPECTED = {
     ("GET", "/changes/<uid>"): Role.READER,
     ("GET", "/quality"): Role.OPERATOR,
     ("GET", "/events"): Role.OPERATOR,
+    ("GET", "/data-sets"): Role.OPERATOR,
     ("GET", "/healthz"): Role.PUBLIC,
     ("GET", "/readyz"): Role.PUBLIC,
     ("GET", "/metrics"): Role.READER,
@@ -146,6 +147,10 @@ EXPECTED = {
     ("GET", "/api/v1/models/<int:version>/saliency/<int:block>.webp"): Role.READER,
     ("GET", "/api/v1/withdrawals"): Role.OPERATOR,
     ("POST", "/api/v1/withdrawals"): Role.OPERATOR,
+    ("GET", "/api/v1/data-sets"): Role.OPERATOR,  # they hold labels of patches that wait for a second annotator
+    ("POST", "/api/v1/data-sets"): Role.OPERATOR,
+    ("DELETE", "/api/v1/data-sets/<uid>"): Role.OPERATOR,
+    ("GET", "/api/v1/data-sets/<uid>/file"): Role.OPERATOR,
     ("POST", "/api/v1/annotators"): Role.ADMINISTRATOR,
     ("GET", "/api/v1/backups"): Role.ADMINISTRATOR,
     ("POST", "/api/v1/backups"): Role.ADMINISTRATOR,

@@ -122,6 +122,10 @@ POST /api/v1/jobs/{job_id}/retry
 POST /api/v1/jobs/{job_id}/cancel
 POST /api/v1/rounds/{round_id}/abandon
 POST /api/v1/annotators
+GET /api/v1/data-sets
+POST /api/v1/data-sets
+DELETE /api/v1/data-sets/{uid}
+GET /api/v1/data-sets/{uid}/file
 GET /api/v1/backups
 POST /api/v1/backups
 GET /api/v1/users

@@ -75,9 +75,13 @@ function fieldsOf(form: HTMLFormElement): Field[] {
   return [...form.elements].filter((item): item is Field => kinds.some((kind) => item instanceof kind) && Boolean((item as Field).name));
 }
 
-/** Return the members of a form. What is empty is left out, or null if its field has `data-null`; times are of UTC. */
+/**
+ * Return the members of a form. What is empty is left out, or null if its field has `data-null`; times are of UTC.
+ * Boxes with `data-list` and one name are a list of the values that are checked.
+ */
 function members(form: HTMLFormElement): Body {
   const body: Body = {};
+  for (const box of form.querySelectorAll<HTMLInputElement>("input[data-list]")) body[box.name] = []; // also if none is checked
   for (const field of fieldsOf(form)) {
     const { name, value, type } = field;
     if (field instanceof HTMLInputElement && type === "checkbox") {

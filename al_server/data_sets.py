@@ -1,0 +1,88 @@
+"""Data sets of labels and windows, for operators: have one made, list them, take one away, remove one."""
+
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+
+from al_server.auth import actor
+from al_server.context import current_catalog, current_parts, json_response
+from al_server.data_set_schemas import DataSetAnswer, DataSetId, DataSetRequest, serialize_data_set
+from al_server.job_schemas import JobAnswer, serialize_job
+from al_server.large_files import send_large_file
+from al_server.schemas import ListOf, media
+from catalog.errors import ConflictError, NotFoundError
+from imagery.errors import StoreError
+from services import data_sets, raster_keys
+
+log = logging.getLogger(__name__)
+
+api = APIBlueprint("data_sets", __name__, url_prefix="/api/v1/data-sets", abp_tags=[Tag(name="data sets")])
+
+_ZIP = "application/zip"
+
+
+@api.post("", responses={202: JobAnswer})
+def make(body: DataSetRequest) -> Response:
+    """Have a data set made of the labels as they are when its job begins; 202 with the job."""
+    asked = data_sets.ask(current_catalog(), body.to_request(), with_model=body.model, by=actor())
+    log.info("%s asked for the data set %s", actor(), asked.row.uid)
+    response = json_response(serialize_job(asked.job), 202)
+    response.headers["Location"] = url_for("jobs.get_job", job_id=asked.job.id)
+    return response
+
+
+@api.get("", responses={200: ListOf[DataSetAnswer]})
+def list_data_sets() -> Response:
+    """List the data sets, newest first, those that are being made and those that failed included."""
+    with current_catalog().read() as session:
+        return json_response([serialize_data_set(known) for known in data_sets.listed(session)])
+
+
+@api.get("/<uid>/file", responses={200: media(_ZIP, "The data set"), 206: media(_ZIP, "A part of it")})
+def file(path: DataSetId) -> Response:
+    """Give a data set as a zip; 409 until it is made. Parts of it may be asked for (`Range`)."""
+    with current_catalog().read() as session:
+        known = data_sets.find(session, path.uid)
+    if known.contents is None:
+        raise ConflictError(f"the data set is {known.job.state.value}; {known.job.error or 'ask again later'}")
+    try:
+        response = _sent(raster_keys.data_set(path.uid), f"{known.name}.zip")
+    except (StoreError, FileNotFoundError) as error:
+        log.warning("the file of the data set %s cannot be sent: %s", path.uid, error)
+        raise NotFoundError(
+            "the file of this data set is missing or damaged; make the data set anew, or restore a backup"
+        ) from error
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _sent(key: str, name: str) -> Response:
+    """Send a file of the store, which need not fit in memory; one on another machine is copied to this one first.
+
+    Raises:
+        StoreError: It is not in the store, or is damaged.
+        FileNotFoundError: It was deleted a moment ago.
+        HTTPException: As `al_server.far_reading.FarReader.read`.
+    """
+    store = current_parts().store
+    etag = store.checksum(key)
+    if store.is_local:
+        return send_large_file(Path(store.uri(key)), _ZIP, name, etag)
+    with TemporaryDirectory(dir=current_catalog().settings.var_dir) as folder:
+        copy = Path(folder, "data-set.zip")
+        store.fetch(key, copy)
+        return send_large_file(copy, _ZIP, name, etag)
+
+
+@api.delete("/<uid>", responses={200: DataSetAnswer})
+def remove(path: DataSetId) -> Response:
+    """Remove a data set and its file; end its job if it is still being made."""
+    catalog = current_catalog()
+    with catalog.read() as session:
+        known = serialize_data_set(data_sets.find(session, path.uid))
+    data_sets.remove(catalog, current_parts().store, path.uid)
+    log.info("%s removed the data set %s", actor(), path.uid)
+    return json_response(known.model_copy(update={"file": None}))
