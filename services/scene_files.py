@@ -24,6 +24,12 @@ _METADATA: Final = re.compile(r"(_MTL\.(txt|json|xml)|MTD_\w+\.xml)$", re.IGNORE
 _MEMBER: Final = re.compile(r"/vsi(?:zip|tar)/\{(?P<archive>.+)\}/.*")
 
 
+def archive_of(path: str) -> str | None:
+    """Return the archive that a file of a scene is a member of; None if it lies in a folder."""
+    member = _MEMBER.fullmatch(path)
+    return member["archive"] if member else None
+
+
 class RemoteFileError(SceneError):
     """A file of the scene lies at an address that may be read, but not here and now: reading it may take long."""
 
@@ -92,13 +98,13 @@ class BelowRoot:
         if is_http(path):
             self._check_host(path)
             return path
-        member = _MEMBER.fullmatch(path)
-        local = member["archive"] if member else path
+        archive = archive_of(path)
+        local = archive or path
         if is_address(local) or not self._is_inside(Path(local).resolve()):
             raise SceneError(
                 f"found {path!r} among the files of the scene; expected files below the scene root of this server"
             )
-        if not member:
+        if archive is None:
             self._check_leading(Path(local))
         return path
 

@@ -8,7 +8,7 @@ checksum (`workers.evaluation.evaluation_set`) and no version is judged by figur
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -53,6 +53,19 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class DrawnLabels:
+    """How many labels a scene has.
+
+    Attributes:
+        drawn: number of labels that were ever drawn on it; unless it is 0, their fate has to be named.
+        standing: number of these that were not superseded.
+    """
+
+    drawn: int
+    standing: int
+
+
+@dataclass(frozen=True)
 class CheckedReplacement:
     """A new description of a scene, as far as it can be checked before the write lock is taken.
 
@@ -65,6 +78,15 @@ class CheckedReplacement:
     old_id: int
     new: DescribedScene
     has_champion: bool
+
+
+def drawn_labels(session: Session, scene: Scene) -> DrawnLabels:
+    """Count the labels of a scene."""
+    counts = select(func.count(Label.id), func.count(Label.id).filter(Label.superseded_at.is_(None)))
+    drawn, standing = session.execute(
+        counts.join(Patch, Label.patch_id == Patch.id).where(Patch.scene_id == scene.id)
+    ).one()
+    return DrawnLabels(drawn, standing)
 
 
 def check_replacement(

@@ -30,6 +30,8 @@ from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
 from imagery.units import METRE, REFLECTANCE, Level
 
+KIND: Final = "raster without a product's metadata"
+"""`Product.kind` of what is no known product."""
 _NOT_BANDS: Final = frozenset({"TCI", "TCI_R", "TCI_G", "TCI_B", "AOT", "WVP", "SZA", "SAA", "VZA", "VAA"})
 
 
@@ -94,7 +96,7 @@ def recognise_plain(
     if not any(band.table for band in parts.quality):
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
-        kind=told.kind if told else "raster without a product's metadata",
+        kind=told.kind if told else KIND,
         sensor=known,
         level=final,
         acquired=acquired,

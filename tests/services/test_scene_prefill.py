@@ -1,0 +1,144 @@
+"""What is known of a scene as a request: sent again, it gives the same scene; it names no file outside the folder."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalog.records import Scene
+from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
+from services.scene_description import describe_scene
+from services.scene_files import AnyFile, BelowRoot
+from services.scene_prefill import Prefill, prefill
+from services.scene_request import ReplacementRequest
+from tests.imagery.forge import forge_scene, write_geotiff
+from tests.imagery.product_forge import landsat_level_2, qa_pixel, sentinel_2, stored, write
+
+SAME = ("role", "sensor", "acquired", "source", "outlines", "prior_outlines", "patch_size_px", "patch_overlap_px")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    found = Settings(var_dir=tmp_path, patch_size_px=32)
+    found.scene_root.mkdir()
+    return found
+
+
+@pytest.fixture
+def root(settings: Settings) -> Path:
+    return settings.scene_root
+
+
+def describe(settings: Settings, request: dict[str, Any]) -> Scene:
+    parsed = ReplacementRequest.model_validate({"role": "pool", **request})
+    return describe_scene(settings, parsed, BelowRoot(settings.scene_root), GLACIER_SCHEME).scene
+
+
+def known(settings: Settings, request: dict[str, Any]) -> Prefill:
+    """Return what is known of a scene that a request has registered, after a check that it gives the same scene."""
+    scene = describe(settings, request)
+    found = prefill(scene, settings)
+    assert found.left_out == ()
+    again = describe(settings, {"name": scene.name, **found.request})
+    assert {name: getattr(again, name) for name in SAME} == {name: getattr(scene, name) for name in SAME}
+    return found
+
+
+def test_a_file_is_named_with_everything_that_was_stated_of_it(settings: Settings, root: Path) -> None:
+    forge_scene(root / "scene.tif")
+    write_geotiff(root / "dem.tif", np.full((100, 160), 500, np.int16), nodata=-1)
+    write_geotiff(root / "coherence.tif", np.random.default_rng(0).uniform(0, 1, (100, 160)).astype(np.float32))
+    outlines = [
+        {"path": "scene_outlines.gpkg", "layer": layer, "class": name}
+        for layer, name in (("clean_ice", "clean ice"), ("debris_covered_ice", "debris-covered ice"))
+    ]
+    asked = {
+        "path": "scene.tif",
+        "sensor": "landsat-8-oli",
+        "acquired": "2000-10-30T04:41:00Z",
+        "nodata": 3.0,
+        "region": {"row_off": 0, "col_off": 8, "height": 96, "width": 96},
+        "channels": [{"name": "coherence", "path": "coherence.tif", "unit": "1", "nodata": -1.0}],
+        "dem": [{"path": "dem.tif", "unit": "ft"}],
+        "border": {"path": "scene_outlines.gpkg", "layer": "clean_ice"},
+        "outlines": outlines,
+        "patch_size_px": 48,
+        "patch_overlap_px": 8,
+    }
+    found = known(settings, asked).request
+    for name in ("path", "sensor", "acquired", "nodata", "region", "border", "outlines", "patch_size_px"):
+        assert found[name] == asked[name], name
+    assert found["unit"] == "digital number"
+    assert (found["channels"][0]["name"], found["channels"][0]["unit"]) == ("coherence", "1")
+    assert found["dem"] == [{"path": "dem.tif", "unit": "m", "scale": pytest.approx(0.3048), "offset": 0.0}]
+
+
+def test_bands_that_were_given_one_by_one_are_named_one_by_one(settings: Settings, root: Path) -> None:
+    for name in ("red", "nir"):
+        write(root / f"{name}.tif", stored(name, 1.0, 0.0, dtype="float32"))
+    write(root / "qa.tif", qa_pixel())
+    named = {"red": "red.tif", "nir": "nir.tif", "QA_PIXEL": "qa.tif"}
+    asked = {
+        "name": "langtang",
+        "bands": [{"name": name, "path": path} for name, path in named.items()],
+        "sensor": "landsat-8-oli",
+        "level": "surface",
+        "masked": ["cloud"],
+    }
+    found = known(settings, asked).request
+    bands = [(band["name"], band["path"]) for band in found["bands"]]
+    assert bands == [("red", "red.tif"), ("nir", "nir.tif"), ("qa_pixel", "qa.tif")]
+    assert (found["unit"], found["level"], found["masked"]) == ("reflectance", "surface", ["cloud"])
+
+
+@pytest.mark.parametrize("place", ["folder", "archive"])
+def test_a_product_is_named_by_its_folder_or_archive(settings: Settings, root: Path, place: str) -> None:
+    landsat_level_2(root / "l2")
+    path = "l2"
+    if place == "archive":
+        path = Path(shutil.make_archive(str(root / "sent"), "zip", root / "l2")).name
+        shutil.rmtree(root / "l2")
+    assert known(settings, {"path": path}).request == {"role": "pool", "path": path}
+    assert known(settings, {"path": path, "masked": []}).request == {"role": "pool", "path": path, "masked": []}
+
+
+def test_a_product_in_folders_of_its_own_is_named_by_the_outermost(settings: Settings, root: Path) -> None:
+    safe = sentinel_2(root)
+    assert known(settings, {"path": safe.name}).request == {"role": "pool", "path": safe.name}
+
+
+def test_old_outlines_keep_the_class_of_each_value_and_what_was_said_of_them(settings: Settings, root: Path) -> None:
+    forge_scene(root / "scene.tif")
+    prior = [{"path": "scene_outlines.gpkg", "layer": "clean_ice", "class": "clean ice"}]
+    asked = {"path": "scene.tif", "prior_outlines": prior, "prior_date": "2003", "prior_source": "ours"}
+    found = known(settings, asked).request
+    assert {name: found[name] for name in asked} == asked
+
+
+def test_files_outside_of_the_scene_folder_are_left_out(settings: Settings, tmp_path: Path) -> None:
+    forged = forge_scene(tmp_path / "elsewhere.tif")
+    border = {"path": str(tmp_path / "elsewhere_outlines.gpkg"), "layer": "clean_ice"}
+    request = ReplacementRequest.model_validate({"role": "pool", "path": str(forged.path), "border": border})
+    scene = describe_scene(settings, request, AnyFile(), GLACIER_SCHEME).scene
+    found = prefill(scene, settings)
+    assert found.request == {"role": "pool", "unit": "digital number"}
+    assert found.left_out == ("the files of the bands", "the border")
+
+
+def test_each_value_of_a_field_keeps_its_class(settings: Settings, root: Path) -> None:
+    forge_scene(root / "scene.tif")
+    scene = describe(settings, {"path": "scene.tif"})
+    layer = {"path": str(root / "rgi.gpkg"), "layer": "glaciers", "class_field": "kind"}
+    scene.outlines = [
+        {**layer, "class_name": "clean ice", "class_values": ["ice", "firn"]},
+        {**layer, "class_name": "debris-covered ice", "class_values": ["debris"]},
+    ]
+    assert prefill(scene, settings).request["outlines"] == [
+        {
+            **{"path": "rgi.gpkg", "layer": "glaciers", "class_field": "kind"},
+            "classes": {"ice": "clean ice", "firn": "clean ice", "debris": "debris-covered ice"},
+        }
+    ]
