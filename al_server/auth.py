@@ -48,6 +48,7 @@ EXCEPTIONS = {
     "interactive.predict": Role.PUBLIC,
     "scenes.get_request": Role.OPERATOR,  # addresses of files often carry a key
     "scene_page.add": Role.OPERATOR,
+    "scene_page.replace": Role.OPERATOR,
     "quality_page.show": Role.OPERATOR,
     "events_page.show": Role.OPERATOR,
     "data_sets.list_data_sets": Role.OPERATOR,  # they hold labels of patches that wait for a second annotator

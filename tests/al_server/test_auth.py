@@ -30,6 +30,7 @@ EXPECTED = {
     ("GET", "/patches/<int:patch_id>"): Role.READER,
     ("GET", "/annotators/<path:name>"): Role.READER,  # agreement, and the accounts of others, for operators only
     ("GET", "/scenes/add"): Role.OPERATOR,
+    ("GET", "/scenes/<int:scene_id>/replace"): Role.OPERATOR,
     ("GET", "/settings"): Role.READER,
     ("GET", "/people"): Role.ADMINISTRATOR,
     ("GET", "/changes"): Role.READER,

@@ -7,7 +7,7 @@ from al_server.dashboard import SECTIONS
 from catalog import failures, jobs, labels, registry_copy
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
-from catalog.records import JobKind, Proposal, Scene, SceneState, now
+from catalog.records import JobKind, Proposal, Scene, SceneRole, SceneState, now
 from catalog.registry import CHAMPION, ModelVersion
 from services.registry_watch import RegistryWatcher
 from services.rounds import abandon, open_round
@@ -238,3 +238,42 @@ def test_people_without_the_role_cannot_open_the_page_that_adds_a_scene(client: 
     assert '<option value="LC09_khumbu">' in page
     assert ".hidden" not in page
     assert '<option value="validation" selected>' in page
+
+
+def test_a_scene_is_replaced_on_a_page_that_says_what_is_known_of_it(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, patches = add_scene(session, "khumbu")
+        judging, _ = add_scene(session, "langtang", SceneRole.TEST, offset_px=900)
+        gone, _ = add_scene(session, "gone", offset_px=1400, state=SceneState.REMOVED)
+        _, proposals = add_round(session, patches[:2])
+        for annotation, proposal in enumerate(proposals, start=1):
+            labels.store(session, label_of(session, proposal, annotation))
+        labels.supersede(session, 15, 2)
+    operator = as_role(catalog, "operator")
+    assert f'href="/scenes/{scene.id}/replace"' in client.get("/", headers=operator).text
+    assert "/replace" not in client.get("/", headers=as_role(catalog, "annotator")).text
+    assert client.get(f"/scenes/{scene.id}/replace", headers=as_role(catalog, "annotator")).status_code == 403
+    for unknown in (gone.id, 999):
+        assert client.get(f"/scenes/{unknown}/replace", headers=operator).status_code == 404
+    html = client.get(f"/scenes/{scene.id}/replace", headers=operator).text
+    page = Page(html)
+    assert page.open == []
+    text = " ".join(page.text.split())
+    assert "Replace scene khumbu" in text
+    assert "1 label stands on it; 2 were drawn" in text
+    assert 'id="name"' not in html  # it stays
+    other = client.get(f"/scenes/{judging.id}/replace", headers=operator).text
+    assert '<option value="test" selected>' in other
+    assert 'value="keep"' not in other  # nothing was drawn on it
+
+
+def test_the_page_that_adds_a_scene_offers_what_exists_and_asks_about_no_labels(
+    client: FlaskClient, catalog: Catalog
+) -> None:
+    page = client.get("/scenes/add", headers=as_role(catalog, "operator")).text
+    assert Page(page).open == []
+    assert re.findall(r'name="masked" value="([a-z- ]+)" checked', page) == ["fill", "cloud", "cloud shadow", "cirrus"]
+    assert 'value="snow"' not in page
+    for choice in ("landsat-8-oli", "top of atmosphere, not corrected for the height of the sun", "digital number"):
+        assert f'<option value="{choice}">' in page
+    assert 'value="discard"' not in page

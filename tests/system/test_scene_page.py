@@ -1,4 +1,4 @@
-"""The page that adds a scene, in a real browser: of one at an address it waits for the job that reads it."""
+"""The form of a scene, in a real browser: of one at an address it waits for the job that reads it."""
 
 import threading
 import time
@@ -54,7 +54,7 @@ def running(catalog: Catalog) -> Iterator[str]:
         thread.join()
 
 
-def test_a_scene_at_an_address_is_shown_and_registered(catalog: Catalog, chromium: str, tmp_path: Path) -> None:
+def test_a_scene_at_an_address_is_registered_and_replaced(catalog: Catalog, chromium: str, tmp_path: Path) -> None:
     folder = tmp_path / "far"
     folder.mkdir()
     assets = sentinel(folder, add=1000, raster={"nodata": 0, "scale": 0.0001, "offset": -0.1})
@@ -81,6 +81,12 @@ def test_a_scene_at_an_address_is_shown_and_registered(catalog: Catalog, chromiu
             expect(page.locator("#progress")).to_be_empty()
             page.click("text=Register far")
             page.wait_for_url("**/#scenes", timeout=READ_MS)
+            page.goto(f"{own}/scenes/1/replace")
+            expect(page.locator("#path")).to_be_empty()  # where the item lies is not stored
+            page.fill("#path", f"{far}/item.json")
+            page.click("#look")
+            page.click("text=Replace far", timeout=READ_MS)
+            expect(page.locator("main")).to_contain_text("It has the number 2", timeout=READ_MS)
             browser.close()
     with catalog.read() as session:
-        assert session.scalars(select(Scene.name)).all() == ["far"]
+        assert session.scalars(select(Scene.name).order_by(Scene.id)).all() == ["far (removed 1)", "far"]

@@ -119,6 +119,21 @@ def test_several_files_are_named_by_their_folder_and_a_shapefile_by_one_of_them(
     expect(page.locator("#outlines")).to_have_value("uploads/ice/ice.shp", timeout=READ_MS)
 
 
+def test_each_uploaded_band_gets_a_row_and_a_border_a_name(page: Page, tmp_path: Path) -> None:
+    for name in ("a_B4.tif", "a_B5.tif", "land.gpkg"):
+        (tmp_path / name).write_bytes(b"II*\0")
+    page.click("text=More about the files")
+    choose(page, "bands", tmp_path / "a_B4.tif", tmp_path / "a_B5.tif")
+    files = page.locator("#bands").get_by_label("File in the scene folder")
+    expect(files.nth(1)).to_have_value("uploads/a_B/a_B5.tif", timeout=READ_MS)
+    expect(files.nth(0)).to_have_value("uploads/a_B/a_B4.tif")
+    border = page.get_by_role("group", name="Border")
+    with page.expect_file_chooser() as chooser:
+        border.get_by_role("button").click()
+    chooser.value.set_files(tmp_path / "land.gpkg")
+    expect(border.get_by_label("Vector file")).to_have_value("uploads/land/land.gpkg", timeout=READ_MS)
+
+
 def test_files_that_are_dropped_are_sent(page: Page, server: Catalog) -> None:
     page.evaluate(
         """() => {

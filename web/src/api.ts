@@ -66,6 +66,20 @@ export interface Job {
   error: string | null;
 }
 
+/** Where a scene is asked for: a new one is registered, an old one replaced. */
+export interface SceneTarget {
+  method: "POST" | "PUT";
+  path: string;
+}
+
+/** What was stored, and what became of the labels of a scene that was replaced. */
+export interface SceneOutcome {
+  scene_id: number;
+  labels_kept: number;
+  labels_superseded: number;
+  learnt_from: number[];
+}
+
 /** A request about a scene whose files lie on another machine; `Summary` is what was understood of it. */
 export interface SceneRequest<Summary> {
   id: number;
@@ -73,6 +87,13 @@ export interface SceneRequest<Summary> {
   job_id: string;
   fault: string | null;
   summary: Summary | null;
+  outcome: SceneOutcome | null;
+}
+
+/** What was registered or replaced at once, or the request that a job carries out. */
+interface SceneAccepted extends Partial<SceneOutcome> {
+  scene: Scene | null;
+  request: SceneRequest<unknown> | null;
 }
 
 /** Features as GeoJSON; the map library reads their geometry. */
@@ -164,17 +185,19 @@ export class Api {
   }
 
   /** Have a scene described; it takes a job if its files lie on another machine. */
-  async describeScene<Summary>(body: object, tell: (job: Job) => void): Promise<Summary> {
-    const response = await this.request("POST", "/api/v1/scenes", { ...body, dry_run: true });
+  async describeScene<Summary>(target: SceneTarget, body: object, tell: (job: Job) => void): Promise<Summary> {
+    const response = await this.request(target.method, target.path, { ...body, dry_run: true });
     if (response.status === 200) return (await response.json()) as Summary;
     const accepted = (await response.json()) as { request: SceneRequest<Summary> };
     return (await this.carriedOut(accepted.request, tell)).summary as Summary;
   }
 
-  /** Register a scene; it takes a job if its files lie on another machine. */
-  async registerScene(body: object, tell: (job: Job) => void): Promise<void> {
-    const accepted: { request: SceneRequest<unknown> | null } = await this.post("/api/v1/scenes", body);
-    if (accepted.request !== null) await this.carriedOut(accepted.request, tell);
+  /** Register or replace a scene; it takes a job if its files lie on another machine. */
+  async storeScene(target: SceneTarget, body: object, tell: (job: Job) => void): Promise<SceneOutcome> {
+    const accepted = (await (await this.request(target.method, target.path, body)).json()) as SceneAccepted;
+    if (accepted.request !== null) return (await this.carriedOut(accepted.request, tell)).outcome as SceneOutcome;
+    const { labels_kept = 0, labels_superseded = 0, learnt_from = [] } = accepted;
+    return { scene_id: (accepted.scene as Scene).id, labels_kept, labels_superseded, learnt_from };
   }
 
   private async carriedOut<Summary>(request: SceneRequest<Summary>, tell: (job: Job) => void): Promise<SceneRequest<Summary>> {
