@@ -4,14 +4,13 @@ import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flask import Response, url_for
+from flask import Response, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.data_set_schemas import DataSetAnswer, DataSetId, DataSetRequest, serialize_data_set
 from al_server.job_schemas import JobAnswer, serialize_job
-from al_server.large_files import send_large_file
 from al_server.schemas import ListOf, media
 from catalog.errors import ConflictError, NotFoundError
 from imagery.errors import StoreError
@@ -70,11 +69,16 @@ def _sent(key: str, name: str) -> Response:
     store = current_parts().store
     etag = store.checksum(key)
     if store.is_local:
-        return send_large_file(Path(store.uri(key)), _ZIP, name, etag)
+        return _sent_as(Path(store.uri(key)), name, etag)
     with TemporaryDirectory(dir=current_catalog().settings.var_dir) as folder:
         copy = Path(folder, "data-set.zip")
         store.fetch(key, copy)
-        return send_large_file(copy, _ZIP, name, etag)
+        return _sent_as(copy, name, etag)  # which opens it at once, so that its name may be deleted
+
+
+def _sent_as(path: Path, name: str, etag: str | None) -> Response:
+    tag = True if etag is None else etag
+    return send_file(path, _ZIP, as_attachment=True, download_name=name, conditional=True, etag=tag)
 
 
 @api.delete("/<uid>", responses={200: DataSetAnswer})

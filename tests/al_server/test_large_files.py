@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from flask import Flask
+from flask import Flask, send_file
 
 from al_server.http_server import THREADS
-from al_server.large_files import send_large_file
 from catalog.context import Catalog
 from tests.catalog_fixtures import as_role
 from tests.served_app import serving
@@ -32,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(app: Flask, path: Path) -> Iterator[str]:
-    app.add_url_rule("/large", "large", lambda: send_large_file(path, "application/zip", "large.zip", "a"))
+    app.add_url_rule("/large", "large", lambda: send_file(path, "application/zip", conditional=True))
     with serving(app) as server:
         yield f"{server}/large"
 
