@@ -152,6 +152,9 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/predict": {"json": {"scene_id": 1, "window": WINDOW}},
         "GET /api/v1/predict/{uid}": {"path": f"/api/v1/predict/{'0' * 32}"},
         "GET /api/v1/predict/{uid}/{suffix}": {"path": f"/api/v1/predict/{'0' * 32}/tif"},
+        "POST /api/v1/changes": {"json": {"earlier": 1, "later": 2}},
+        "GET /api/v1/changes/{uid}": {"path": f"/api/v1/changes/{'0' * 32}"},
+        "GET /api/v1/changes/{uid}/{suffix}": {"path": f"/api/v1/changes/{'0' * 32}/csv"},
         "DELETE /api/v1/data-sets/{uid}": {"path": f"/api/v1/data-sets/{'0' * 32}"},
         "GET /api/v1/data-sets/{uid}/file": {"path": f"/api/v1/data-sets/{'0' * 32}/file"},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
@@ -226,6 +229,11 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "GET /api/v1/models/requests/{request_id}": 404,
         "GET /api/v1/predict/{uid}": 404,
         "GET /api/v1/predict/{uid}/{suffix}": 404,
+        "POST /api/v1/changes": 409,  # no version is served
+        "GET /api/v1/changes/{uid}": 404,
+        "GET /api/v1/changes/{uid}/{suffix}": 404,
+        "PUT /api/v1/quality/references/{label_id}": 404,  # there is no label
+        "DELETE /api/v1/quality/references/{label_id}": 404,
         "DELETE /api/v1/scenes/{scene_id}": 409,  # annotators are asked about it
         "PUT /api/v1/scenes/{scene_id}": 409,
         "POST /api/v1/jobs/{job_id}/retry": 409,  # it has not failed
