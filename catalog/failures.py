@@ -64,7 +64,7 @@ def retry(session: Session, job_id: str) -> Job:
     """
     job = jobs.retry(session, job_id)
     if "event_id" in job.subject:
-        labels.reopen(labels.get_event(session, job.subject["event_id"]))
+        labels.reopen(labels.lock_event(session, job.subject["event_id"]))
     if "round_id" in job.subject:
         rounds.reopen(session, job.subject["round_id"])
     if "scene_request_id" in job.subject:

@@ -86,6 +86,21 @@ def get_event(session: Session, event_id: int) -> LabelEvent:
     return event
 
 
+def lock_event(session: Session, event_id: int) -> LabelEvent:
+    """Fetch an event of the ledger for its state to be changed, and lock it until the session ends.
+
+    A worker that seemed dead may settle an event just when its job is given up or retried: whoever changes the state
+    last without having looked would undo that. A session that locks the proposal of the event, too, does so first.
+
+    Raises:
+        NotFoundError: there is no such event.
+    """
+    event = session.get(LabelEvent, event_id, with_for_update=True, populate_existing=True)
+    if event is None:
+        raise NotFoundError(f"there is no label event {event_id}")
+    return event
+
+
 def replay(session: Session, event_id: int) -> LabelEvent:
     """Ingest a failed event again, for instance after a fault in the server was fixed.
 
@@ -93,7 +108,7 @@ def replay(session: Session, event_id: int) -> LabelEvent:
         NotFoundError: there is no such event.
         ConflictError: it has not failed.
     """
-    event = get_event(session, event_id)
+    event = lock_event(session, event_id)
     if event.state is not EventState.FAILED:
         raise ConflictError(f"label event {event_id} is {event.state}; only a failed event can be replayed")
     reopen(event)
@@ -103,13 +118,13 @@ def replay(session: Session, event_id: int) -> LabelEvent:
 
 def mark_failed(session: Session, event_id: int, error: str) -> None:
     """Mark a received event as failed, so that it can be replayed; an event in another state is not changed."""
-    event = get_event(session, event_id)
+    event = lock_event(session, event_id)
     if event.state is EventState.RECEIVED:
         settle(event, EventState.FAILED, error)
 
 
 def reopen(event: LabelEvent) -> None:
-    """Return a failed event to the state "received"."""
+    """Return a failed event, which is locked, to the state "received"."""
     if event.state is EventState.FAILED:
         event.state, event.detail, event.applied_at = EventState.RECEIVED, None, None
 

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import Session, undefer
 
 from catalog import event_order, labels, rounds, withdrawals
 from catalog.logs import bound
@@ -116,11 +116,13 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
         raise EventError(f"its scene {scene.name!r} was removed")
     label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)
     with context.catalog.write() as session:
-        row = session.get_one(LabelEvent, event.id)
+        # Checked with both locked, because another worker may have applied a newer state, or this one, meanwhile.
+        locked = labels.lock(session, proposal)
+        row = labels.lock_event(session, event.id)
+        if _is_settled(session, row):
+            return
         if row.content_sha256 is None:  # it was unreadable when it was received
             identify(session, row, saved)
-        # Checked with the proposal locked, because another worker may have applied a newer state meanwhile.
-        locked = labels.lock(session, proposal)
         rounds.note_task(locked, saved.project_id, saved.task_id)
         ignored = event_order.why_ignored(session, row)
         if ignored is not None:
@@ -141,6 +143,19 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
                 row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
     if ignored is not None:
         _drop_unused_mask(context, event.id)
+
+
+def _is_settled(session: Session, event: LabelEvent) -> bool:
+    """Return whether another attempt has settled a locked event; one whose label is stored is applied, if it is open.
+
+    An attempt that seemed dead may end after the event was given up, or reopened.
+    """
+    if event.state in {EventState.APPLIED, EventState.SUPERSEDED}:
+        return True
+    if session.scalar(select(Label.id).where(Label.event_id == event.id).limit(1)) is None:
+        return False
+    labels.settle(event, EventState.APPLIED)
+    return True
 
 
 def _drop_unused_mask(context: JobContext, event_id: int) -> None:
@@ -283,4 +298,6 @@ def _apply_project_deleted(context: JobContext, event: LabelEvent, deleted: Proj
 
 def _settle(context: JobContext, event: LabelEvent, state: EventState, detail: str) -> None:
     with context.catalog.write() as session:
-        labels.settle(session.get_one(LabelEvent, event.id), state, detail)
+        row = labels.lock_event(session, event.id)
+        if not _is_settled(session, row):
+            labels.settle(row, state, detail)

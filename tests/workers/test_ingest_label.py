@@ -56,7 +56,8 @@ from tests.workers.desk import (
     task_deleted,
     updated,
 )
-from tests.workers.rows import claimed
+from tests.workers.rows import claimed, context_of
+from workers import ingest_label
 from workers.clock import tick
 from workers.jobs import perform
 from workers.label_drawing import draw
@@ -473,6 +474,35 @@ def test_a_repeated_event_is_not_even_stored(desk):
 
 
 # Where the order of arrival and the times contradict each other, what Label Studio has now decides.
+
+
+def test_an_attempt_that_goes_on_after_another_has_applied_its_event_changes_nothing(desk, monkeypatch):
+    """As one does that was frozen until it seemed dead."""
+    (event_id,) = desk.receive(saved(desk.first, [brush(CLEAN)]))
+    make = ingest_label._make_label
+
+    def frozen(*arguments):
+        label = make(*arguments)
+        monkeypatch.undo()
+        ingest_label.ingest_label(context_of(desk.catalog, JobKind.INGEST_LABEL, "another"), event_id)
+        return label
+
+    monkeypatch.setattr(ingest_label, "_make_label", frozen)
+    desk.ingest(event_id)
+    assert desk.event(event_id).state is EventState.APPLIED
+    assert [label.event_id for label in desk.standing()] == [event_id]
+    assert (desk.mask()[CLEAN] == 1).all()
+
+
+def test_an_open_event_whose_label_is_stored_is_applied(desk):
+    """Earlier releases could reopen one just when an attempt that had seemed dead applied it."""
+    event = desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    with desk.catalog.database.write() as session:
+        session.get_one(LabelEvent, event.id).state = EventState.RECEIVED
+    desk.ingest(event.id)
+    assert desk.event(event.id).state is EventState.APPLIED
+    assert [label.event_id for label in desk.standing()] == [event.id]
+    assert (desk.mask()[CLEAN] == 1).all()
 
 
 def test_a_late_event_changes_nothing(desk, studio):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from catalog import labels, withdrawals
 from catalog import rounds as stored_rounds
@@ -21,6 +22,11 @@ from tests.workers.threads import together
 from workers import ingest_label as ingestion
 
 __all__ = ["database_url"]
+
+
+def reopen(session: Session, event_id: int) -> None:
+    labels.reopen(labels.lock_event(session, event_id))
+
 
 ICE = brush(box(2, 2, 20, 20))
 
@@ -158,6 +164,34 @@ def test_labels_can_be_withdrawn_while_one_of_them_is_changed(desk: Desk, monkey
     monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
     together(lambda: desk.ingest(event_id), withdraw_meanwhile)
     assert desk.states() == ("abandoned", "unlabelled", "complete")
+
+
+@pytest.mark.parametrize("change", [lambda session, event_id: labels.mark_failed(session, event_id, "it died"), reopen])
+def test_an_event_that_is_applied_meanwhile_is_neither_given_up_nor_reopened(
+    desk: Desk, change: Callable[[Session, int], object]
+) -> None:
+    """By an attempt that had seemed dead, so that the job was given up (the first) and then retried (the second)."""
+    if desk.catalog.database.is_sqlite:
+        pytest.skip("SQLite has one writer: nothing can be changed meanwhile")
+    (event_id,) = desk.receive(saved(desk.first, [ICE]))
+    is_applied = threading.Event()
+
+    def apply() -> None:
+        with desk.catalog.database.write() as session:
+            session.get_one(LabelEvent, event_id).state = EventState.FAILED if change is reopen else EventState.RECEIVED
+        with desk.catalog.database.write() as session:
+            labels.settle(session.get_one(LabelEvent, event_id), EventState.APPLIED)
+            session.flush()
+            is_applied.set()
+            time.sleep(0.5)  # meanwhile the other reads the state of before
+
+    def change_meanwhile() -> None:
+        is_applied.wait(30)
+        with desk.catalog.database.write() as session:
+            change(session, event_id)
+
+    together(apply, change_meanwhile)
+    assert desk.event(event_id).state is EventState.APPLIED
 
 
 def test_the_first_worker_decides_which_project_is_ours(desk: Desk) -> None:
