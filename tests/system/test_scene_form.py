@@ -148,7 +148,7 @@ def test_labels_are_kept_once_a_person_says_so(server: Catalog, visit: Visit) ->
     expect(page.locator("#fault")).to_contain_text("2 labels stand on scene 'khumbu' (2 were drawn)", timeout=READ_MS)
     expect(page.locator("#path")).to_have_value("scene.tif")  # nothing is lost
     assert standing(server) == 2
-    page.get_by_label("Keep them").check()
+    page.get_by_role("radio", name="Keep them").check()
     page.click("text=Replace khumbu")  # what was shown holds on
     expect(page.locator("main")).to_contain_text("2 labels kept; 0 labels do not count any more", timeout=READ_MS)
     expect(page.locator("main")).to_contain_text("Versions that learnt from its labels stay as they are: 3.")
@@ -168,7 +168,7 @@ def test_labels_are_discarded_but_not_while_a_round_asks_for_more(server: Catalo
         round_id = asked.id
     page = visit(f"/scenes/{scene_id}/replace")
     page.fill("#path", "scene.tif")
-    page.get_by_label("Discard them").check()
+    page.get_by_role("radio", name="Discard them").check()
     look(page)
     page.click("text=Replace khumbu")
     refused = f"round {round_id} asks annotators about scene 'khumbu'"
