@@ -318,12 +318,12 @@ def test_an_administrator_adds_a_person_who_can_log_in(server: Catalog, visit: C
     page.locator("section button[data-opens=add-user]").last.click()
     page.fill("#user-name", "carla")
     page.locator("#add-user .main").click()
-    password = page.locator("#new-password").inner_text()
+    password = page.locator("#shown-once").inner_text()
     assert len(password) == 20
     with server.read() as session:
         assert session.query(User).filter(User.name == "carla").one().role is Role.ANNOTATOR
     page.get_by_role("button", name="Close").click()
-    expect(page.locator("#new-password")).to_have_count(0)
+    expect(page.locator("#shown-once")).to_have_count(0)
     page.click("text=Log out")
     page.fill("#name", "carla")
     page.fill("#password", password)
