@@ -173,8 +173,12 @@ def test_the_lineage_says_that_a_person_corrected_the_map(catalog: Catalog, pen:
     labels, _ = learnt(catalog)
     with catalog.read() as session:
         (told,) = lineage.labels_with_causes(session, [label.id for label in labels])
-        cause = lineage._label(told, None, None, lambda label: label.annotator).cause
-    assert (cause.round, cause.strategy, cause.reason) == (None, None, "corrected on the map")
+        causes = [
+            lineage._label(told, None, None, lambda label: label.annotator, checks=checks).cause
+            for checks in (True, False)  # as operators, and as others are told
+        ]
+    for cause in causes:
+        assert (cause.round, cause.strategy, cause.reason) == (None, None, "corrected on the map")
 
 
 def test_a_deleted_task_takes_no_correction_along(catalog: Catalog, pen: Pen):
