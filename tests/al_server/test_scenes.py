@@ -274,6 +274,8 @@ def test_patches_come_page_by_page(client: FlaskClient, catalog: Catalog) -> Non
 
 
 def test_a_page_is_found_by_an_index_however_deep_it_lies(client: FlaskClient, catalog: Catalog) -> None:
+    if not catalog.database.is_sqlite:
+        pytest.skip("the plan is one of SQLite; for ten rows PostgreSQL takes no index")
     with catalog.database.write() as session:
         scene, patches = add_scene(session)
     asked: list[tuple[str, Any]] = []
