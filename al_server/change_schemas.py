@@ -46,6 +46,6 @@ class ChangeAnswer(BaseModel):
     version: int | None = Field(description="the model version; null for outlines")
     job: JobAnswer
     files: dict[str, str] = Field(
-        description="addresses by kind (csv, gpkg, png, json); empty until it is done, and once they are removed; "
-        "without gpkg if nothing changed"
+        description="addresses by kind (csv, gpkg, png, json), of a change that is asked for by its id; empty until it "
+        "is done, and once they are removed; without gpkg if nothing changed"
     )

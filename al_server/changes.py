@@ -1,5 +1,7 @@
 """Changes between two scenes of one ground: ask for one, and take its files."""
 
+from typing import Final
+
 from flask import Response, abort, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy.orm import Session
@@ -22,7 +24,7 @@ from services.unused_predictions import note_use
 
 api = APIBlueprint("changes", __name__, url_prefix="/api/v1/changes", abp_tags=[Tag(name="changes")])
 
-LISTED = 50
+LISTED: Final = 50
 _MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "gpkg": "application/geopackage+sqlite3",
@@ -42,19 +44,19 @@ def ask(body: ChangeRequest) -> Response:
         abort(403, "the outlines of the pool measure annotators at present, so that only operators may compare them")
     with refused_when_full():
         asked = scene_changes.ask(current_catalog(), earlier, later, body.of, version)
-    return being_made(serialize_change(asked), url_for("changes.describe", uid=asked.uid))
+    return being_made(describe_change(asked), url_for("changes.describe", uid=asked.uid))
 
 
 @api.get("", responses={200: ListOf[ChangeAnswer]})
 def list_changes() -> Response:
-    """List the changes that were asked for last, newest first."""
-    return json_response([serialize_change(change) for change in seen_changes()])
+    """List the changes that were asked for last, newest first; which files there are is told of each by itself."""
+    return json_response([describe_change(change) for change in seen_changes()])
 
 
 @api.get("/<uid>", responses={200: ChangeAnswer})
 def describe(path: ChangeId) -> Response:
     """Describe a change: its job with progress and error and, once it is done, its files."""
-    return json_response(serialize_change(find_change(path.uid)))
+    return json_response(describe_with_files(find_change(path.uid)))
 
 
 @api.get("/<uid>/<suffix>", responses={200: {"description": "The file", "content": {"*/*": {}}}})
@@ -104,10 +106,16 @@ def read_file(change: SceneChange, suffix: str) -> bytes:
         ) from error
 
 
-def serialize_change(change: SceneChange) -> ChangeAnswer:
-    """Describe a change with the addresses of its files."""
+def describe_with_files(change: SceneChange) -> ChangeAnswer:
+    """Describe a change with the addresses of the files that there are; the store is asked for each."""
     store, is_done = current_parts().store, change.job.state is JobState.FINISHED
     present = [suffix for suffix, key in change.keys.items() if is_done and store.exists(key)]
+    files = {suffix: url_for("changes.file", uid=change.uid, suffix=suffix) for suffix in present}
+    return describe_change(change).model_copy(update={"files": files})
+
+
+def describe_change(change: SceneChange) -> ChangeAnswer:
+    """Describe a change without looking for its files."""
     return ChangeAnswer(
         id=change.uid,
         earlier=change.earlier.id,
@@ -115,7 +123,7 @@ def serialize_change(change: SceneChange) -> ChangeAnswer:
         of=change.subject,
         version=change.version,
         job=serialize_job(change.job),
-        files={suffix: url_for("changes.file", uid=change.uid, suffix=suffix) for suffix in present},
+        files={},
     )
 
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 from flask import Blueprint, Response
 
 from al_server.change_schemas import ChangeAnswer
-from al_server.changes import find_change, read_file, seen_changes, serialize_change
+from al_server.changes import describe_with_files, find_change, read_file, seen_changes
 from al_server.context import current_catalog
+from al_server.job_schemas import serialize_job
 from al_server.page_frame import live_mark, render_page
 from catalog.errors import NotFoundError
 from catalog.records import SceneState
@@ -30,9 +31,12 @@ def index() -> Response:
     with current_catalog().read() as session:
         scenes = [scene for scene in registered_scenes(session) if scene.state is SceneState.READY]
     by_day = sorted(scenes, key=lambda scene: (str(day_of(scene) or ""), scene.name))
-    shown = [(change, serialize_change(change)) for change in seen_changes()]
     return render_page(
-        "changes.html", live=mark, scenes=[(scene, day_of(scene)) for scene in by_day], changes=shown, words=IN_WORDS
+        "changes.html",
+        live=mark,
+        scenes=[(scene, day_of(scene)) for scene in by_day],
+        changes=[(change, serialize_job(change.job)) for change in seen_changes()],
+        words=IN_WORDS,
     )
 
 
@@ -40,7 +44,7 @@ def index() -> Response:
 def show(uid: str) -> Response:
     """Return the page of a change: its picture, areas at both dates, how they were found, and its files."""
     mark, change = live_mark(), find_change(uid)
-    answer = serialize_change(change)
+    answer = describe_with_files(change)
     return render_page(
         "change.html", live=mark, change=change, answer=answer, found=_summary(change, answer), words=IN_WORDS
     )

@@ -20,7 +20,7 @@ class DataSet(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)  # names its file
-    request: Mapped[dict[str, Any]]  # services.dataset_export.DatasetRequest as JSON
+    request: Mapped[dict[str, Any]]  # services.dataset_request.DatasetRequest as JSON
     with_model: Mapped[bool]  # whether the served model is to be added
     asked_by: Mapped[str]
     asked_at: Mapped[datetime] = mapped_column(default=now)

@@ -74,18 +74,6 @@ def newest_version(
     return session.scalar(versions.order_by(LabelEvent.id.desc()).limit(1))
 
 
-def get_event(session: Session, event_id: int) -> LabelEvent:
-    """Fetch an event of the ledger.
-
-    Raises:
-        NotFoundError: there is no such event.
-    """
-    event = session.get(LabelEvent, event_id)
-    if event is None:
-        raise NotFoundError(f"there is no label event {event_id}")
-    return event
-
-
 def lock_event(session: Session, event_id: int) -> LabelEvent:
     """Fetch an event of the ledger for its state to be changed, and lock it until the session ends.
 
@@ -199,7 +187,7 @@ def _supersede_where(session: Session, condition: ColumnElement[bool]) -> list[L
 def store(session: Session, label: Label) -> None:
     """Add a label, supersede the annotation's earlier one, and update the states of proposal, patch and round."""
     if label.annotation_id is not None:  # nothing stands for the same as a correction on the map
-        created_at = get_event(session, label.event_id).annotation_created_at
+        created_at = session.get_one(LabelEvent, label.event_id).annotation_created_at
         supersede(session, label.project_id, label.annotation_id, created_at)
     session.add(label)
     session.flush()

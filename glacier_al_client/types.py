@@ -282,8 +282,8 @@ class ChangeAnswer(Schema):
     """A change between two scenes, and the files that there are of it.
 
     Attributes:
-        files: Addresses by kind (csv, gpkg, png, json); empty until it is done, and once they are removed; without
-            gpkg if nothing changed.
+        files: Addresses by kind (csv, gpkg, png, json), of a change that is asked for by its id; empty until it is
+            done, and once they are removed; without gpkg if nothing changed.
         version: The model version; null for outlines.
     """
 

@@ -64,7 +64,7 @@ def receive(catalog: Catalog, event: ParsedEvent, state: EventState | None = Non
 
 def why_ignored(catalog: Catalog, event_id: int) -> str | None:
     with catalog.read() as session:
-        return event_order.why_ignored(session, labels.get_event(session, event_id))
+        return event_order.why_ignored(session, session.get_one(LabelEvent, event_id))
 
 
 def doubt(catalog: Catalog, event: ParsedEvent, origin: str = WEBHOOK) -> str | None:

@@ -61,7 +61,7 @@ def record(catalog: Catalog, *events: ParsedEvent) -> list[int]:
 
 def settle(catalog: Catalog, event_id: int, state: EventState = EventState.APPLIED) -> None:
     with catalog.database.write() as session:
-        labels.settle(labels.get_event(session, event_id), state)
+        labels.settle(session.get_one(LabelEvent, event_id), state)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_event_is_stored_as_it_came_with_a_job_to_ingest_it(catalog: Catalog)
         (job,) = session.info["enqueued"]
     assert (job.kind, job.subject) == (JobKind.INGEST_LABEL, {"event_id": row.id})
     with catalog.read() as session:
-        event = labels.get_event(session, row.id)
+        event = session.get_one(LabelEvent, row.id)
         assert (event.state, event.origin, event.task_id, event.body) == (
             EventState.RECEIVED,
             "webhook",
@@ -134,7 +134,7 @@ def test_a_deletion_is_stored_once_for_each_annotation_that_had_the_id(catalog: 
     record(catalog, saved(created=5, minutes=5))  # Label Studio has given the id away again
     (event_id,) = record(catalog, deleted())
     with catalog.read() as session:
-        assert labels.get_event(session, event_id).annotation_created_at == NOON + timedelta(minutes=5)
+        assert session.get_one(LabelEvent, event_id).annotation_created_at == NOON + timedelta(minutes=5)
 
 
 def test_a_deletion_is_about_what_had_the_id_when_it_was_received(catalog: Catalog, proposals: list[Proposal]) -> None:
@@ -142,7 +142,7 @@ def test_a_deletion_is_about_what_had_the_id_when_it_was_received(catalog: Catal
     (event_id,) = record(catalog, deleted())
     record(catalog, saved(created=5, minutes=5, proposal=proposals[1].uid))
     with catalog.read() as session:
-        event = labels.get_event(session, event_id)
+        event = session.get_one(LabelEvent, event_id)
         assert (event.proposal_id, event.annotation_created_at) == (proposals[0].id, NOON)
 
 
@@ -152,7 +152,7 @@ def test_an_unreadable_event_is_stored_as_failed_once_and_calls_for_no_job(catal
         (row,) = label_events.record(session, [unreadable], b"the body", "webhook")
         assert jobs.enqueued(session) == []
     with catalog.read() as session:
-        event = labels.get_event(session, row.id)
+        event = session.get_one(LabelEvent, row.id)
         assert (event.state, event.detail) == (EventState.FAILED, "Field 'annotation.result' is null.")
     assert record(catalog, unreadable) == []
 
@@ -215,7 +215,7 @@ def test_an_event_that_was_dealt_with_does_not_fail_any_more(catalog: Catalog) -
     settle(catalog, event_id)
     with catalog.database.write() as session:
         labels.mark_failed(session, event_id, "too late")
-        assert labels.get_event(session, event_id).state is EventState.APPLIED
+        assert session.get_one(LabelEvent, event_id).state is EventState.APPLIED
 
 
 # Labels
@@ -276,7 +276,7 @@ def test_a_skip_stands_until_its_annotation_is_changed_or_deleted(catalog: Catal
     def apply(event: AnnotationSaved, detail: str | None) -> None:
         (event_id,) = record(catalog, event)
         with catalog.database.write() as session:
-            labels.settle(labels.get_event(session, event_id), EventState.APPLIED, detail)
+            labels.settle(session.get_one(LabelEvent, event_id), EventState.APPLIED, detail)
 
     def skipped() -> bool:
         with catalog.database.write() as session:
@@ -387,7 +387,7 @@ def test_moments_of_the_ledger_are_aware(catalog: Catalog) -> None:
     (event_id,) = record(catalog, saved())
     settle(catalog, event_id)
     with catalog.read() as session:
-        event = labels.get_event(session, event_id)
+        event = session.get_one(LabelEvent, event_id)
     moments: list[datetime | None] = [event.received_at, event.applied_at, event.annotation_updated_at]
     assert all(moment is not None and moment.tzinfo is not None for moment in moments)
 

@@ -97,7 +97,7 @@ def test_outlines_are_compared_and_the_files_are_those_of_the_command(
     address = f"{CHANGES}/{asked.json['id']}"
     assert asked.headers["Location"] == address
     assert_problem(get(client, catalog, f"{address}/csv"), 409, "the change is queued")
-    assert "It waits for its turn." in words(client, catalog, f"/changes/{asked.json['id']}")
+    assert "it waits for its turn" in words(client, catalog, f"/changes/{asked.json['id']}")
     work(catalog, asked.json["job"]["id"])
 
     done = get(client, catalog, address).json

@@ -89,6 +89,20 @@ def test_the_last_two_answers_ingested_at_once_complete_the_round(desk: Desk, mo
         assert labels.find_proposal(session, desk.second.uid).state is ProposalState.SKIPPED
 
 
+def linger_at_lock(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let ingestion rest once it has locked a proposal; the event is set then."""
+    is_locked, lock = threading.Event(), labels.lock
+
+    def lock_and_linger(*arguments: object) -> object:
+        locked = lock(*arguments)
+        is_locked.set()
+        time.sleep(0.5)  # meanwhile the other takes what locks it can get
+        return locked
+
+    monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
+    return is_locked
+
+
 def abandon(desk: Desk) -> None:
     with desk.catalog.database.write() as session:
         rounds.abandon(session, desk.first.round_id)
@@ -123,20 +137,13 @@ def test_a_round_abandoned_while_its_choice_fails_stays_abandoned(desk: Desk) ->
 
 def test_a_round_can_be_abandoned_while_an_answer_is_ingested(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (event_id,) = desk.receive(saved(desk.first, [ICE]))
-    is_locked, lock = threading.Event(), labels.lock
-
-    def lock_and_linger(*arguments: object) -> object:
-        locked = lock(*arguments)
-        is_locked.set()
-        time.sleep(0.5)  # meanwhile the other takes what locks it can get
-        return locked
+    is_locked = linger_at_lock(monkeypatch)
 
     def abandon_meanwhile() -> None:
         is_locked.wait(30)
         monkeypatch.undo()
         abandon(desk)
 
-    monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
     together(lambda: desk.ingest(event_id), abandon_meanwhile)
     assert desk.states() == ("labelled", "labelled", "abandoned")
 
@@ -145,13 +152,7 @@ def test_labels_can_be_withdrawn_while_one_of_them_is_changed(desk: Desk, monkey
     desk.deliver(saved(desk.first, [ICE]))
     desk.deliver(saved(desk.second, [ICE], id=ANNOTATION + 1))
     (event_id,) = desk.receive(updated(desk.second, [], 5, id=ANNOTATION + 1))
-    is_locked, lock = threading.Event(), labels.lock
-
-    def lock_and_linger(*arguments: object) -> object:
-        locked = lock(*arguments)
-        is_locked.set()
-        time.sleep(0.5)  # meanwhile the other takes what locks it can get
-        return locked
+    is_locked = linger_at_lock(monkeypatch)
 
     def withdraw_meanwhile() -> None:
         is_locked.wait(30)
@@ -161,7 +162,6 @@ def test_labels_can_be_withdrawn_while_one_of_them_is_changed(desk: Desk, monkey
             withdrawal = Withdrawal(annotator="an annotator", reason="shifted", actor="an operator", withdrawn_at=now())
             withdrawals.withdraw(session, withdrawal, drawn)
 
-    monkeypatch.setattr(ingestion.labels, "lock", lock_and_linger)
     together(lambda: desk.ingest(event_id), withdraw_meanwhile)
     assert desk.states() == ("abandoned", "unlabelled", "complete")
 

@@ -25,7 +25,6 @@ export function find<T extends HTMLElement>(id: string): T {
   return element as T;
 }
 
-/** Tell the reader something that ends by itself. */
 /** Return a new random id. `crypto.randomUUID` is there on localhost and over HTTPS only. */
 export function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -43,6 +42,7 @@ export function refill(element: HTMLElement, ...children: Node[]): void {
   }
 }
 
+/** Tell the reader something that ends by itself. */
 export function tell(text: string, kind: "note" | "fault" = "note"): void {
   const box = find("messages");
   const line = make("p", { class: kind, role: kind === "fault" ? "alert" : "status" }, text);
