@@ -16,9 +16,14 @@ type Body = Record<string, unknown>;
 /** Returns what to tell of the answer to a dry run, line by line. */
 export type Preview = (answer: Body) => string[];
 
-async function call(what: string, body: Body): Promise<Body> {
+/** Send what an attribute names, a method and a path. */
+function request(what: string, body: Body): Promise<Response> {
   const [method = "POST", path = ""] = what.split(" ");
-  const response = await api.request(method, path, method === "DELETE" || !Object.keys(body).length ? undefined : body);
+  return api.request(method, path, method === "DELETE" || !Object.keys(body).length ? undefined : body);
+}
+
+async function call(what: string, body: Body): Promise<Body> {
+  const response = await request(what, body);
   // 202: the server carries it out in a moment, and the page hears of it as of any change.
   tell(response.status === 202 ? "Accepted: it is carried out now." : "Done.");
   return response.status === 204 ? {} : ((await response.json()) as Body);
@@ -130,22 +135,21 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
   if (password) find<HTMLInputElement>(password).value = newPassword();
   const effect = form.querySelector(".effect");
   let seen = ""; // the request whose effect is shown
-  const showEffect = (lines: string[]): void => {
+  const showEffect = (lines: string[], asked: string): void => {
+    seen = asked;
     effect?.replaceChildren(...lines.map((line) => make("li", {}, line)));
     form.classList.toggle("seen", lines.length > 0);
   };
-  showEffect([]);
-  form.oninput = () => showEffect([]);
+  showEffect([], "");
+  form.oninput = () => showEffect([], "");
   form.onsubmit = (event) => {
     event.preventDefault();
     send(dialog, async () => {
       const asked = JSON.stringify(members(form));
-      if (preview && (asked !== seen || !form.classList.contains("seen"))) {
-        const [method = "POST", path = ""] = what.split(" ");
-        const answer = (await (await api.request(method, path, { ...members(form), dry_run: true })).json()) as Body;
+      if (preview && asked !== seen) {
+        const answer = (await (await request(what, { ...members(form), dry_run: true })).json()) as Body;
         if (JSON.stringify(members(form)) !== asked) throw new Error("The form was changed meanwhile: look again.");
-        seen = asked;
-        showEffect(preview(answer));
+        showEffect(preview(answer), asked);
         return false;
       }
       await carryOut(form, what, button.dataset["subject"] ?? "");
