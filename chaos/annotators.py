@@ -21,6 +21,7 @@ from cli.simulated_annotator import draw
 from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
+from labeling.task_calls import ReadTask
 
 CREATE: Final = "created"
 CHANGE: Final = "changed"
@@ -29,7 +30,7 @@ DELETE: Final = "deleted"
 DELETE_TASK: Final = "task deleted"
 _WEIGHTS: Final = {CREATE: 12, CHANGE: 8, SKIP: 1, DELETE: 3, DELETE_TASK: 0.2}
 _TIMEOUT_S: Final = 60.0
-_SESSION: Final = 12  # actions on one list of tasks
+_SESSION: Final = 12  # actions on tasks that were read together
 
 
 @dataclass
@@ -122,14 +123,10 @@ class Annotator(threading.Thread):
             self.stopped.wait(self._rng.expovariate(1 / self._desk.pause_s))
 
     def _act(self) -> None:
-        tasks = [
-            task
-            for task in self._desk.studio.changed_tasks(self._desk.project_id, None)
-            if task["id"] % self._of == self._mine and "patch_id" in task["data"]
-        ]
+        tasks = self._taken()
         if all(task["annotations"] for task in tasks):
             return
-        # A session: several actions on one list of tasks, which is dear to ask for.
+        # A session: several actions on tasks that were read together.
         for _ in range(_SESSION):
             action = self._rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
             wanted = [task for task in tasks if bool(task["annotations"]) != (action in {CREATE, SKIP})]
@@ -141,6 +138,15 @@ class Annotator(threading.Thread):
             tasks.remove(task)
             self._do(action, task)
             time.sleep(self._rng.uniform(0, self._desk.pause_s))
+
+    def _taken(self) -> list[ReadTask]:
+        """Read some of the tasks that wait and some of those that are answered: to read them all is dear."""
+        desk = self._desk
+        tags = [tag for tag in desk.studio.list_tags(desk.project_id) if tag.id % self._of == self._mine]
+        waiting = [tag.id for tag in tags if not tag.annotations + tag.skips]
+        answered = [tag.id for tag in tags if tag.annotations + tag.skips]
+        chosen = [self._rng.sample(ids, min(_SESSION, len(ids))) for ids in (waiting, answered)]
+        return [task for ids in chosen for task in desk.studio.read_tasks(desk.project_id, ids) if _is_ours(task)]
 
     def _do(self, action: str, task: Mapping[str, Any]) -> None:
         annotation_id = task["annotations"][0]["id"] if task["annotations"] else None
@@ -178,6 +184,10 @@ class Annotator(threading.Thread):
         height, width = self._rng.randrange(1, 5), self._rng.randrange(1, 5)
         mask[top : top + height, left : left + width] = self._rng.choice([0, 1, 2])
         return mask
+
+
+def _is_ours(task: Mapping[str, Any]) -> bool:
+    return "patch_id" in task["data"]
 
 
 def _corner(patch: str) -> tuple[int, int]:
