@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from catalog.errors import ConflictError, JobLostError, NotFoundError
 from catalog.insertion import insert_unless_known
@@ -102,6 +102,15 @@ def last_of(session: Session, kind: JobKind, key: str = "") -> Job | None:
     return session.scalar(statement)
 
 
+def last_reported(session: Session, kind: JobKind, key: str = "") -> Job | None:
+    """Return the newest finished job with this kind and key that left a report, with it; None if there is none."""
+    statement = select(Job).where(
+        Job.key == full_key(kind, key), Job.state == JobState.FINISHED, Job.report.is_not(None)
+    )
+    newest = statement.order_by(Job.created_at.desc()).limit(1).options(undefer(Job.report))
+    return session.scalar(newest)
+
+
 def full_key(kind: JobKind, key: str) -> str:
     """Return the unique key of a job: its kind, followed by the key within the kind, if there is one."""
     return f"{kind}:{key}" if key else str(kind)
@@ -176,6 +185,21 @@ def report_progress(session: Session, job_id: str, attempt: int, done: int, tota
     """
     _update_attempt(session, job_id, attempt, done=done, total=total, message=message, heartbeat_at=now())
     return bool(session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
+
+
+def keep_report(session: Session, job_id: str, attempt: int, report: Mapping[str, Any]) -> None:
+    """Store what a job found.
+
+    Args:
+        session: An open transaction.
+        job_id: The job.
+        attempt: Its attempt.
+        report: Numbers, texts, lists and mappings of them, as JSON can hold them.
+
+    Raises:
+        JobLostError: the job has been given to another worker.
+    """
+    _update_attempt(session, job_id, attempt, report=dict(report))
 
 
 def finish(session: Session, job_id: str, attempt: int) -> None:

@@ -576,3 +576,5 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    # What a job found that was asked to look at something; the function of its kind says what stands in it.
+    report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)

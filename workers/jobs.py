@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -55,6 +56,15 @@ class JobContext:
         except OperationalError as error:  # a database that restarts must not end hours of training
             log.warning("job %s could not note its progress: %s", self.job_id, error)
         self._check()
+
+    def report(self, found: Mapping[str, Any]) -> None:
+        """Store what the job found, as `catalog.jobs.keep_report`; `catalog.jobs.last_reported` finds it again.
+
+        Raises:
+            JobLostError: the job was given to another worker; stop at once.
+        """
+        with self.catalog.database.write() as session:
+            jobs.keep_report(session, self.job_id, self.attempt, found)
 
     def _check(self) -> None:
         if self._lost.is_set():

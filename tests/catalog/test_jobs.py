@@ -49,6 +49,40 @@ def test_enqueue_gives_one_open_job_per_kind_and_key(catalog: Catalog) -> None:
     assert enqueue(catalog) != first
 
 
+def test_the_report_of_the_newest_finished_job_is_found(catalog: Catalog) -> None:
+    def done(key: str, report: dict[str, object] | None) -> None:
+        job_id = enqueue(catalog, key=key)
+        claim(catalog, job_id)
+        with catalog.database.write() as session:
+            if report is not None:
+                jobs.keep_report(session, job_id, 1, report)
+            jobs.finish(session, job_id, 1)
+
+    def found(key: str) -> object:
+        with catalog.read() as session:
+            job = jobs.last_reported(session, JobKind.TILE_SCENE, key)
+        return None if job is None else job.report
+
+    done("1", None)
+    assert found("1") is None
+    done("1", {"faults": 2})
+    done("1", {"faults": 1})
+    done("2", {"faults": 7})
+    claimed_later = enqueue(catalog)
+    claim(catalog, claimed_later)
+    with catalog.database.write() as session:
+        jobs.keep_report(session, claimed_later, 1, {"faults": 0})
+        jobs.fail(session, claimed_later, 1, "its scene is gone")
+    assert found("1") == {"faults": 1}
+
+
+def test_an_attempt_that_was_given_up_keeps_no_report(catalog: Catalog) -> None:
+    job_id = enqueue(catalog)
+    claim(catalog, job_id)
+    with pytest.raises(JobLostError), catalog.database.write() as session:
+        jobs.keep_report(session, job_id, 0, {"faults": 0})
+
+
 def test_enqueue_from_many_threads_gives_one_job(catalog: Catalog) -> None:
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(enqueue(catalog))) for _ in range(4)]
