@@ -76,11 +76,10 @@ def list_decisions(query: DecisionPage) -> Response:
 @api.get("/champion", responses={200: ChampionAt})
 def champion_at(query: Moment) -> Response:
     """Tell which version was served at a moment, and who decided that, when and why."""
-    at = query.at or now()
     with current_catalog().read() as session:
-        decision = promotion.champion_at(session, at)
+        decision = promotion.champion_at(session, query.at)
     answer = ChampionAt(
-        at=at,
+        at=query.at or now(),
         version=decision.model_version if decision else None,
         decision=serialize_promotion(decision) if decision else None,
     )

@@ -87,14 +87,17 @@ class Catalog:
         else:
             self._pusher.push(due)
 
-    def sweep(self) -> None:
+    def sweep(self, *, heartbeats_tell: bool = True) -> None:
         """Record jobs whose worker died as failed or queued again, and push due jobs that Redis does not hold.
+
+        Args:
+            heartbeats_tell: Whether a worker without a recent heartbeat is dead.
 
         Raises:
             ServiceDownError: Redis does not answer.
         """
         with self.database.read() as session:
-            abandoned = jobs.stale(session, self.settings.job_stale_after_s)
+            abandoned = jobs.stale(session, self.settings.job_stale_after_s) if heartbeats_tell else []
         for job in abandoned:
             with suppress(JobLostError), self.database.write() as session:  # the job may have ended meanwhile
                 note_failure(session, job, "its worker died", self.settings.job_attempts)

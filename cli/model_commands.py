@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from catalog.decision_records import Promotion
-from catalog.records import SceneRole, now
+from catalog.records import SceneRole
 from catalog.registry import registry_of
 from cli.event_commands import Moment
 from cli.installation import installed_catalog, running_catalog
@@ -87,7 +87,7 @@ def rollback(reason: str, from_version: int | None) -> None:
 def champion(at: datetime | None) -> None:
     """Tell which version was served at a time, and who decided that, when and why."""
     with installed_catalog() as catalog, catalog.read() as session:
-        decision = promotion.champion_at(session, at or now())
+        decision = promotion.champion_at(session, at)
     if as_json():
         print_json({"version": decision and decision.model_version, "decision": decision and _decision(decision)})
         return

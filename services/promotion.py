@@ -313,13 +313,14 @@ def decisions(session: Session, limit: int, before: int | None = None) -> Sequen
     return session.scalars(statement if before is None else statement.where(Promotion.id < before)).all()
 
 
-def champion_at(session: Session, moment: datetime) -> Promotion | None:
+def champion_at(session: Session, moment: datetime | None = None) -> Promotion | None:
     """Return the decision by which the version was served that was served at a moment; None before the first.
 
-    Its ``model_version`` is None if nothing was served.
+    Its ``model_version`` is None if nothing was served. Without a moment it is the last decision, even if a clock that
+    was ahead has noted it.
     """
-    until_then = (Promotion.verdict.in_(SERVING), Promotion.completed_at <= moment)
-    return session.scalar(select(Promotion).where(*until_then).order_by(Promotion.id.desc()).limit(1))
+    serving = select(Promotion).where(Promotion.verdict.in_(SERVING)).order_by(Promotion.id.desc()).limit(1)
+    return session.scalar(serving if moment is None else serving.where(Promotion.completed_at <= moment))
 
 
 def version_before(session: Session, serving: int | None) -> int:

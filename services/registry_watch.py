@@ -189,7 +189,7 @@ def _is_undisturbed(session: Session, revision: int) -> bool:
 
 def _is_known(session: Session, alias: str, number: int | None) -> bool:
     """Return whether an alias that a new copy lacks is no move: the record of decisions agrees with MLflow."""
-    last = promotion.champion_at(session, now())
+    last = promotion.champion_at(session)
     return alias == LEARNER or (last is not None and last.model_version == number)
 
 

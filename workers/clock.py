@@ -1,6 +1,6 @@
 """``python -m workers.clock``: the scheduler, which enqueues everything that is due; the workers do it.
 
-At each tick it takes in what people changed of the settings, and then
+At each tick it looks whether the clock of the machine was set, takes in what people changed of the settings, and then
 
 - pushes jobs again that Redis has lost,
 - enqueues the scoring of the pool by a version that was made champion or learner in MLflow's own page,
@@ -38,18 +38,20 @@ from services.part_checks import CHECK_INTERVAL_S, check_parts
 from services.places import raster_store
 from services.registry_watch import WATCH_INTERVAL_S, RegistryWatcher
 from services.strategies import check_settings
+from workers.clock_watch import ClockWatch
 
 log = logging.getLogger(__name__)
 
 _JOIN_S = 5.0
 
 
-def tick(catalog: Catalog, *, reconcile: bool) -> None:
+def tick(catalog: Catalog, *, reconcile: bool, heartbeats_tell: bool = True) -> None:
     """Enqueue everything that is due now.
 
     Args:
         catalog: the catalog.
         reconcile: whether to enqueue the reconciliation with Label Studio, and what else is done at its intervals.
+        heartbeats_tell: whether a worker without a recent heartbeat is dead, see `workers.clock_watch`.
 
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
@@ -69,7 +71,7 @@ def tick(catalog: Catalog, *, reconcile: bool) -> None:
     _open_next_round(catalog)
     with catalog.write() as session:  # after the round: it waits for an open fine-tune, and corrections call for more
         training.enqueue_if_due(session, catalog.settings)
-    catalog.sweep()
+    catalog.sweep(heartbeats_tell=heartbeats_tell)
 
 
 def _has_damaged(store: RasterStore) -> bool:
@@ -124,11 +126,12 @@ def main() -> None:
         repeat("the watch of MLflow's registry", RegistryWatcher(catalog).look, WATCH_INTERVAL_S, stop),
         repeat("the check of the parts", lambda: check_parts(catalog), CHECK_INTERVAL_S, stop),
     ]
+    watch = ClockWatch(catalog)
     reconciled_at = float("-inf")
     while not stop.is_set():
         reconcile = time.monotonic() - reconciled_at >= catalog.settings.reconcile_interval_s
         try:
-            tick(catalog, reconcile=reconcile)
+            tick(catalog, reconcile=reconcile, heartbeats_tell=watch.look())
         except (ServiceDownError, OperationalError) as error:  # Redis or the database; both may come back
             log.warning("%s", error)
         else:
