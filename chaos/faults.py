@@ -15,6 +15,7 @@ import psutil
 from chaos.fault_proxy import Call, Damage, FaultProxy
 from chaos.folder import Folder
 from chaos.schedule import Fault, Kind
+from chaos.shifted_clock import ShiftedClock
 from chaos.system import System
 
 # Beyond what our clients wait for an answer of MLflow (10 s). Label Studio is given 30 s: there it is a slow network.
@@ -31,6 +32,7 @@ class Saboteur:
         folder: Its data folder.
         seed: Decides which calls are damaged while the network is bad.
         database_port: Port of its PostgreSQL; None if it uses SQLite.
+        clock: The clock of our processes; None if it cannot be set.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Saboteur:
         folder: Folder,
         seed: int,
         database_port: int | None = None,
+        clock: ShiftedClock | None = None,
     ) -> None:
         self._system = system
         self._proxy = proxy
         self._folder = folder
         self._seed = seed
         self._database_port = database_port
+        self._clock = clock
         self._momentary: Mapping[Kind, Callable[[Fault], bool]] = {
             Kind.KILL: self._kill,
             Kind.KILL_TREE: self._kill,
@@ -61,6 +65,7 @@ class Saboteur:
         impossible = {
             Kind.RESTART_DATABASE: self._database_port is None,
             Kind.DISK_FULL: not self._folder.is_mounted,
+            Kind.CLOCK: self._clock is None,
         }
         return [kind for kind in Kind if not impossible.get(kind, False)]
 
@@ -105,6 +110,9 @@ class Saboteur:
                 found = stack.enter_context(self._folder.read_only(store))
             elif fault.kind is Kind.NETWORK:
                 stack.enter_context(self._bad_network(fault))
+            elif fault.kind is Kind.CLOCK and self._clock is not None:
+                stack.callback(self._clock.set_ahead, 0)
+                self._clock.set_ahead(fault.ahead_s)
             else:
                 tree = self._system.tree(fault.target)
                 found = bool(tree)

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,8 @@ from chaos.first_round import open_first_round
 from chaos.folder import small_folder
 from chaos.invariants import violations
 from chaos.ledger import counts, open_jobs, opened
-from chaos.schedule import Fault, schedule
+from chaos.schedule import Fault, Kind, schedule
+from chaos.shifted_clock import shifted_clock
 from chaos.system import System
 
 _ANNOTATORS: Final = 2
@@ -48,6 +49,7 @@ class Plan:
         pause_s: Mean time between two actions of an annotator.
         gap_s: Mean time between two faults.
         round_size: Patches of a round: so many that labels are drawn for a while.
+        kinds: Kinds of faults, of those that can be had here.
     """
 
     seed: int
@@ -57,6 +59,7 @@ class Plan:
     pause_s: float = 1.0
     gap_s: float = 4.0
     round_size: int = 48
+    kinds: Sequence[Kind] = tuple(Kind)
 
 
 @dataclass
@@ -110,9 +113,10 @@ def run(
         proxy = stack.enter_context(fault_proxy(lambda _: None, LATE_S))
         changes = {**_CHANGES, "round_size": plan.round_size}
         changes |= {} if database_url is None else {"database_url": database_url}
-        system = System(folder.path / "var", proxy.url, changes)
+        clock = stack.enter_context(shifted_clock())
+        system = System(folder.path / "var", proxy.url, changes, None if clock is None else clock.environ)
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
-        saboteur = Saboteur(system, proxy, folder, plan.seed, port)
+        saboteur = Saboteur(system, proxy, folder, plan.seed, port, clock)
         outcome = Outcome(database="SQLite" if database_url is None else "PostgreSQL")
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -125,7 +129,8 @@ def run(
         for annotator in annotators:
             annotator.start()
         started = time.monotonic()
-        faults = schedule(plan.seed, plan.faults, saboteur.possible, plan.gap_s)
+        possible = [kind for kind in saboteur.possible if kind in plan.kinds]
+        faults = schedule(plan.seed, plan.faults, possible, plan.gap_s)
         with opened(system) as catalog:
             _sabotage(system, catalog, saboteur, faults, outcome, plan, say, keep)
         outcome.seconds["faults"] = time.monotonic() - started

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     DISK_FULL = "disk full"
     READ_ONLY = "read-only store"
     MEMORY = "memory limit"  # a worker, and the jobs that it forks, can take no more address space
+    CLOCK = "clock"  # the clock of our processes is set, ahead or back, and then right again
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Fault:
         pause_s: Time to the next fault.
         damage: What happens to calls, of a `Kind.NETWORK`.
         share: Share of the calls to which it happens.
+        ahead_s: By how much the clock is set ahead, of a `Kind.CLOCK`; negative: back.
     """
 
     number: int
@@ -50,9 +52,11 @@ class Fault:
     pause_s: float = 0.0
     damage: Damage | None = None
     share: float = 0.0
+    ahead_s: int = 0
 
     def __str__(self) -> str:
         about = [self.target, self.damage and f"{self.damage} of {self.share:.0%} of the calls"]
+        about += [f"set by {self.ahead_s:+,} s" if self.ahead_s else ""]
         about += [f"for {self.seconds:.0f} s" if self.seconds else ""]
         return ", ".join([self.kind, *(text for text in about if text)])
 
@@ -70,6 +74,7 @@ _WEIGHTS: Final = {
     Kind.DISK_FULL: 2,
     Kind.READ_ONLY: 2,
     Kind.MEMORY: 2,
+    Kind.CLOCK: 2,
 }
 
 _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
@@ -80,7 +85,8 @@ _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
     Kind.MEMORY: WORKERS,
     Kind.NETWORK: SERVICES,
 }
-_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY})
+_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY, Kind.CLOCK})
+_LARGEST_SHIFT_S: Final = 30 * 86_400  # more than any lease, interval or wait here
 
 
 def schedule(seed: int, count: int, possible: Collection[Kind], gap_s: float) -> list[Fault]:
@@ -108,4 +114,6 @@ def _fault(rng: random.Random, number: int, kind: Kind, gap_s: float) -> Fault:
         pause_s=min(5 * gap_s, rng.expovariate(1 / gap_s)),
         damage=rng.choice(list(Damage)) if is_network else None,
         share=rng.choice([0.1, 0.3, 1.0]) if is_network else 0.0,
+        # By seconds as often as by days, either way.
+        ahead_s=rng.choice([-1, 1]) * round(_LARGEST_SHIFT_S ** rng.uniform(0.1, 1.0)) if kind is Kind.CLOCK else 0,
     )

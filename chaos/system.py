@@ -58,9 +58,16 @@ class System:
         var_dir: Its data folder.
         proxy_url: The HTTP proxy between our processes and MLflow or Label Studio; None: there is none.
         changes: Settings besides those of a small system.
+        environ: Variables for our processes.
     """
 
-    def __init__(self, var_dir: Path, proxy_url: str | None, changes: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        var_dir: Path,
+        proxy_url: str | None,
+        changes: Mapping[str, object],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.var_dir = var_dir
         # Ports of its own: a system that is killed must find the same ones free when it is started again.
         ports = {name: _free_port() for name in ("api_url", "mlflow_url", "label_studio_url", "redis_url")}
@@ -73,8 +80,13 @@ class System:
             variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in values.items()
         }
         self._changes = {**_SMALL, **changes}
-        environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        self._environ = {**environ, **given, **({} if proxy_url is None else {"http_proxy": proxy_url})}
+        inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        self._environ = {
+            **inherited,
+            **given,
+            **(environ or {}),
+            **({} if proxy_url is None else {"http_proxy": proxy_url}),
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._settings: Settings | None = None
 
