@@ -12,7 +12,18 @@ from sqlalchemy.orm import Session
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.pixel_regions import decode_region
-from catalog.records import Label, Patch, Proposal, ProposalReason, Round, Scene, Score, Scoring, TrainingRun
+from catalog.records import (
+    Label,
+    Patch,
+    Proposal,
+    ProposalReason,
+    ProposalState,
+    Round,
+    Scene,
+    Score,
+    Scoring,
+    TrainingRun,
+)
 from catalog.registry import registry_of
 from imagery.classes import ClassScheme
 from imagery.coordinates import format_place
@@ -134,7 +145,7 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
     outlined = None
     if proposal.region is not None:
         outlined = OutlinedRegion(proposal.id, decode_region(proposal.region, *window.shape))
-    views = draw_views(
+    views = _drawn_before(publication, proposal) or draw_views(
         publication.store,
         scene,
         patch,
@@ -167,6 +178,21 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
         **picture_fields(publication.urls, scene, patch, views),
     )
     return Offer(views, proposed.drawn_by, proposed.edits, to_task(data, predict(proposed.regions)))
+
+
+def _drawn_before(publication: Publication, proposal: Proposal) -> dict[str, str] | None:
+    """Return the views that an attempt to publish a proposal has drawn before it ended; None if any is not there.
+
+    Views take most of the time of a publication. Where attempts end before it is over, again and again, none of them
+    would come further than the one before.
+    """
+    views, patch_id = proposal.views, proposal.patch_id
+    if proposal.state is not ProposalState.CHOSEN or proposal.shown_version != publication.shown_version or not views:
+        return None
+    keys = [raster_keys.view(patch_id, name) for name in views.values()]
+    if publication.catalog.settings.interactive_clicks:
+        keys.append(raster_keys.bands(patch_id))
+    return dict(views) if all(publication.store.exists(key) for key in keys) else None
 
 
 def _proposed_mask(publication: Publication, proposal: Proposal, predict: "partial[dict[str, Any]]") -> ProposedMask:

@@ -14,6 +14,7 @@ from catalog.records import (
     Patch,
     Proposal,
     ProposalReason,
+    ProposalState,
     Round,
     RunState,
     RunTrigger,
@@ -323,6 +324,24 @@ def test_nothing_in_a_task_tells_a_honeypot_from_other_patches(catalog, scene):
         told.append({name: value for name, value in data.items() if name not in {"proposal", "round"}})
         told[-1]["reason"] = told[-1]["reason"].replace(f"Round {made.id}:", "Round N:")
     assert told[0] == told[1]
+
+
+def test_views_that_an_attempt_has_drawn_are_not_drawn_again(catalog, scene, monkeypatch):
+    chosen = {"state": ProposalState.CHOSEN, "scoring_id": 1}
+    opened, proposal = proposed(catalog, scene, **chosen)
+    first = offer(publication(catalog), opened, proposal)
+    drawn = []
+    monkeypatch.setattr("workers.publication.draw_views", lambda *_, **__: drawn.append(1) or first.views)
+    noted = {"views": first.views, "shown_version": "version 1"}
+    again = proposed(catalog, scene, **chosen, **noted)
+    assert offer(publication(catalog), *again).views == first.views
+    assert drawn == []
+    for changed in ({"shown_version": "version 0"}, {"state": ProposalState.PUBLISHED}, {"views": None}):
+        offer(publication(catalog), *proposed(catalog, scene, **{**chosen, **noted, **changed}))
+    assert len(drawn) == 3
+    raster_store(catalog).delete(raster_keys.view(proposal.patch_id, next(iter(first.views.values()))))
+    offer(publication(catalog), *again)
+    assert len(drawn) == 4
 
 
 def test_bands_are_stored_only_where_annotators_may_click(catalog, tmp_path):
