@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
-from sqlalchemy import select
+from playwright.sync_api import Browser, Route
+from sqlalchemy import func, select
 
 from catalog.access_records import Role
 from catalog.context import Catalog
@@ -217,6 +217,66 @@ def test_outlines_are_reshaped_and_only_what_changed_is_submitted(place: Place, 
     expected[expected == began] = UNKNOWN
     assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, UNKNOWN)] == [True] * 3
     assert not (stored == 2).any()
+    assert editor.faults == []
+
+
+def test_an_outline_keeps_what_it_took_from_another(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    expected = old_outlines(place)
+    editor.keys("v")
+    for value, pixel in ((1, (40, 30)), (2, (75, 125))):
+        editor.click(*pixel)
+        editor.drag(pixel, (pixel[0] + 5, pixel[1]))  # five rows down: the ice over the debris, then this away from it
+        own = expected == value
+        expected[own] = 0
+        expected[np.roll(own, 5, axis=0)] = value
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    stored = place.labels()
+    assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, 2)] == [True] * 3
+    assert editor.faults == []
+
+
+def test_a_correction_whose_answer_was_lost_can_be_sent_again_and_changed(place: Place, browser: Browser) -> None:
+    def lose_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    def received() -> int:
+        with place.catalog.read() as session:
+            return session.scalar(select(func.count(LabelEvent.id))) or 0
+
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    editor.keys("2")
+    editor.drag((8, 100), (8, 140))
+    editor.page.route("**/corrections", lose_answer, times=2)
+    counts = []
+    for _ in range(2):
+        editor.submit()
+        editor.page.wait_for_selector("dialog", state="detached")
+        counts.append(received())
+    assert counts[0] == counts[1] > 0  # the second time it was known
+    editor.page.wait_for_selector("text=The draft is kept.")
+    editor.drag((20, 100), (20, 140))
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    assert received() == 2 * counts[0]
+    stored = place.labels()
+    assert (stored[[8, 20], 100:141] == 2).all()
+    assert [fault for fault in editor.faults if "ERR_FAILED" not in fault] == []
+
+
+def test_a_window_is_not_chosen_on_another_scene_than_the_one_that_shows(
+    place: Place, browser: Browser, tmp_path: Path
+) -> None:
+    other, _ = tiled(place.catalog, tmp_path / "b.tif")
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.page.click("text=Correct a window…")
+    editor.page.wait_for_selector(".correct-hint")
+    editor.page.select_option("#scene", str(other.id))
+    editor.page.wait_for_selector(".correct-hint", state="detached")
     assert editor.faults == []
 
 

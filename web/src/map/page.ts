@@ -12,6 +12,7 @@ import { whenChanged } from "../live";
 import { Areas } from "./areas";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
+import { leaveMode } from "./mode";
 import type { ColourOf } from "./outlines";
 import { featuresOf, labelLayer, outlineLayer, patchLayer } from "./outlines";
 import { Panel } from "./panel";
@@ -166,6 +167,7 @@ export class MapPage {
 
   /** Change the layout, and show it, unless something else is chosen meanwhile. What cannot be had leaves all as it was. */
   async choose(changes: Partial<link.Layout>): Promise<void> {
+    if (changes.scene !== undefined || changes.version !== undefined) leaveMode(); // it is about what showed so far
     this.layout = { ...this.layout, ...changes };
     try {
       if (this.map === null || this.mapsOf.scene !== this.layout.scene) {

@@ -13,6 +13,7 @@ import { outlines, picture } from "../predict/drawn";
 import { Ground } from "../predict/ground";
 import type { Area } from "../predict/tiling";
 import type { Compare } from "./compare";
+import { enter, left } from "./mode";
 import type { ColourOf } from "./outlines";
 import { PredictOnServer } from "./predict_server";
 import { PredictView, type Result, type Running } from "./predict_view";
@@ -36,6 +37,7 @@ export class PredictHere {
   private readonly box = new DragBox({ className: "predict-box", condition: always });
   private readonly server: PredictOnServer;
   drawing = false;
+  private readonly stopDrawing = () => this.draw(false);
   private predictor: Predictor | null = null;
   private backend: Backend | null = null;
   loaded: Loaded | null = null;
@@ -214,6 +216,8 @@ export class PredictHere {
   }
 
   private draw(on: boolean): void {
+    if (on) enter(this.stopDrawing);
+    else left(this.stopDrawing);
     this.drawing = on;
     if (on) this.map.addInteraction(this.box);
     else this.map.removeInteraction(this.box);

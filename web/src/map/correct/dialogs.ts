@@ -21,17 +21,20 @@ export function confirmSubmission(session: Session, choices: readonly ClassChoic
   return new Promise((resolve) => {
     const only = make("input", { type: "checkbox", id: "only-changed", disabled: changed === 0 });
     const send = make("button", { type: "button", class: "main", disabled: judged === 0 }, "Submit");
-    const dialog = open(
+    const back = make("button", { type: "button", onclick: () => dialog.close() }, "Back");
+    const dialog: HTMLDialogElement = open(
       "Submit this correction?",
       make("p", {}, `${text(changed)} pixels changed. All ${text(judged)} judged pixels of the window become a label, the unchanged ones too.`),
       make("p", {}, only, " ", make("label", { for: only.id }, "I only looked at what I changed: leave the rest as not judged")),
       make("table", {}, make("thead", {}, make("tr", {}, ...["Class", "Pixels", "Change"].map((title) => make("th", { scope: "col" }, title)))), make("tbody", {}, ...rows)),
-      make("div", { class: "steps" }, send, make("button", { type: "button", onclick: () => dialog.close() }, "Back")),
+      make("div", { class: "steps" }, send, back),
     );
-    let sent = false;
+    let [sending, sent] = [false, false];
     dialog.addEventListener("close", () => resolve(sent));
+    dialog.addEventListener("cancel", (event) => sending && event.preventDefault());
+    dialog.addEventListener("keydown", (event) => sending && event.key === "Escape" && event.preventDefault());
     send.addEventListener("click", () => {
-      send.disabled = true;
+      [sending, send.disabled, back.disabled, only.disabled] = [true, true, true, true];
       session.keep();
       submit(session, only.checked)
         .then(({ label_events }) => {
@@ -40,7 +43,6 @@ export function confirmSubmission(session: Session, choices: readonly ClassChoic
           dialog.close();
         })
         .catch((error: Error) => {
-          send.disabled = false;
           tell(`${error.message.replace(/\.?$/, ".")} The draft is kept.`, "fault");
           dialog.close();
         });

@@ -58,7 +58,7 @@ export class Editor implements Desk {
     readonly session: Session,
     readonly map: SceneMap,
     view: string,
-    size: { height: number; width: number },
+    readonly scene: { name: string; height: number; width: number },
     private readonly end: (submitted: boolean) => void,
   ) {
     this.choices = [
@@ -73,7 +73,7 @@ export class Editor implements Desk {
     this.root = make("section", { class: "correct", "aria-label": "Correct the map" }, tools, target);
     document.body.append(this.root);
     document.body.classList.add("correcting");
-    this.canvas = new CorrectionCanvas(target, session, this.colours, size, () => this.tool === "move" || this.spaceHeld);
+    this.canvas = new CorrectionCanvas(target, session, this.colours, scene, () => this.tool === "move" || this.spaceHeld);
     this.canvas.showView(view);
     this.canvas.map.addInteraction(pointer(this.canvas, () => this.gesture()));
     this.bar = new ToolBar(tools, this, view);
@@ -153,8 +153,7 @@ export class Editor implements Desk {
   }
 
   on(action: "merge" | "cut" | "hole" | "delete"): void {
-    if (action === "delete") this.outlines?.reclass(BACKGROUND);
-    else this.outlines?.[action]();
+    this.outlines?.[action]();
   }
 
   async submit(): Promise<void> {

@@ -55,6 +55,26 @@ export class Grid {
     }
   }
 
+  /** The pixels whose centre lies inside of rings: 1, else 0. */
+  inside(rings: readonly Ring[]): Uint8Array {
+    const found = new Grid(this.height, this.width);
+    found.paintRings(rings, 1);
+    return found.values;
+  }
+
+  /** The pixels that touch some, by a side or a corner, and these themselves: 1, else 0. */
+  around(pixels: Uint8Array): Uint8Array {
+    const found = new Uint8Array(pixels.length);
+    pixels.forEach((is, pixel) => {
+      if (!is) return;
+      const [row, column] = [Math.floor(pixel / this.width), pixel % this.width];
+      for (let y = Math.max(0, row - 1); y <= Math.min(this.height - 1, row + 1); y++) {
+        found.fill(1, y * this.width + Math.max(0, column - 1), y * this.width + Math.min(this.width, column + 2));
+      }
+    });
+    return found;
+  }
+
   /** Set the pixels whose centre lies inside of rings by the even-odd rule, so that inner rings are holes. */
   paintRings(rings: readonly Ring[], value: number): void {
     for (let row = 0; row < this.height; row++) {

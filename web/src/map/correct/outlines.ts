@@ -1,6 +1,7 @@
 /**
- * Outlines of the classes, to be selected, reshaped, moved, cut, merged, deleted and given another class. Only what is
- * changed is drawn onto the pixels anew, so that all else stays as it was.
+ * Outlines of the classes, to be selected, reshaped, moved, cut, merged, deleted and given another class. Each has pixels
+ * of its own, which it shows without their steps. A change is about these alone: what a shape comes to cover is taken
+ * from the outlines beside it, what it leaves becomes background, and all else stays as it was.
  */
 
 import Feature from "ol/Feature";
@@ -24,9 +25,9 @@ import clipping from "polygon-clipping";
 
 import { tell } from "../../dom";
 import type { CorrectionCanvas } from "./canvas";
-import { BACKGROUND, type Ring } from "./grid";
+import { BACKGROUND, NOT_JUDGED, type Ring } from "./grid";
 import type { Session } from "./session";
-import { traceAreas } from "./trace";
+import { type Area, traceAreas, traceSome } from "./trace";
 
 type Outline = Feature<Polygon>;
 
@@ -67,8 +68,8 @@ export class Outlines {
     const features = this.select.getFeatures();
     const translate = new Translate({ features });
     const modify = new Modify({ features, pixelTolerance: 8 });
-    translate.on("translateend", () => this.draw(features.getArray() as Outline[]));
-    modify.on("modifyend", () => this.draw(features.getArray() as Outline[]));
+    translate.on("translateend", () => this.reshaped());
+    modify.on("modifyend", () => this.reshaped());
     this.interactions = [this.select, translate, modify, new Snap({ source: this.source, pixelTolerance: 6 })];
     canvas.map.addLayer(this.layer);
     for (const interaction of this.interactions) canvas.map.addInteraction(interaction);
@@ -80,7 +81,7 @@ export class Outlines {
     this.stop();
     this.select.getFeatures().clear();
     this.source.clear();
-    for (const { value, rings } of traceAreas(this.session.grid)) this.add(value, rings, rings.map(simplified));
+    for (const area of traceAreas(this.session.grid)) this.show(area);
   }
 
   end(): void {
@@ -93,12 +94,17 @@ export class Outlines {
     return this.select.getFeatures().getArray() as Outline[];
   }
 
-  /** Give the selected outlines another class; background deletes them. */
+  /** Give the selected outlines another class. */
   reclass(value: number): void {
+    this.give(this.some(), value);
+  }
+
+  /** Make the selected outlines background; what nobody judged stays so. */
+  delete(): void {
     const chosen = this.some();
-    for (const feature of chosen) feature.set("value", value);
-    if (chosen.length) this.draw(chosen);
-    if (value === BACKGROUND) this.drop(chosen);
+    const judged = chosen.filter((feature) => valueOf(feature) !== NOT_JUDGED);
+    if (judged.length < chosen.length) tell("What is not judged stays so: choose a class for it, if you know it.");
+    this.give(judged, BACKGROUND);
   }
 
   /** Give the selected outlines the class of the first; those that touch are one then. */
@@ -109,19 +115,22 @@ export class Outlines {
       tell("Select the outlines to merge: click one, then others with Shift.");
       return;
     }
-    for (const feature of others) feature.set("value", first.get("value"));
-    this.draw([first, ...others]);
-    this.trace();
+    this.change([first, ...others], () => {
+      for (const feature of others) {
+        for (const pixel of pixelsOf(feature)) this.take(first, pixel);
+        pixelsOf(feature).clear();
+      }
+    });
   }
 
-  /** Cut the selected outline along a line that is drawn next. */
+  /** Cut the selected outline along a line that is drawn next. No pixel changes until a part gets another class. */
   cut(): void {
     const [chosen] = this.some();
     if (!chosen) return;
     this.begin("LineString", (drawn) => {
       const line = (drawn.getGeometry() as LineString).getCoordinates();
       const strips = line.slice(1).map((end, index) => strip(line[index] as number[], end));
-      this.replace([chosen], clipping.difference(geometry(chosen), ...strips), chosen.get("value") as number);
+      this.split(chosen, clipping.difference(geometry(chosen), ...strips));
     });
   }
 
@@ -131,7 +140,8 @@ export class Outlines {
     if (!chosen) return;
     this.begin("Polygon", (drawn) => {
       const hole = (drawn.getGeometry() as Polygon).getCoordinates() as clipping.Polygon;
-      this.replace([chosen], clipping.difference(geometry(chosen), hole), chosen.get("value") as number);
+      const left = clipping.difference(geometry(chosen), hole).flat();
+      this.reshape([[chosen, left.map((ring) => this.canvas.toRing(ring))]]);
     });
   }
 
@@ -152,49 +162,144 @@ export class Outlines {
     for (const interaction of this.interactions) interaction.setActive(false);
     this.drawing = new Draw({ type, freehandCondition: never });
     this.drawing.on("drawend", ({ feature }) => {
-      done(feature);
-      setTimeout(() => this.stop()); // not the same click selects
+      setTimeout(() => { // not the same click selects
+        this.stop();
+        done(feature);
+      });
     });
     this.canvas.map.addInteraction(this.drawing);
   }
 
-  private add(value: number, pixels: readonly Ring[], rings: readonly Ring[]): Outline {
-    const feature = new Feature(new Polygon(rings.map((ring) => closed(this.canvas.toCoordinates(ring)))));
-    feature.setProperties({ value, pixels });
+  private show({ value, pixels, rings }: Area): Outline {
+    return this.add(value, new Set(pixels), rings.map(simplified));
+  }
+
+  private add(value: number, pixels: Set<number>, shape: readonly Ring[]): Outline {
+    const feature = new Feature(new Polygon(shape.map((ring) => closed(this.canvas.toCoordinates(ring)))));
+    feature.setProperties({ value, pixels, shape });
     this.source.addFeature(feature);
     return feature;
   }
 
-  /** Put other outlines in the place of some. */
-  private replace(old: readonly Outline[], shapes: clipping.MultiPolygon, value: number): void {
-    const pixels = old.flatMap((feature) => feature.get("pixels") as Ring[]);
-    this.drop(old);
-    const made = shapes.map((rings) => this.add(value, [], rings.map((ring) => this.canvas.toRing(ring))));
-    made[0]?.set("pixels", pixels);
-    this.draw(made);
-    made.forEach((feature) => this.select.getFeatures().push(feature));
+  private drop(feature: Outline): void {
+    this.select.getFeatures().remove(feature);
+    this.source.removeFeature(feature);
   }
 
-  private drop(features: readonly Outline[]): void {
-    for (const feature of features) {
-      this.select.getFeatures().remove(feature);
-      this.source.removeFeature(feature);
-    }
-  }
-
-  /** Draw outlines onto the pixels: clear what they covered, and fill what they cover now. */
-  private draw(features: readonly Outline[]): void {
+  /** Put the parts of an outline in its place; pixels that the shape without steps leaves out go to a part beside them. */
+  private split(old: Outline, parts: clipping.MultiPolygon): void {
+    if (parts.length < 2) return;
     const { grid } = this.session;
-    this.session.mark();
-    for (const feature of features) grid.paintRings(feature.get("pixels") as Ring[], BACKGROUND);
-    for (const feature of features) {
-      const rings = (feature.getGeometry() as Polygon).getCoordinates().map((ring) => this.canvas.toRing(ring));
-      grid.paintRings(rings, feature.get("value") as number);
-      feature.set("pixels", rings, true);
+    const shapes = parts.map((rings) => rings.map((ring) => this.canvas.toRing(ring)));
+    const owned = shapes.map(() => new Set<number>());
+    const inside = shapes.map((shape) => grid.inside(shape));
+    const steps = new Set<number>();
+    for (const pixel of pixelsOf(old)) {
+      const part = inside.findIndex((mask) => mask[pixel]);
+      (owned[part] ?? steps).add(pixel);
     }
-    this.session.mending = null;
+    for (let left = 0; steps.size !== left; ) {
+      left = steps.size;
+      for (const pixel of steps) {
+        const part = owned.find((own) => [-1, 1, -grid.width, grid.width].some((step) => own.has(pixel + step)));
+        if (part?.add(pixel)) steps.delete(pixel);
+      }
+    }
+    for (const pixel of steps) owned[0]?.add(pixel);
+    this.drop(old);
+    shapes.forEach((shape, part) => this.select.getFeatures().push(this.add(valueOf(old), owned[part] ?? new Set(), shape)));
+  }
+
+  /** Give outlines another class: just their own pixels. */
+  private give(features: readonly Outline[], value: number): void {
+    const wanted = features.filter((feature) => valueOf(feature) !== value);
+    if (!wanted.length) return;
+    this.change(features, () => {
+      for (const feature of wanted) {
+        feature.set("value", value);
+        for (const pixel of pixelsOf(feature)) this.session.grid.values[pixel] = value;
+      }
+    });
+  }
+
+  /** Draw the selected outlines whose corners were moved onto the pixels. */
+  private reshaped(): void {
+    this.reshape(this.selected.map((feature) => {
+      const rings = (feature.getGeometry() as Polygon).getCoordinates();
+      return [feature, rings.map((ring) => this.canvas.toRing(ring))] as const;
+    }));
+  }
+
+  /**
+   * Give outlines other shapes. Their pixels change where both shapes differ, and beside that, where the one without
+   * steps may have left pixels out. What nobody judged stays so.
+   */
+  private reshape(shapes: readonly (readonly [Outline, readonly Ring[]])[]): void {
+    const { grid } = this.session;
+    const changes = shapes.map(([feature, shape]) => {
+      const [before, after] = [grid.inside(feature.get("shape") as Ring[]), grid.inside(shape)];
+      return { feature, after, differs: before.map((is, pixel) => is ^ (after[pixel] ?? 0)) };
+    });
+    const moved = changes.filter(({ differs }) => differs.includes(1)); // not after a click
+    if (!moved.length) return;
+    this.change(moved.map(({ feature }) => feature), () => {
+      for (const { feature, after, differs } of moved) {
+        grid.around(differs).forEach((is, pixel) => {
+          if (is && !after[pixel] && valueOf(feature) !== NOT_JUDGED && pixelsOf(feature).delete(pixel)) grid.values[pixel] = BACKGROUND;
+        });
+      }
+      for (const { feature, after, differs } of moved) {
+        grid.around(differs).forEach((is, pixel) => is && after[pixel] && this.take(feature, pixel));
+      }
+    });
+  }
+
+  /** Give an outline a pixel, whosever it was. */
+  private take(feature: Outline, pixel: number): void {
+    pixelsOf(feature).add(pixel);
+    this.session.grid.values[pixel] = valueOf(feature);
+  }
+
+  /**
+   * Change pixels of outlines in one step that can be undone; then show these, selected, and those that lost pixels to
+   * them, as they are.
+   */
+  private change(features: readonly Outline[], act: () => void): void {
+    const { grid } = this.session;
+    const before = grid.values.slice();
+    act();
+    const after = grid.values.slice();
+    if (after.some((value, pixel) => value !== before[pixel])) {
+      grid.values.set(before);
+      this.session.mark();
+      this.session.mending = null;
+      grid.values.set(after);
+    }
+    const taken = new Set(features.flatMap((feature) => [...pixelsOf(feature)]));
+    for (const other of this.source.getFeatures().filter((feature) => !features.includes(feature))) {
+      const left = [...pixelsOf(other)].filter((pixel) => !taken.has(pixel));
+      if (left.length < pixelsOf(other).size) this.showAgain(other, left);
+    }
+    for (const feature of features) {
+      for (const made of this.showAgain(feature, pixelsOf(feature))) this.select.getFeatures().push(made);
+    }
     this.changed();
   }
+
+  /** Show the areas that the pixels of an outline make up now in its place. */
+  private showAgain(feature: Outline, pixels: Iterable<number>): Outline[] {
+    this.drop(feature);
+    if (valueOf(feature) === BACKGROUND) return [];
+    return traceSome(this.session.grid, pixels, valueOf(feature)).map((area) => this.show(area));
+  }
+}
+
+function valueOf(feature: Outline): number {
+  return feature.get("value") as number;
+}
+
+function pixelsOf(feature: Outline): Set<number> {
+  return feature.get("pixels") as Set<number>;
 }
 
 function geometry(feature: Outline): clipping.Polygon {

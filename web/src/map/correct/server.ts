@@ -55,10 +55,10 @@ export async function superpixelsOf(scene: number, window: Window, side: number)
 
 /** @param onlyChanged - leave what was not changed as not judged */
 export function submit(session: Session, onlyChanged: boolean): Promise<Submitted> {
-  const { id, window, shown, seconds, grid, began } = session;
+  const { window, shown, seconds, grid, began } = session;
   const judged = (value: number, pixel: number) => (onlyChanged && value === began.values[pixel] ? NOT_JUDGED : value);
   const runs = encodeRuns(grid.values.map(judged));
-  return api.post(`/api/v1/scenes/${session.scene}/corrections`, { id, ...window, shown, seconds, runs });
+  return api.post(`/api/v1/scenes/${session.scene}/corrections`, { id: session.idFor(onlyChanged), ...window, shown, seconds, runs });
 }
 
 async function bytes(path: string): Promise<ArrayBuffer> {

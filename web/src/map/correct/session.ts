@@ -28,8 +28,17 @@ export interface Mending {
   strokes: Stroke[];
 }
 
+/** What was sent last: whether it arrived may not be known. */
+interface Sent {
+  id: string;
+  edits: number;
+  onlyChanged: boolean;
+}
+
 interface Draft {
   id: string;
+  edits?: number; // drafts of earlier releases lack it
+  sent?: Sent | null;
   window: Window;
   shown: Shown | null;
   began: number[];
@@ -46,10 +55,12 @@ export class Session {
   private past: State[] = [];
   private future: State[] = [];
   private last = Date.now();
+  private edits = 0;
+  private sent: Sent | null = null;
 
   private constructor(
     readonly scene: number,
-    readonly id: string,
+    private readonly id: string,
     readonly window: Window,
     readonly shown: Shown | null,
     readonly began: Grid,
@@ -64,19 +75,21 @@ export class Session {
     return new Session(scene, newId(), window, shown, grid, began.slice(), 0);
   }
 
-  /** The draft of a scene that was left; null if there is none that can be read. */
+  /** A draft of a scene that was left; null if there is none that can be read. */
   static draft(scene: number): Session | null {
-    const kept = localStorage.getItem(key(scene));
-    if (kept === null) return null;
-    try {
-      const { id, window, shown, began, runs, seconds } = JSON.parse(kept) as Draft;
-      const size = window.height * window.width;
-      const grid = new Grid(window.height, window.width, decodeRuns(began, size));
-      return new Session(scene, id, window, shown, grid, decodeRuns(runs, size), seconds);
-    } catch {
-      localStorage.removeItem(key(scene));
-      return null;
+    for (const name of Object.keys(localStorage).filter((name) => isOf(name, scene)).sort()) {
+      try {
+        const { id, edits, sent, window, shown, began, runs, seconds } = JSON.parse(localStorage.getItem(name) ?? "") as Draft;
+        const size = window.height * window.width;
+        const grid = new Grid(window.height, window.width, decodeRuns(began, size));
+        const session = new Session(scene, id, window, shown, grid, decodeRuns(runs, size), seconds);
+        [session.edits, session.sent] = [edits ?? 0, sent ?? null];
+        return session;
+      } catch {
+        localStorage.removeItem(name);
+      }
     }
+    return null;
   }
 
   get isChanged(): boolean {
@@ -95,8 +108,21 @@ export class Session {
     return this.worked;
   }
 
+  /**
+   * The id to submit under: the same for what was sent before, of which it may not be known whether it arrived, and
+   * another one for what was changed since.
+   */
+  idFor(onlyChanged: boolean): string {
+    const { edits, sent } = this;
+    if (sent?.edits === edits && sent.onlyChanged === onlyChanged) return sent.id;
+    this.sent = { id: newId(), edits, onlyChanged };
+    this.keep();
+    return this.sent.id;
+  }
+
   /** Note what undo goes back to, before the classes change. */
   mark(): void {
+    this.edits += 1;
     this.past = [...this.past.slice(1 - MOST_STEPS), this.state()];
     this.future = [];
   }
@@ -116,11 +142,11 @@ export class Session {
     const now = Date.now();
     this.worked += Math.min(IDLE_S, (now - this.last) / 1000);
     this.last = now;
-    const { id, window, shown } = this;
+    const { id, edits, sent, window, shown } = this;
     const [began, runs] = [encodeRuns(this.began.values), encodeRuns(this.grid.values)];
-    const draft: Draft = { id, window, shown, began, runs, seconds: this.worked };
+    const draft: Draft = { id, edits, sent, window, shown, began, runs, seconds: this.worked };
     try {
-      localStorage.setItem(key(this.scene), JSON.stringify(draft));
+      localStorage.setItem(`${prefix(this.scene)}:${this.id}`, JSON.stringify(draft));
     } catch {
       return false;
     }
@@ -128,7 +154,8 @@ export class Session {
   }
 
   forget(): void {
-    localStorage.removeItem(key(this.scene));
+    localStorage.removeItem(`${prefix(this.scene)}:${this.id}`);
+    localStorage.removeItem(prefix(this.scene));
   }
 
   private state(): State {
@@ -139,10 +166,17 @@ export class Session {
     other.push(this.state());
     this.grid.values.set(decodeRuns(state.runs, this.grid.values.length));
     this.mending = state.mending;
+    this.edits += 1;
     this.keep();
   }
 }
 
-function key(scene: number): string {
-  return `glacier-al:correction:${who}:${scene}`; // colleagues may share a browser
+/** Colleagues may share a browser, and a person may correct in two tabs: each draft has a name of its own. */
+function prefix(scene: number): string {
+  return `glacier-al:correction:${who}:${scene}`;
+}
+
+/** Whether a name is that of a draft of a scene; earlier releases kept one for each scene, without an id. */
+function isOf(name: string, scene: number): boolean {
+  return name === prefix(scene) || name.startsWith(`${prefix(scene)}:`);
 }

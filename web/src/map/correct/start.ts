@@ -8,20 +8,19 @@ import { transformExtent } from "ol/proj";
 
 import type { SceneMap } from "../../api";
 import { make, tell } from "../../dom";
+import { enter, left } from "../mode";
 import "./correct.css";
 import { classesOf, findWindow } from "./server";
 import { Session, type Shown, type Window } from "./session";
 
 /** What is corrected: a scene as the map shows it. */
 export interface Subject {
-  scene: { id: number; width: number; height: number };
+  scene: { id: number; name: string; width: number; height: number };
   map: SceneMap;
   view: string;
 }
 
 const TO_BEGIN_WITH = ["prediction", "learner", "prior"];
-
-let ask: { stop: () => void } | null = null;
 
 /** The section of the panel. */
 export function correctSection(olMap: OlMap, subject: Subject, changed: () => void): HTMLElement {
@@ -53,7 +52,7 @@ async function discard(draft: Session, changed: () => void): Promise<void> {
 
 /** Let the person choose a window: a box, a click, or Enter for the middle of the view. */
 function choose(olMap: OlMap, subject: Subject, changed: () => void): void {
-  ask?.stop();
+  const target = olMap.getTargetElement();
   const box = new DragBox({ condition: primaryAction, className: "correct-box", minArea: 100 });
   const hint = make("p", { class: "correct-hint", role: "status" }, "Drag a box over what to correct, click a place, or press Enter for the middle of the view. Esc leaves.");
   const found = (extent: readonly number[]) => {
@@ -64,7 +63,7 @@ function choose(olMap: OlMap, subject: Subject, changed: () => void): void {
   const click = olMap.on("singleclick", ({ coordinate: [x = 0, y = 0] }) => found([x, y, x, y]));
   const press = (event: KeyboardEvent) => {
     if (event.key === "Escape") stop();
-    if (event.key !== "Enter") return;
+    if (event.key !== "Enter" || event.target !== target) return;
     event.preventDefault();
     const [x = 0, y = 0] = olMap.getView().getCenter() ?? [];
     found([x, y, x, y]);
@@ -74,12 +73,11 @@ function choose(olMap: OlMap, subject: Subject, changed: () => void): void {
     unByKey(click);
     document.removeEventListener("keydown", press);
     hint.remove();
-    ask = null;
+    left(stop);
   };
-  ask = { stop };
+  enter(stop);
   olMap.addInteraction(box);
   document.addEventListener("keydown", press);
-  const target = olMap.getTargetElement();
   target?.append(hint);
   target?.focus();
 }

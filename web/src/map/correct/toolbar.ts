@@ -30,7 +30,7 @@ export class ToolBar {
     const began = shown ? `Began with: ${layer?.title ?? shown.layer}` : "Began empty";
     element.append(
       make("h1", {}, "Correct the map"),
-      make("p", { class: "soft" }, `${began}. ${window.width} × ${window.height} pixels.`),
+      make("p", { class: "soft" }, `${editor.scene.name}. ${began}. ${window.width} × ${window.height} pixels.`),
       this.classes,
       this.tools,
       this.hint,

@@ -1,9 +1,11 @@
 /** Outlines of the connected areas of a grid, along the edges of their pixels, holes included. */
 
-import { BACKGROUND, type Grid, type Ring } from "./grid";
+import { BACKGROUND, Grid, type Ring } from "./grid";
 
 export interface Area {
   value: number;
+  /** Indices of its pixels, row by row. */
+  pixels: number[];
   /** The outer ring first, then the holes. */
   rings: Ring[];
 }
@@ -27,9 +29,16 @@ export function traceAreas(grid: Grid): Area[] {
         waiting.push(next);
       }
     }
-    areas.push({ value, rings: ringsOf(new Set(members), width, height) });
+    areas.push({ value, pixels: members, rings: ringsOf(new Set(members), width, height) });
   });
   return areas;
+}
+
+/** The areas of some pixels of a grid, whatever their class, as of one with this value. */
+export function traceSome(grid: Grid, pixels: Iterable<number>, value: number): Area[] {
+  const own = new Grid(grid.height, grid.width);
+  for (const pixel of pixels) own.values[pixel] = 1;
+  return traceAreas(own).map((area) => ({ ...area, value }));
 }
 
 /** Follow the edges of a set of pixels with the set on the right, and join them to rings; the largest comes first. */
