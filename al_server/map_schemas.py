@@ -77,6 +77,14 @@ class ViewAnswer(BaseModel):
     tiles: str = Field(description="address of its tiles, with {z}, {x} and {y}")
 
 
+class ClassAnswer(BaseModel):
+    """A class that is drawn."""
+
+    value: int = Field(description="of its pixels in maps and labels")
+    name: str
+    colour: str
+
+
 class LayerAnswer(BaseModel):
     """A map that was made of a scene."""
 
@@ -85,14 +93,10 @@ class LayerAnswer(BaseModel):
     kind: LayerKind
     version: int | None
     tiles: str = Field(description="address of its tiles, with {z}, {x} and {y}")
-
-
-class ClassAnswer(BaseModel):
-    """A class that is drawn."""
-
-    value: int = Field(description="of its pixels in maps and labels")
-    name: str
-    colour: str
+    classes: list[ClassAnswer] = Field(
+        description="what its values mean, without background; a model may tell other classes apart than people draw. "
+        "Empty: its values are no classes"
+    )
 
 
 class MapAnswer(BaseModel):
@@ -102,4 +106,4 @@ class MapAnswer(BaseModel):
     deepest_zoom: int = Field(description="zoom from which on a tile shows nothing more")
     views: list[ViewAnswer]
     layers: list[LayerAnswer]
-    classes: list[ClassAnswer]
+    classes: list[ClassAnswer] = Field(description="those that people draw, without background")

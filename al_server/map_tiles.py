@@ -23,6 +23,7 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
 from al_server.scene_reading import read_from_scene, read_from_store, ready_scene, view_of
 from al_server.schemas import SceneId, media
+from catalog.errors import NotFoundError
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Grid
@@ -33,6 +34,7 @@ from services.class_scheme import scheme_in_force
 from services.map_layers import LayerKind, MapLayer, existing, find_layer, other_layers, predicted_layers
 from services.predictions import check_ready
 from services.scenes import find_scene, source_of
+from services.version_figures import figures_of
 
 api = APIBlueprint("map_tiles", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
 
@@ -108,6 +110,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
                 version=layer.version,
                 tiles=f"{base}/maps/{layer.name}/{PLACE}"
                 + (f"?version={layer.version}" if layer.version is not None else ""),
+                classes=_classes_of(layer, shown.scheme),
             )
             for layer in shown.layers
         ],
@@ -172,6 +175,24 @@ def draw_layer_tile(path: LayerTile, choice: VersionChoice, shows_truth: Callabl
     missing = math.nan if found.kind is LayerKind.ENTROPY else UNKNOWN
     values = read_from_store(store, found.key, read_map_tile, source_of(scene).grid, tile, missing)
     return _answer(None if values is None else draw_layer(found, values, scheme), etag)
+
+
+def _classes_of(layer: MapLayer, scheme: ClassScheme) -> list[ClassAnswer]:
+    """Return what the values of a map mean, without background; nothing if they are no classes."""
+    if layer.kind is not LayerKind.CLASSES:
+        return []
+    names = scheme.names if layer.version is None else _predicted_names(layer.version, scheme)
+    colours = scheme.colours_of(names)
+    return [
+        ClassAnswer(value=value, name=name, colour=colours[name]) for value, name in enumerate(names) if name in colours
+    ]
+
+
+def _predicted_names(version: int, scheme: ClassScheme) -> tuple[str, ...]:
+    try:
+        return figures_of(current_parts().models.get(version)).class_names
+    except NotFoundError:  # it was deleted in MLflow; what it made stays a while
+        return scheme.names
 
 
 def shown_version(query: VersionChoice) -> int | None:

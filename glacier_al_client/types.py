@@ -1506,9 +1506,12 @@ class LayerAnswer(Schema):
     """A map that was made of a scene.
 
     Attributes:
+        classes: What its values mean, without background; a model may tell other classes apart than people draw.
+            Empty: its values are no classes.
         tiles: Address of its tiles, with {z}, {x} and {y}.
     """
 
+    classes: list[ClassAnswer]
     kind: LayerKind
     name: str
     tiles: str
@@ -1534,6 +1537,7 @@ class MapAnswer(Schema):
 
     Attributes:
         bounds: West, south, east, north in degrees (WGS 84).
+        classes: Those that people draw, without background.
         deepest_zoom: Zoom from which on a tile shows nothing more.
     """
 

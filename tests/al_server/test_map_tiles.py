@@ -1,6 +1,7 @@
 """The map's tiles and what it can show, over HTTP."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from catalog import registry_copy
 from catalog.context import Catalog
-from catalog.records import Scene, SceneState
+from catalog.records import Scene, SceneState, now
+from catalog.registry import ModelVersion
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from imagery.projection import transform_points
 from imagery.scene_source import SceneSource
 from services import raster_keys
+from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_scene, as_role
@@ -62,6 +66,29 @@ def test_it_says_what_can_be_shown(client: FlaskClient, catalog: Catalog, scene_
     assert [(layer["name"], layer["version"]) for layer in shown["layers"]] == [("prior", None)]  # what has a file
     assert {"value": CLEAN_ICE.value, "name": "clean ice", "colour": CLEAN_ICE.colour} in shown["classes"]
     assert "background" not in {item["name"] for item in shown["classes"]}
+
+
+def test_a_map_of_other_classes_than_people_draw_says_so(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    glacier_or_not = json.dumps(["background", "glacier"])
+    with catalog.write() as session:
+        registry_copy.store(session, [ModelVersion(1, "a-run", now(), {"class_names": glacier_or_not})])
+        registry_copy.store(
+            session, [ModelVersion(2, "a-run", now(), {"class_names": json.dumps(GLACIER_SCHEME.names)})]
+        )
+        scene = session.get_one(Scene, scene_id)
+        keys = [prediction_keys(scene, version, delivery_options(catalog.settings))["tif"] for version in (1, 2)]
+    for key in keys:
+        raster_store(catalog).put(key, mask_to_geotiff(forged.truth, forged.grid, GLACIER_SCHEME))
+    found = []
+    for version in (1, 2):
+        answer = client.get(f"/api/v1/scenes/{scene_id}/map?version={version}", headers=as_role(catalog, "reader"))
+        shown = answer.get_json()
+        layers = {layer["name"]: layer["classes"] for layer in shown["layers"]}
+        assert layers["prior"] == shown["classes"]
+        found.append(layers["prediction"])
+    assert found == [[{"value": 1, "name": "glacier", "colour": CLEAN_ICE.colour}], shown["classes"]]
 
 
 def test_a_tile_shows_the_pixels_of_its_place(

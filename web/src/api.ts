@@ -33,12 +33,20 @@ export interface View {
   tiles: string;
 }
 
+export interface MapClass {
+  value: number;
+  name: string;
+  colour: string;
+}
+
 export interface Layer {
   name: string;
   title: string;
   kind: "classes" | "percent" | "entropy";
   version: number | null;
   tiles: string;
+  /** What its values mean; a model may tell other classes apart than people draw. */
+  classes: MapClass[];
 }
 
 export interface SceneMap {
@@ -46,7 +54,14 @@ export interface SceneMap {
   deepest_zoom: number;
   views: View[];
   layers: Layer[];
-  classes: { value: number; name: string; colour: string }[];
+  /** Those that people draw. */
+  classes: MapClass[];
+}
+
+/** All classes that a map of a scene may show, each once: those that people draw first. */
+export function classesOn(map: SceneMap | null): MapClass[] {
+  const all = [...(map?.classes ?? []), ...(map?.layers ?? []).flatMap((layer) => layer.classes)];
+  return [...new Map(all.reverse().map((item) => [item.name, item] as const)).values()].reverse();
 }
 
 export interface Version {

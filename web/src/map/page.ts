@@ -6,7 +6,7 @@ import { defaults as controls } from "ol/control/defaults";
 import ScaleLine from "ol/control/ScaleLine";
 import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
-import type { Api, FeatureCollection, Scene, SceneMap, Version } from "../api";
+import { type Api, classesOn, type FeatureCollection, type Scene, type SceneMap, type Version } from "../api";
 import { tell } from "../dom";
 import { whenChanged } from "../live";
 import { Areas } from "./areas";
@@ -353,7 +353,7 @@ export class MapPage {
 }
 
 /** The colours of classes by their names; `other`: that of names which are none. */
-function coloursOf(map: SceneMap | null, other = "#f97316"): ColourOf {
-  const known = new Map((map?.classes ?? []).map((item) => [item.name, item.colour]));
+function coloursOf(map: SceneMap | null, other = "#e879f9"): ColourOf {
+  const known = new Map(classesOn(map).map((item) => [item.name, item.colour]));
   return (name) => known.get(name) ?? other;
 }

@@ -1,6 +1,6 @@
 /** The panel beside the map: which scene, which views, which layers. */
 
-import type { Job } from "../api";
+import { classesOn, type Job } from "../api";
 import { make, refill } from "../dom";
 import type { Layout } from "./link";
 import { ANNOTATOR, OPERATOR, role } from "../page";
@@ -163,7 +163,7 @@ export class Panel {
   }
 
   private legend(): HTMLElement {
-    const classes = (this.page.map?.classes ?? []).map(({ name, colour }): [string, string] => [name, colour]);
+    const classes = classesOn(this.page.map).map(({ name, colour }): [string, string] => [name, colour]);
     const section = make("section", {}, make("h2", {}, "Classes"), swatches(classes));
     if (this.page.showsPatches) {
       const doubt = this.page.versions.length ? [make("p", { class: "soft" }, "The fuller, the less sure the newest version is of the patch.")] : [];

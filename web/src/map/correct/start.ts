@@ -97,7 +97,10 @@ export async function correctAt(subject: Subject, window: Window, changed: () =>
     return;
   }
   try {
-    const layer = TO_BEGIN_WITH.map((name) => subject.map.layers.find((item) => item.name === name)).find(Boolean);
+    const { classes, layers } = subject.map;
+    // Not with a map of other classes than people draw: its glacier could be any of theirs.
+    const fit = layers.filter((layer) => JSON.stringify(layer.classes) === JSON.stringify(classes));
+    const layer = TO_BEGIN_WITH.map((name) => fit.find((item) => item.name === name)).find(Boolean);
     const shown: Shown | null = layer ? { layer: layer.name, version: layer.version } : null;
     const began = shown ? await classesOf(subject.scene.id, shown, window) : new Uint8Array(window.height * window.width);
     await edit(Session.begin(subject.scene.id, window, shown, began), subject, changed);

@@ -3,7 +3,7 @@
 import { getHeight, getWidth } from "ol/extent";
 import { toLonLat } from "ol/proj";
 
-import type { Api, AreaReport, Box } from "../../api";
+import { type Api, type AreaReport, type Box, classesOn } from "../../api";
 import { make } from "../../dom";
 import { areaText, intervalText } from "../km2";
 import type { MapPage } from "../page";
@@ -62,7 +62,7 @@ async function figureOf(api: Api, page: MapPage, title: string): Promise<Figure>
     title,
     maps: pictures.map((drawn, place) => ({ picture: drawn, caption: second ? captions[place] ?? "" : captions.join("   |   ") })),
     swipe: layout.mode === "swipe" ? ground.swipe : null,
-    classes: map.classes,
+    classes: classesOn(map),
     layers: page.layerTitles(),
     areas: report?.totals ?? [],
     areasNote: report ? noteOf(report) : "",
