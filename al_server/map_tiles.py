@@ -169,7 +169,7 @@ def draw_layer_tile(path: LayerTile, choice: VersionChoice, shows_truth: Callabl
             truth=shows_truth(session, scene),
         )
     tile = tile_grid(path.z, path.x, path.y)
-    etag = _etag(scene, found.key, path.z, path.x, path.y)
+    etag = _etag(scene, found.key, store.checksum(found.key), path.z, path.x, path.y)
     if etag in request.if_none_match:
         return _answer(None, etag)
     missing = math.nan if found.kind is LayerKind.ENTROPY else UNKNOWN
@@ -224,7 +224,7 @@ def _deepest_zoom(pixel_m: float, latitude: float) -> int:
 
 
 def _etag(scene: Scene, *parts: object) -> str:
-    shaped_by = [_FORM, scene.id, scene.source, scene.stretch, *map(str, parts)]
+    shaped_by = [_FORM, scene.id, scene.revision, scene.source, scene.stretch, *map(str, parts)]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:24]
 
 

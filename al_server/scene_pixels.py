@@ -68,12 +68,12 @@ def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
             "shape": [len(channels), *window.shape],
         }
         response.headers["X-Pixels"] = json.dumps(about)
-        response.headers["X-Model-Version"] = str(version.version)
+    response.headers["X-Model-Version"] = str(version.version)
     response.set_etag(etag)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
 def _etag(scene: Scene, window: Window, channels: list[str]) -> str:
-    shaped_by = [scene.id, scene.source, str(window), channels]
+    shaped_by = [scene.id, scene.revision, scene.source, str(window), channels]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:24]

@@ -285,6 +285,8 @@ class Scene(Base):
     stretch: Mapped[dict[str, Any] | None]  # channel -> [low, high] in the channel's unit, for the composites
     error: Mapped[Told | None]
     registered_at: Mapped[datetime] = mapped_column(default=now)
+    # How often it got another description under its number: its files may hold other pixels under the same names.
+    revision: Mapped[int] = mapped_column(default=0)
 
 
 class Patch(Base):

@@ -51,6 +51,7 @@ def fingerprint(scene: Scene, options: DeliveryOptions) -> str:
     """Return a hash (16 hexadecimal digits) of all that shapes the files of a scene, except the model version."""
     prior = (scene.prior_outlines or {}).get("sha256")
     shaped_by = [FORMAT, scene.source, scene.acquired, prior, options.model_dump(mode="json")]
+    shaped_by += [scene.revision] if scene.revision else []  # the files of most scenes keep their names so
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -194,6 +194,7 @@ def _renew(session: Session, settings: Settings, old: Scene, new: Scene, *, has_
     for name in ("sensor", "acquired", "source", "footprint", "outlines", "prior_outlines", "product"):
         setattr(old, name, getattr(new, name))
     old.state, old.stretch, old.error = SceneState.REGISTERED, None, None
+    old.revision += 1
     session.flush()
     return jobs.enqueue(session, JobKind.TILE_SCENE, str(old.id), scene_id=old.id)
 

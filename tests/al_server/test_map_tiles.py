@@ -127,6 +127,30 @@ def test_a_tile_that_is_known_is_not_sent_again(
     assert changed.status_code == 200
 
 
+def test_a_map_that_was_made_anew_under_its_name_is_sent(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    path = f"/api/v1/scenes/{scene_id}/maps/prior/{tile_at(forged, 20, 30)[0]}"
+    first = client.get(path, headers=as_role(catalog, "reader"))
+    known = {**as_role(catalog, "reader"), "If-None-Match": first.headers["ETag"]}
+    assert client.get(path, headers=known).status_code == 304
+    other = mask_to_geotiff(np.zeros_like(forged.truth), forged.grid, GLACIER_SCHEME)
+    raster_store(catalog).put(raster_keys.prior(scene_id), other)
+    assert client.get(path, headers=known).status_code == 200
+
+
+@pytest.mark.parametrize("what", ["tiles/true-colour", "maps/prior"])
+def test_a_scene_with_another_description_is_sent_anew(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene, what: str
+):
+    path = f"/api/v1/scenes/{scene_id}/{what}/{tile_at(forged, 20, 30)[0]}"
+    first = client.get(path, headers=as_role(catalog, "reader"))
+    with catalog.write() as session:  # as `services.scene_replacement`, with files of the same names and contrast
+        session.get_one(Scene, scene_id).revision += 1
+    known = {**as_role(catalog, "reader"), "If-None-Match": first.headers["ETag"]}
+    assert client.get(path, headers=known).status_code == 200
+
+
 def test_beside_the_scene_there_is_nothing(client: FlaskClient, catalog: Catalog, scene_id: int):
     colours = picture(client, f"/api/v1/scenes/{scene_id}/tiles/true-colour/8/0/0.webp", as_role(catalog, "reader"))
     assert not colours[..., 3].any()

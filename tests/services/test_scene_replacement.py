@@ -104,6 +104,7 @@ def test_labels_are_kept_on_the_same_pixels(catalog: Catalog) -> None:
         assert (done.kept, done.superseded, done.learnt_from) == (1, 0, (3,))
         scene = session.get_one(Scene, scene_id)
         assert (done.scene.id, scene.name, scene.state) == (scene_id, "pool", SceneState.REGISTERED)
+        assert scene.revision == 1  # what shows its pixels is made and sent anew, though its files keep their names
         assert source_of(scene).bands[0].path == "/scenes/reflectance.tif"
         assert scene.outlines[0]["path"] == "/outlines/new.gpkg"
         assert list(session.scalars(select(Patch.id).where(Patch.scene_id == scene_id))) == patch_ids
