@@ -284,6 +284,24 @@ def test_what_happens_before_the_page_listens_is_shown(server: Catalog, visit: C
     expect(page.locator("#versions .alert")).to_be_visible(timeout=LIVE_MS)
 
 
+@pytest.mark.parametrize("answers", [lambda route: route.abort(), lambda route: route.fulfill(status=503)])
+def test_a_page_that_cannot_listen_says_so_and_tries_again(
+    visit: Callable[..., Visit], answers: Callable[[Route], None]
+) -> None:
+    opened = visit("olga")
+    page = opened.page
+    page.route("**/api/v1/live*", answers)
+    page.reload()
+    expect(page.locator(".unreachable-note")).to_contain_text("what shows may be old", timeout=30_000)
+    assert page.locator(".unreachable .lamp").count() == 1
+    page.unroute("**/api/v1/live*")
+    expect(page.locator(".unreachable-note")).to_have_count(0, timeout=30_000)
+    assert page.locator(".unreachable").count() == 0
+    # Chromium itself writes of the failed requests.
+    assert [fault for fault in opened.faults if "503" not in fault and "ERR_FAILED" not in fault] == []
+    opened.faults.clear()
+
+
 def test_an_alert_is_acknowledged_with_a_note(server: Catalog, visit: Callable[..., Visit]) -> None:
     """The alert of the test before."""
     page = visit("olga").page

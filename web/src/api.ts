@@ -241,11 +241,18 @@ export class Api {
     if (signal) options.signal = signal;
     const response = await fetch(path, options);
     if (response.ok) return response;
-    if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.hash)}`);
+    if (response.status === 401) logInAgain();
     const type = response.headers.get("Content-Type") ?? "";
     const detail = type.includes("json") ? ((await response.json()) as { detail?: string }).detail : undefined;
     throw new ProblemError(response.status, detail ?? `${method} ${path} was answered with ${response.status}`);
   }
+}
+
+/** Lead to the log-in, and back; but not from what somebody is writing, which would be lost. */
+function logInAgain(): void {
+  const isWriting = document.querySelector("dialog[open]") !== null || document.body.dataset["written"] !== undefined;
+  if (isWriting) throw new ProblemError(401, "You are logged out. Log in in another tab, then try again here: what you wrote stays.");
+  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
 }
 
 /** Wait for a job to end, telling of its progress. */

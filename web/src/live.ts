@@ -1,17 +1,41 @@
 /** What changes on the server, as it happens. */
 
+import { reachable } from "./reachable";
+
 export type Topic = "models" | "rounds" | "jobs" | "labels" | "scenes" | "trouble";
 
-let shared: EventSource | null = null; // one connection a page: browsers allow six to a server
+const AGAIN_MS = 10_000;
+
+type Listener = (topics: readonly Topic[]) => void;
+
+const listeners: Listener[] = [];
+let isOpen = false; // one connection a page: browsers allow six to a server
 
 /**
  * Call `changed` with the topics that changed since the page was made, as its element with `data-live` says; on other
- * pages with all of them first. What is missed while the connection is broken is told when the browser comes back.
+ * pages with all of them first. What is missed while the connection is broken is told when there is one again.
  */
-export function listen(changed: (topics: readonly Topic[]) => void): void {
-  const since = document.querySelector<HTMLElement>("[data-live]")?.dataset["live"];
-  shared ??= new EventSource(since ? `/api/v1/live?since=${since}` : "/api/v1/live");
-  shared.addEventListener("changed", (event) => changed(JSON.parse((event as MessageEvent<string>).data) as Topic[]));
+export function listen(changed: Listener): void {
+  listeners.push(changed);
+  if (isOpen) return;
+  isOpen = true;
+  connect(document.querySelector<HTMLElement>("[data-live]")?.dataset["live"] ?? "");
+}
+
+/** Connect; a browser does so again by itself after a lost connection, but not after an answer that is an error. */
+function connect(since: string): void {
+  const source = new EventSource(since ? `/api/v1/live?since=${since}` : "/api/v1/live");
+  let last = since;
+  source.addEventListener("open", () => reachable(true));
+  source.addEventListener("changed", (event) => {
+    const { data, lastEventId } = event as MessageEvent<string>;
+    last = lastEventId || last;
+    for (const changed of listeners) changed(JSON.parse(data) as Topic[]);
+  });
+  source.addEventListener("error", () => {
+    reachable(false);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(last), AGAIN_MS);
+  });
 }
 
 /**

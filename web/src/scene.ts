@@ -12,6 +12,7 @@ import { facts, outlinesOf, warnings, type Summary } from "./scene/summary";
 
 // What was shown no longer holds once the form has changed.
 const form = new SceneForm(() => (find("summary").hidden = true));
+form.element.addEventListener("input", () => (document.body.dataset["written"] = "")); // it is long: not left by itself
 const replaces = form.element.dataset["replaces"];
 const target: SceneTarget = replaces ? { method: "PUT", path: `/api/v1/scenes/${replaces}` } : { method: "POST", path: "/api/v1/scenes" };
 

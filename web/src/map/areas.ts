@@ -5,7 +5,7 @@ import type { Coordinate } from "ol/coordinate";
 import type VectorSource from "ol/source/Vector";
 
 import type { Api, Area, AreaReport } from "../api";
-import { make } from "../dom";
+import { make, tell } from "../dom";
 import { areaText, intervalText } from "./km2";
 import { featuresOf } from "./outlines";
 import type { MapPage } from "./page";
@@ -103,9 +103,14 @@ export class Areas {
       const report = await this.api.areas(scene.id, layout.version, box, signal);
       if (signal.aborted) return;
       this.show(report, report.totals.find((total) => total.undefined_because)?.undefined_because ?? "");
-      await this.loadGlaciers(signal);
     } catch (error) {
       if (!signal.aborted) this.show(null, (error as Error).message);
+      return;
+    }
+    try {
+      await this.loadGlaciers(signal);
+    } catch (error) {
+      if (!signal.aborted) tell(`The glaciers cannot be told: ${(error as Error).message}`, "fault");
     }
   }
 

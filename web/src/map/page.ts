@@ -332,7 +332,7 @@ export class MapPage {
     const view = this.olMap.getView();
     const centre = view.getCenter();
     const zoom = view.getZoom();
-    if (!centre || zoom === undefined || !this.map) return;
+    if (!centre || zoom === undefined || !this.map || this.mapsOf.scene !== this.layout.scene) return; // still of another scene
     const [lon = 0, lat = 0] = toLonLat(centre);
     this.layout.centre = [lon, lat, zoom];
     this.write();
@@ -344,6 +344,7 @@ export class MapPage {
 
   private follow(): void {
     const wanted = link.read(location.hash);
+    wanted.scene ??= this.layout.scene; // e.g. the link of a version
     if (wanted.correct === null && link.write(wanted) === link.write(this.layout)) return;
     const stays = wanted.scene === this.layout.scene;
     this.choose(wanted)

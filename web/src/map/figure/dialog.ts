@@ -29,7 +29,13 @@ export async function showFigure(api: Api, page: MapPage): Promise<void> {
   document.body.append(dialog);
   dialog.showModal();
   save.disabled = print.disabled = true;
-  const figure = await figureOf(api, page, title.value);
+  let figure: Figure;
+  try {
+    figure = await figureOf(api, page, title.value);
+  } catch (error) {
+    said.textContent = `The figure cannot be drawn: ${(error as Error).message}`;
+    return;
+  }
   const show = (): void => {
     figure.title = title.value;
     draw(canvas, figure);
@@ -55,7 +61,7 @@ async function figureOf(api: Api, page: MapPage, title: string): Promise<Figure>
   const half = [(resolution * width) / 2, (resolution * MAP_HEIGHT) / 2] as const;
   const box = boxOf([centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]], map);
   const pictures = await Promise.all([first, ...(second ? [second] : [])].map((layers) => picture(layers, ground, width, MAP_HEIGHT)));
-  const report = await areasIn(api, page, box);
+  const { report, unknown } = await areasIn(api, page, box);
   const captions = page.captions();
   const latitude = toLonLat(centre)[1] as number;
   return {
@@ -67,14 +73,18 @@ async function figureOf(api: Api, page: MapPage, title: string): Promise<Figure>
     areas: report?.totals ?? [],
     areasNote: report ? noteOf(report) : "",
     metres: resolution * Math.cos((latitude * Math.PI) / 180),
-    source: sourceOf(page, report, box),
+    source: sourceOf(page, report, unknown, box),
   };
 }
 
-/** The areas in the figure, if the scene has been predicted. */
-async function areasIn(api: Api, page: MapPage, box: Box | null): Promise<AreaReport | null> {
-  if (!page.scene || !page.isPredicted || box === null) return null;
-  return api.areas(page.scene.id, page.layout.version, box);
+/** The areas in the figure, or why they are not known: they keep nobody from the rest of it. */
+async function areasIn(api: Api, page: MapPage, box: Box | null): Promise<{ report: AreaReport | null; unknown: string }> {
+  if (!page.scene || !page.isPredicted || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
+  try {
+    return { report: await api.areas(page.scene.id, page.layout.version, box), unknown: "" };
+  } catch (error) {
+    return { report: null, unknown: (error as Error).message };
+  }
 }
 
 function noteOf(report: AreaReport): string {
@@ -82,14 +92,14 @@ function noteOf(report: AreaReport): string {
   return why ? `By version ${report.model_version}. No interval: ${why}.` : `By version ${report.model_version}. The interval covers errors like those on its validation ground.`;
 }
 
-function sourceOf(page: MapPage, report: AreaReport | null, box: Box | null): string[] {
+function sourceOf(page: MapPage, report: AreaReport | null, unknown: string, box: Box | null): string[] {
   const { scene, versions, version } = page;
   const image = [`Scene ${scene?.name}`, scene?.sensor, scene?.acquired?.slice(0, 10)].filter(Boolean).join(", ");
   const labels = versions.find((item) => item.version === version)?.labels;
   const model = version === null ? "" : ` Model version ${version}${labels === undefined ? "" : `, trained on ${labels} labels`}.`;
   const corners = box ? ` ${degrees(box[1], box[3], "N", "S")}, ${degrees(box[0], box[2], "E", "W")}.` : "";
   const day = new Date().toISOString().slice(0, 10);
-  return [`${image}.${model}${corners} Web Mercator; the scale holds in the middle. Drawn ${day}.`, ...(report ? [] : ["Areas are not known: the scene has not been predicted by this version."])];
+  return [`${image}.${model}${corners} Web Mercator; the scale holds in the middle. Drawn ${day}.`, ...(report ? [] : [`Areas are not known: ${unknown}`])];
 }
 
 function degrees(from: number, to: number, positive: string, negative: string): string {
