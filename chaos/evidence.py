@@ -31,7 +31,7 @@ from labeling.tasks import PROPOSAL
 from services.label_studio import label_studio
 from services.places import raster_store
 from workers.label_drawing import draw
-from workers.training_run import UID_TAG, tracking_of
+from workers.run_tracking import UID_TAG, tracking_of
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from services.label_studio import find_project, label_studio
 
 def check_mlflow(catalog: Catalog) -> Iterator[Finding]:
     """Compare versions and runs in MLflow with training runs and decisions."""
-    from workers.training_run import UID_TAG, tracking_of
+    from workers.run_tracking import UID_TAG, tracking_of
 
     versions = {version.version for version in registry_of(catalog.settings).versions(limit=10_000)}
     with catalog.read() as session:
@@ -48,7 +48,7 @@ def check_mlflow(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _end_runs(catalog: Catalog, left: Mapping[str, str]) -> str:
-    from workers.training_run import tracking_of
+    from workers.run_tracking import tracking_of
 
     tracking = tracking_of(catalog)
     for run_id in left:

@@ -52,6 +52,7 @@ from workers.labelled_patches import LabelledPatchDataset
 from workers.network_training import train_network
 from workers.recipe import check_continues, first_channels, fresh_network, input_channels, training_config
 from workers.run_recovery import recover
+from workers.run_tracking import tracking_of
 from workers.scene_masks import usable_scenes
 from workers.stopwatch import Stopwatch
 from workers.training_report import TrainingReport
@@ -62,7 +63,6 @@ from workers.training_run import (
     recording_failure,
     save_checkpoint,
     start_tracking,
-    tracking_of,
 )
 from workers.versions import LoadedVersion, device, load_version
 from workers.weak_patches import WeakPatches, prior_scenes, read_weak_patches

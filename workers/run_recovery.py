@@ -9,7 +9,8 @@ from catalog.context import Catalog
 from catalog.errors import RegistryError
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
-from workers.training_run import UID_TAG, close, note, remove_surplus
+from workers.run_tracking import UID_TAG
+from workers.training_run import close, note, remove_surplus
 
 log = logging.getLogger(__name__)
 

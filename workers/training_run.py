@@ -21,7 +21,6 @@ from catalog.errors import (
     ServiceDownError,
 )
 from catalog.logs import bound
-from catalog.mlflow_log_in import log_in_of
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from imagery.errors import StoreError
@@ -30,17 +29,10 @@ from models.training_config import TrainingConfig
 from models.training_state import TrainingState, TrainingStateError
 from services import raster_keys
 from services.places import raster_store
+from workers.run_tracking import UID_TAG
 from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
-
-UID_TAG = "training_run_uid"
-
-
-def tracking_of(catalog: Catalog) -> Tracking:
-    """Return a client that writes to MLflow."""
-    settings = catalog.settings
-    return Tracking(settings.mlflow_url, settings.experiment, settings.registered_model, log_in=log_in_of(settings))
 
 
 def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:

@@ -18,7 +18,7 @@ from chaos.fault_proxy import Damage, FaultProxy, fault_proxy
 from services import promotion
 from tests.chaos.installation import cases, do, with_labels
 from workers.run_recovery import recover
-from workers.training_run import tracking_of
+from workers.run_tracking import tracking_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -70,8 +70,9 @@ from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.reproduction import reproduce
+from workers.run_tracking import UID_TAG
 from workers.training_report import TrainingReport
-from workers.training_run import UID_TAG, note_version
+from workers.training_run import note_version
 from workers.versions import load_card, load_champion, load_version
 
 pytestmark = pytest.mark.slow

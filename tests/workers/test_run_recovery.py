@@ -19,7 +19,8 @@ from services.places import raster_store
 from tests.catalog_fixtures import NOBODY, add_round, add_scene, label_of
 from workers.mend_files import mend
 from workers.run_recovery import recover
-from workers.training_run import UID_TAG, close, note_version, recording_failure
+from workers.run_tracking import UID_TAG
+from workers.training_run import close, note_version, recording_failure
 
 DOWN = Tracking(NOBODY, "experiment", "model")
 
