@@ -119,6 +119,6 @@ def _time_limit_s(settings: Settings, kind: JobKind) -> int:
         return DELIVERY_LIMIT_S
     if kind is JobKind.DESCRIBE_SCENE:  # it has the same limit, and says why it ended if that ends it
         return math.ceil(settings.scene_check_timeout_s) + _DESCRIPTION_ENDS_IN_S
-    if kind is JobKind.BACK_UP:  # the first one copies all masks and maps
+    if kind in {JobKind.BACK_UP, JobKind.CHECK_INSTALLATION}:  # they read all masks and maps
         return settings.compute_timeout_s
     return settings.compute_timeout_s if queue_of(kind) == COMPUTE else settings.job_timeout_s

@@ -174,6 +174,7 @@ class JobKind(StrEnum):
     COMPARE_SCENES = "compare_scenes"
     BACK_UP = "back_up"
     EXPORT_DATASET = "export_dataset"
+    CHECK_INSTALLATION = "check_installation"
 
 
 class JobState(StrEnum):

@@ -1,22 +1,18 @@
 """``glacier-al doctor``: check an installation, and mend what can be mended safely."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 import click
 
 from catalog.context import Catalog
-from catalog.errors import CatalogError
 from catalog.settings import Settings
-from cli.doctor import Finding, Level, fault, mended
-from cli.doctor_files import check_bundles, check_files, check_scene_files
-from cli.doctor_machine import check_machine
-from cli.doctor_records import check_rows, check_schema
-from cli.doctor_services import check_label_studio, check_mlflow
+from cli.doctor_start import check_api, check_ports, check_program
 from cli.errors import NotRunningError, StartError
 from cli.exit_codes import ExitCode
 from cli.output import as_json, json_option, print_json
 from cli.running import local_settings, running_settings
-from labeling.errors import LabelStudioError
+from services.installation_findings import Finding, FindingLevel, count
+from workers.installation_checks import MACHINE, MIGRATING, SERVICES, Check, of_contents
 
 
 @click.command()
@@ -31,9 +27,8 @@ def doctor(is_fixing: bool) -> None:
     for finding in examine(is_fixing=is_fixing):
         found.append(finding)
         if not as_json():
-            click.echo(finding.line)
-    faults = sum(finding.level is Level.FAULT for finding in found)
-    warnings = sum(finding.level is Level.WARNING for finding in found)
+            click.echo(line_of(finding))
+    faults, warnings = count(found, FindingLevel.FAULT), count(found, FindingLevel.WARNING)
     if as_json():
         print_json([finding.to_json() for finding in found])
     else:
@@ -42,31 +37,37 @@ def doctor(is_fixing: bool) -> None:
         raise SystemExit(ExitCode.FOUND)
 
 
+def line_of(finding: Finding) -> str:
+    """Return a finding as a line of text."""
+    parts = [f"{finding.level.value:<8}{finding.check}: found {finding.found}"]
+    if finding.expected:
+        parts.append(f"expected {finding.expected}")
+    if finding.fixed:
+        parts.append(f"mended: {finding.fixed}")
+    elif finding.remedy:
+        parts.append(finding.remedy + (" (--fix does it)" if finding.fix else ""))
+    return "; ".join(parts)
+
+
 def examine(*, is_fixing: bool) -> Iterator[Finding]:
     """Yield what is found, check by check; mend it at once if that is asked for."""
     settings, is_running = _settings()
-    mend: Callable[[Iterable[Finding]], Iterable[Finding]] = mended if is_fixing else iter
     if not settings.var_dir.exists():
         raise StartError(
             f"{settings.var_dir} does not exist; name the folder of the installation in GLACIER_AL_VAR_DIR"
         )
-    yield from mend(check_machine(settings, is_running))
     catalog = Catalog(settings)
     try:
-        schema = list(mend([check_schema(catalog)]))
+        start = Check("API", check_api) if is_running else Check("ports", check_ports)
+        for check in (MACHINE, Check("Label Studio's program", check_program), start):
+            yield from check.results(catalog, fix=is_fixing)
+        schema = list(MIGRATING.results(catalog, fix=is_fixing))
         yield from schema
-        if any(finding.level is Level.FAULT for finding in schema):
+        if count(schema, FindingLevel.FAULT):
             return  # rows of another schema cannot be read
         catalog.refresh_settings()
-        for check in (check_rows, check_scene_files, check_files):
-            yield from mend(check(catalog))
-        if is_running:
-            for name, of_service in (
-                ("MLflow", check_mlflow),
-                ("MLflow", check_bundles),
-                ("Label Studio", check_label_studio),
-            ):
-                yield from mend(_answering(name, of_service(catalog)))
+        for check in (*of_contents(), *(SERVICES if is_running else ())):
+            yield from check.results(catalog, fix=is_fixing)
     finally:
         catalog.close()
 
@@ -76,11 +77,3 @@ def _settings() -> tuple[Settings, bool]:
         return running_settings(), True
     except NotRunningError:
         return local_settings(), False
-
-
-def _answering(name: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield findings; a service that does not answer is one of them."""
-    try:
-        yield from findings
-    except (CatalogError, LabelStudioError) as error:
-        yield fault(name, str(error), "an answer", "see its log in the folder `logs`")

@@ -198,6 +198,7 @@ JobKind = Annotated[
         "compare_scenes",
         "back_up",
         "export_dataset",
+        "check_installation",
     ],
     OR_NEWER,
 ]

@@ -258,6 +258,7 @@ _KINDS: Final = {
     JobKind.SCORE_SHARD: "The scoring of the pool",
     JobKind.TILE_SCENE: "Cutting a scene into patches",
     JobKind.EXPORT_DATASET: "Making a data set",
+    JobKind.CHECK_INSTALLATION: "Checking the installation",
     JobKind.PREDICT_SCENE: "Mapping a scene",
     JobKind.PREDICT_AREA: "Mapping an area",
     JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",

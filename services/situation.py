@@ -167,7 +167,7 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
     return Situation(
         faults={name: fault for name, fault in part_faults(session).items() if fault is not None},
         free_bytes=shutil.disk_usage(settings.var_dir).free,
-        failed_jobs=_failed_jobs(session),
+        failed_jobs=failed_jobs(session),
         failed_events=session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0,
         rejected=_rejected(session),
         alerts=[Alert(row.id, row.decision.model_version) for row in canary.comparisons(session, 10, standing=True)],
@@ -247,7 +247,8 @@ def _scoring(session: Session) -> Work | None:
     return Work(eta_s is not None, eta_s)
 
 
-def _failed_jobs(session: Session) -> list[FailedJob]:
+def failed_jobs(session: Session) -> list[FailedJob]:
+    """Return the failed jobs whose work nothing has done since, newest first."""
     failed = select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc())
     return [
         FailedJob(job.id, job.kind, job.error or "no reason is known")

@@ -60,6 +60,7 @@ IO_MODULES = [
     "workers.publish_round",
     "workers.ingest_label",
     "workers.sync_label_studio",
+    "workers.check_installation",
 ]
 
 

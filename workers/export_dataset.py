@@ -1,7 +1,6 @@
 """Job: write a data set of labels and windows, zip it, and put it into the raster store."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,8 @@ from services.places import raster_store
 from workers.code_version import software
 from workers.jobs import JobContext
 from workers.label_repair import check_standing
+from workers.paced_progress import paced
 
-_TOLD_EVERY_S: Final = 1.0  # each report writes to the database, and a window takes milliseconds
 _STORED_AS_THEY_ARE: Final = frozenset({".tif", ".onnx"})  # pixels are compressed already, weights hardly can be
 _DEFLATE_LEVEL: Final = 1  # the fastest: arrays may have many gigabytes
 
@@ -95,17 +94,8 @@ def _draft(context: JobContext, uid: str) -> Iterator[Path]:
 
 
 def _seldom(context: JobContext, doing: str, what: str) -> Callable[[int, int], None]:
-    """Return a function that is told what is done and of how much, and reports it every `_TOLD_EVERY_S`."""
-    told = -_TOLD_EVERY_S
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        at = time.monotonic()
-        if done == total or at - told >= _TOLD_EVERY_S:
-            context.progress(done, total, f"{doing}: {done} of {total} {what}")
-            told = at
-
-    return tell
+    """Return a function that is told what is done and of how much, and reports it now and then."""
+    return paced(lambda done, total: context.progress(done, total, f"{doing}: {done} of {total} {what}"))
 
 
 def _pack(folder: Path, archive: Path, progress: Callable[[int, int], None]) -> None:

@@ -28,6 +28,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.COMPARE_SCENES: "workers.compare_scenes:compare_scenes",
     JobKind.BACK_UP: "workers.back_up:back_up",
     JobKind.EXPORT_DATASET: "workers.export_dataset:export_dataset",
+    JobKind.CHECK_INSTALLATION: "workers.check_installation:check_installation",
 }
 
 

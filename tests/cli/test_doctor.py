@@ -10,16 +10,16 @@ from click.testing import CliRunner
 from catalog import jobs, training
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
-from catalog.records import JobKind, Proposal, RunState, RunTrigger, TrainingRun
+from catalog.records import JobKind, RunState, RunTrigger, TrainingRun, now
+from catalog.registry_records import PartState
 from catalog.settings_sources import variable
-from cli import doctor_services
-from cli.doctor import Level
 from cli.main import main
 from imagery.store import RasterStore
 from services import raster_keys
 from tests.catalog.test_database import downgrade
-from tests.catalog_fixtures import add_round, label_of
-from tests.workers.rows import patches, tiled
+from tests.catalog_fixtures import NOBODY
+from tests.dashboard_world import tick
+from tests.workers.installed import populate
 
 
 @pytest.fixture
@@ -27,14 +27,7 @@ def installed(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A catalog that the commands find: a pool scene with a label of which the ledger holds no drawing."""
     for name in ("var_dir", "database_url", "raster_store", "secrets_file"):
         monkeypatch.setenv(variable(name), str(getattr(catalog.settings, name)))
-    scene, _ = tiled(catalog, tmp_path / "a.tif")
-    catalog.settings.var_dir.mkdir(exist_ok=True)
-    catalog.settings.var_dir.chmod(0o700)
-    with catalog.database.write() as session:
-        _, (proposal,) = add_round(session, patches(catalog, scene.id)[:1])
-        label = label_of(session, proposal, 900)
-        label.mask_sha256 = RasterStore(catalog.settings.raster_store).put(label.mask_key, b"drawn")
-        session.add(label)
+    populate(catalog, tmp_path)
     return catalog
 
 
@@ -146,29 +139,18 @@ def test_an_old_schema_is_brought_up_to_date(installed: Catalog) -> None:
     assert doctor("--fix")[0] == 0
 
 
-class Studio:
-    """Label Studio with two tasks, one of a proposal that we do not know."""
-
-    def __init__(self, ours: str) -> None:
-        self.tasks, self.deleted = {1: ours, 2: "unknown"}, list[str]()
-
-    def proposals_of_tasks(self, project_id: int) -> dict[int, str | None]:
-        return dict(self.tasks)
-
-    def delete_unanswered(self, project_id: int, proposals: list[str]) -> int:
-        self.deleted += proposals
-        return 0  # somebody has begun it
-
-
-def test_a_task_of_no_proposal_is_named_and_only_deleted_if_nobody_has_begun_it(
+def test_of_a_running_system_each_part_that_does_not_answer_is_named(
     installed: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with installed.read() as session:
-        studio = Studio(session.query(Proposal).one().uid)
-    monkeypatch.setattr(doctor_services, "label_studio", lambda catalog: studio)
-    monkeypatch.setattr(doctor_services, "find_project", lambda catalog, studio: 15)
-    (finding,) = doctor_services.check_label_studio(installed)
-    assert (finding.check, finding.level, finding.found) == ("tasks without proposal", Level.FAULT, "2")
-    assert finding.fix is not None
-    assert finding.fix() == "0 deleted, 1 kept because somebody has begun them"
-    assert studio.deleted == ["unknown"]
+    for name in ("api_url", "redis_url", "mlflow_url", "label_studio_url"):  # so that it counts as running
+        monkeypatch.setenv(variable(name), installed.settings.redis_url if name == "redis_url" else NOBODY)
+    tick(installed)
+    with installed.database.write() as session:
+        session.merge(PartState(name="redis", fault="no worker listens to io", checked_at=now()))
+    status, found = doctor()
+    assert status == 3
+    faults = {check: item["found"] for check, item in found.items() if item["level"] == "fault"}
+    assert list(faults) == ["part api", "part redis", "MLflow", "model versions", "Label Studio"]
+    assert faults["part api"].startswith(f"no answer at {NOBODY}/healthz")
+    assert faults["part redis"] == "no worker listens to io"
+    assert "MLflow does not answer" in faults["MLflow"]

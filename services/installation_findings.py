@@ -1,12 +1,15 @@
-"""What the checks of ``glacier-al doctor`` find, and how it is shown."""
+"""What the checks of an installation find, how it is mended, and the report of a check by a job."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
+
+from catalog.told_texts import without_keys
 
 
-class Level(StrEnum):
-    """How bad a finding is. Only a fault makes the exit code 3."""
+class FindingLevel(StrEnum):
+    """How bad a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -15,7 +18,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report.
+    """What one check found.
 
     Attributes:
         check: What was looked at.
@@ -28,44 +31,33 @@ class Finding:
     """
 
     check: str
-    level: Level
+    level: FindingLevel
     found: str
     expected: str = ""
     remedy: str = ""
     fix: Callable[[], str] | None = field(default=None, repr=False)
     fixed: str | None = None
 
-    @property
-    def line(self) -> str:
-        """The finding as a line of text."""
-        parts = [f"{self.level.value:<8}{self.check}: found {self.found}"]
-        if self.expected:
-            parts.append(f"expected {self.expected}")
-        if self.fixed:
-            parts.append(f"mended: {self.fixed}")
-        elif self.remedy:
-            parts.append(self.remedy + (" (--fix does it)" if self.fix else ""))
-        return "; ".join(parts)
-
     def to_json(self) -> dict[str, object]:
-        """Return the finding for programs."""
-        shown = {name: getattr(self, name) for name in ("check", "found", "expected", "remedy", "fixed")}
-        return {"level": self.level.value, **shown, "can_be_fixed": self.fix is not None}
+        """Return the finding for programs: texts are shortened, and URLs have no log-ins and queries."""
+        texts = {name: without_keys(getattr(self, name)) for name in ("check", "found", "expected", "remedy")}
+        fixed = None if self.fixed is None else without_keys(self.fixed)
+        return {"level": self.level.value, **texts, "fixed": fixed, "can_be_fixed": self.fix is not None}
 
 
 def ok(check: str, found: str) -> Finding:
     """Return a finding that all is well."""
-    return Finding(check, Level.OK, found)
+    return Finding(check, FindingLevel.OK, found)
 
 
 def warning(check: str, found: str, expected: str, remedy: str, fix: Callable[[], str] | None = None) -> Finding:
     """Return something that a person should know, but that stops nothing."""
-    return Finding(check, Level.WARNING, found, expected, remedy, fix)
+    return Finding(check, FindingLevel.WARNING, found, expected, remedy, fix)
 
 
 def fault(check: str, found: str, expected: str, remedy: str, fix: Callable[[], str] | None = None) -> Finding:
     """Return something that keeps a part of the loop from working."""
-    return Finding(check, Level.FAULT, found, expected, remedy, fix)
+    return Finding(check, FindingLevel.FAULT, found, expected, remedy, fix)
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:
@@ -75,13 +67,35 @@ def listed(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(texts[:most]) + more
 
 
+def count(findings: Iterable[Finding], level: FindingLevel) -> int:
+    """Return how many findings are of a level."""
+    return sum(finding.level is level for finding in findings)
+
+
 def mended(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Mend what can be mended safely; yield each finding with what was done, or with why it failed."""
     for finding in findings:
-        if finding.fix is None or finding.level is Level.OK:
+        if finding.fix is None or finding.level is FindingLevel.OK:
             yield finding
             continue
         try:
-            yield replace(finding, level=Level.OK, fixed=finding.fix())
+            yield replace(finding, level=FindingLevel.OK, fixed=finding.fix())
         except Exception as error:
             yield replace(finding, remedy=f"{finding.remedy}; mending failed: {error}", fix=None)
+
+
+def report_of(findings: Sequence[Finding], *, fix: bool, by: str) -> dict[str, Any]:
+    """Return the report that a check by a job leaves.
+
+    Args:
+        findings: In the order in which they were found.
+        fix: Whether what can be mended safely was mended.
+        by: Who asked for the check.
+    """
+    return {
+        "fix": fix,
+        "by": by,
+        "faults": count(findings, FindingLevel.FAULT),
+        "warnings": count(findings, FindingLevel.WARNING),
+        "findings": [finding.to_json() for finding in findings],
+    }

@@ -13,14 +13,20 @@ from catalog import jobs, set_aside, training
 from catalog.context import Catalog
 from catalog.database import MIGRATIONS
 from catalog.decision_records import PromotionIntent
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, RunState, TrainingRun, now
-from cli.doctor import Finding, fault, listed, ok, warning
+from catalog.records import EventState, JobKind, LabelEvent, RunState, TrainingRun, now
+from services.installation_findings import Finding, fault, listed, ok, warning
+from services.situation import failed_jobs
 
 _INTENT_SETTLED_WITHIN = timedelta(minutes=10)
 
 
-def check_schema(catalog: Catalog) -> Finding:
-    """Compare the schema of the database with the newest one, and look for damaged pages."""
+def check_schema(catalog: Catalog, *, may_migrate: bool = False) -> Iterator[Finding]:
+    """Compare the schema of the database with the newest one, and look for damaged pages.
+
+    Args:
+        catalog: The catalog.
+        may_migrate: Whether mending migrates; not while processes use the database that began with its schema.
+    """
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     try:
         with catalog.database.engine.connect() as connection:
@@ -29,13 +35,15 @@ def check_schema(catalog: Catalog) -> Finding:
             if catalog.database.is_sqlite:
                 damage = [row for row in connection.execute(text("PRAGMA quick_check")).scalars() if row != "ok"]
     except SQLAlchemyError as error:
-        return fault("database", f"an error ({error})", "a database that answers", "see docs/operations.md, Backup")
+        yield fault("database", f"an error ({error})", "a database that answers", "see docs/operations.md, Backup")
+        return
     if damage:
-        return fault("database", f"damaged pages ({listed(damage)})", "none", "restore a backup: `glacier-al restore`")
-    if found != newest:
-        fix = partial(_migrate, catalog)
-        return fault("schema", f"revision {found}", f"revision {newest}", "start `glacier-al up`, which migrates", fix)
-    return ok("schema", f"revision {found}")
+        yield fault("database", f"damaged pages ({listed(damage)})", "none", "restore a backup: `glacier-al restore`")
+    elif found != newest:
+        fix = partial(_migrate, catalog) if may_migrate else None
+        yield fault("schema", f"revision {found}", f"revision {newest}", "restart `glacier-al up`, which migrates", fix)
+    else:
+        yield ok("schema", f"revision {found}")
 
 
 def _migrate(catalog: Catalog) -> str:
@@ -47,7 +55,7 @@ def check_rows(catalog: Catalog) -> Iterator[Finding]:
     """Yield the findings about rows; the schema must be the newest."""
     with catalog.read() as session:
         stale = jobs.stale(session, catalog.settings.job_stale_after_s)
-        failed = session.scalars(select(Job.key).where(Job.state == JobState.FAILED)).all()
+        failed = failed_jobs(session)
         fine_tunes = jobs.is_open(session, JobKind.FINE_TUNE)
         left = training.unfinished_run(session)
         unfinished = select(PromotionIntent.id).where(PromotionIntent.decided_at < now() - _INTENT_SETTLED_WITHIN)
@@ -60,7 +68,8 @@ def check_rows(catalog: Catalog) -> Iterator[Finding]:
     else:
         yield ok("running jobs", "a heartbeat of each")
     if failed:
-        yield warning("failed jobs", listed(failed), "none", "see `glacier-al jobs --state failed`")
+        kinds = listed(job.kind for job in failed)
+        yield warning("failed jobs", kinds, "none", "retry them on the dashboard, or by `glacier-al jobs retry`")
     if left is not None and left.state is RunState.OPEN and not fine_tunes:
         fix = partial(_close_run, catalog, left.id)
         yield fault("training runs", f"run {left.id} open, but no job", "a job for it", "close it as killed", fix)
@@ -74,7 +83,7 @@ def check_rows(catalog: Catalog) -> Iterator[Finding]:
             "the clock settles them; see its log",
         )
     if events:
-        remedy = "see `GET /api/v1/label-events?state=failed`; correct the drawing, or replay the event"
+        remedy = "correct the drawing, or replay the event on the dashboard"
         yield warning("label events", f"{events} failed", "none", remedy)
     else:
         yield ok("label events", "none failed")

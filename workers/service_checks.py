@@ -1,4 +1,4 @@
-"""Checks of what stands in MLflow and Label Studio against our rows; both must answer."""
+"""Checks of the parts around the database: whether they answer, and whether their records agree with our rows."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -9,13 +9,25 @@ from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.records import Proposal, ProposalState, RunState, TrainingRun
 from catalog.registry import registry_of
-from cli.doctor import Finding, fault, listed, ok, warning
+from services.installation_findings import Finding, fault, listed, ok, warning
 from services.label_studio import find_project, label_studio
+from services.part_checks import part_faults
+
+
+def check_parts(catalog: Catalog) -> Iterator[Finding]:
+    """Tell what the clock last found of the other parts."""
+    with catalog.read() as session:
+        faults = part_faults(session)
+    for name, found in faults.items():
+        if found is None:
+            yield ok(f"part {name}", "up")
+        else:
+            yield fault(f"part {name}", found, "up", "see its log in the folder `logs`")
 
 
 def check_mlflow(catalog: Catalog) -> Iterator[Finding]:
     """Compare versions and runs in MLflow with training runs and decisions."""
-    from workers.run_tracking import UID_TAG, tracking_of
+    from workers.run_tracking import UID_TAG, tracking_of  # MLflow's library takes seconds to load
 
     versions = {version.version for version in registry_of(catalog.settings).versions(limit=10_000)}
     with catalog.read() as session:

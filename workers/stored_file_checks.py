@@ -1,6 +1,6 @@
 """Checks of the files: every checksum in the raster store, files without rows, and rows without files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -8,31 +8,43 @@ from catalog.bundle_cache import FILES, checksum_tag, is_whole
 from catalog.context import Catalog
 from catalog.errors import CatalogError
 from catalog.registry import registry_of
-from cli.doctor import Finding, fault, listed, ok, warning
-from imagery.errors import StoreError
+from imagery.errors import DamagedFileError, StoreError
+from services.installation_findings import Finding, fault, listed, ok, warning
 from services.places import bundle_cache, raster_store
 from services.scenes import registered_scenes
 from services.stored_files import expected_files, orphans
 from services.unusable_scenes import why_unusable
+from workers.mend_files import mend
 
 _DRAWN: Final = ("labels/", "preannotations/")  # what an expert drew, and what it was drawn on, is never deleted
 
 
-def check_files(catalog: Catalog) -> Iterator[Finding]:
-    """Read every file of the store and compare its checksum; compare the files with the rows."""
+def check_files(catalog: Catalog, told: Callable[[int, int], object] = lambda done, total: None) -> Iterator[Finding]:
+    """Read every file of the store and compare its checksum; compare the files with the rows.
+
+    Args:
+        catalog: The catalog.
+        told: Is told how many files have been read, and of how many.
+    """
     store = raster_store(catalog)
+    keys = store.all_keys()  # before the rows are read: most files are written after the row to which they belong
+    known = _expected(catalog)
     with catalog.read() as session:
-        known = {file.key: file.sha256 for file in expected_files(session, clicks=catalog.settings.interactive_clicks)}
-        keys = store.all_keys()
         lost = orphans(session, keys)
-    damaged = []
-    for key in keys:
+    damaged, present = [], set(keys)
+    for done, key in enumerate(keys):
+        told(done, len(keys))
         try:
             store.check(key, known.get(key))
-        except StoreError:  # moved aside by the store
+        except DamagedFileError:  # moved aside by the store
             damaged.append(key)
+        except StoreError:  # deleted since it was listed
+            present.discard(key)
     damaged = sorted({*damaged, *store.damaged()})
-    missing = sorted(known.keys() - set(keys))
+    lacking = known.keys() - present - set(damaged)
+    if lacking:  # of these, some may have been written meanwhile, and others not be needed any more
+        lacking &= _expected(catalog).keys()
+    missing = sorted(key for key in lacking if not store.exists(key))
     if damaged:
         fix = partial(_mend, catalog, damaged)
         yield fault("checksums", f"{len(damaged)} damaged: {listed(damaged)}", "none", "they are made again", fix)
@@ -46,14 +58,18 @@ def check_files(catalog: Catalog) -> Iterator[Finding]:
     yield from _orphans(catalog, lost)
 
 
-def _mend(catalog: Catalog, keys: Sequence[str]) -> str:
-    from workers.mend_files import mend
+def _expected(catalog: Catalog) -> dict[str, str | None]:
+    """Return the checksum of each file to which a row refers, by key; None if only the store notes one."""
+    with catalog.read() as session:
+        files = expected_files(session, clicks=catalog.settings.interactive_clicks)
+        return {file.key: file.sha256 for file in files}
 
+
+def _mend(catalog: Catalog, keys: Sequence[str]) -> str:
     mend(catalog, lambda done, total, message: None)
     store = raster_store(catalog)
     left = [key for key in keys if not store.exists(key)]
-    with catalog.read() as session:
-        needed = {file.key for file in expected_files(session, clicks=catalog.settings.interactive_clicks)}
+    needed = _expected(catalog)
     if still := [key for key in left if key in needed]:
         raise StoreError(f"{listed(still)} cannot be made again now; see what is set aside, and why")
     return f"{len(keys) - len(left)} made again" + (f", {len(left)} dropped or queued to be computed" if left else "")
@@ -73,9 +89,11 @@ def _orphans(catalog: Catalog, keys: Sequence[str]) -> Iterator[Finding]:
 
 def _delete(catalog: Catalog, keys: Sequence[str]) -> str:
     store = raster_store(catalog)
-    for key in keys:
+    with catalog.read() as session:
+        lost = orphans(session, keys)  # some may have got their row since they were found
+    for key in lost:
         store.delete(key)
-    return f"{len(keys)} deleted"
+    return f"{len(lost)} deleted"
 
 
 def check_scene_files(catalog: Catalog) -> Iterator[Finding]:

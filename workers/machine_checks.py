@@ -1,42 +1,30 @@
-"""Checks of the machine: versions, ports, parts, disk, permissions."""
+"""Checks of the machine: versions of packages, disk, permissions."""
 
 import platform
 import shutil
 import stat
 from collections.abc import Iterator
 from functools import partial
-from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-import requests
 from packaging.requirements import Requirement
 
+from catalog.context import Catalog
 from catalog.settings import Settings
-from cli.doctor import Finding, fault, listed, ok, warning
-from cli.ports import is_free
-from labeling import server as label_studio
+from services.installation_findings import Finding, fault, listed, ok, warning
 
 _GIB: Final = 2**30
 _FULL_BELOW: Final = 1 * _GIB
 _SCARCE_BELOW: Final = 5 * _GIB
-_TIMEOUT_S: Final = 10.0
 
 
-def check_machine(settings: Settings, is_running: bool) -> Iterator[Finding]:
-    """Yield the findings about this machine.
-
-    Args:
-        settings: With the addresses in use, if the system runs.
-        is_running: Whether it runs.
-    """
+def check_machine(catalog: Catalog) -> Iterator[Finding]:
+    """Yield the findings about this machine; the database is not asked."""
     yield _versions()
-    yield _label_studio()
-    yield from _parts(settings) if is_running else _ports(settings)
-    yield _disk(settings.var_dir)
-    yield from _permissions(settings)
+    yield _disk(catalog.settings.var_dir)
+    yield from _permissions(catalog.settings)
 
 
 def _versions() -> Finding:
@@ -57,42 +45,6 @@ def _versions() -> Finding:
     if wrong:
         return fault("packages", f"{python}, {listed(wrong)}", "the versions of pyproject.toml", "run `make setup`")
     return ok("packages", f"{python}, {count} required packages")
-
-
-def _label_studio() -> Finding:
-    try:
-        return ok("Label Studio's program", str(label_studio.executable()))
-    except FileNotFoundError as error:
-        return fault("Label Studio's program", str(error), "an installation of its own", "run `make setup`")
-
-
-def _ports(settings: Settings) -> Iterator[Finding]:
-    """Tell which of the ports that the next start prefers are taken; it takes the next free ones."""
-    yield ok("parts", "no system running on this folder; `glacier-al up` starts one")
-    urls = {name: getattr(settings, f"{name}_url") for name in ("api", "redis", "mlflow", "label_studio")}
-    ports = {name: urlsplit(url).port for name, url in urls.items()}
-    taken = [f"{port} ({name})" for name, port in ports.items() if port is not None and not is_free(port)]
-    if taken:
-        yield warning("ports", f"{listed(taken)} taken", "free ports", "nothing: the next start takes others")
-    else:
-        yield ok("ports", f"{listed(ports.values())} free")
-
-
-def _parts(settings: Settings) -> Iterator[Finding]:
-    url = f"{settings.api_url}/readyz"
-    try:
-        answer = requests.get(url, timeout=_TIMEOUT_S)
-        parts: dict[str, str] = answer.json().get("parts") or {}
-    except (requests.RequestException, ValueError) as error:
-        yield fault("part api", f"no answer at {url} ({error})", "an answer", "see its log in the folder `logs`")
-        return
-    for name, state in parts.items():
-        if state == "ok":
-            yield ok(f"part {name}", "up")
-        else:
-            yield fault(f"part {name}", state, "up", "see its log in the folder `logs`")
-    if not parts and answer.status_code != HTTPStatus.OK:
-        yield fault("parts", f"status {answer.status_code} at {url}", "200", "see the logs in the folder `logs`")
 
 
 def _disk(folder: Path) -> Finding:

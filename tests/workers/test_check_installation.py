@@ -1,0 +1,195 @@
+"""The job that checks a running installation: what its report tells, what it mends, and what it leaves alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from catalog import jobs
+from catalog.context import Catalog
+from catalog.errors import JobCancelledError
+from catalog.records import Job, JobKind, JobState, Proposal
+from imagery.store import RasterStore
+from services import raster_keys
+from services.installation_findings import Finding, FindingLevel, ok
+from tests.catalog_fixtures import add_scoring
+from tests.workers.installed import populate
+from tests.workers.rows import claimed, patches
+from workers import service_checks
+from workers.database_checks import check_rows
+from workers.installation_checks import Check, of_contents
+from workers.jobs import perform
+from workers.stored_file_checks import check_files
+
+
+@pytest.fixture
+def installed(catalog: Catalog, tmp_path: Path) -> Catalog:
+    """An installation whose database answers; MLflow and Label Studio do not."""
+    populate(catalog, tmp_path)
+    return catalog
+
+
+def check(catalog: Catalog, *, fix: bool) -> dict[str, Any]:
+    """Have the job done; return its report."""
+    job = claimed(catalog, JobKind.CHECK_INSTALLATION, fix=fix, by="anna")
+    perform(catalog, job)
+    with catalog.read() as session:
+        done = session.get_one(Job, job.id)
+        assert (done.state, done.error) == (JobState.FINISHED, None)
+        reported = jobs.last_reported(session, JobKind.CHECK_INSTALLATION)
+    assert reported is not None
+    assert reported.id == job.id
+    assert reported.report is not None
+    return reported.report
+
+
+def by_check(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {finding["check"]: finding for finding in report["findings"]}
+
+
+def found_in(catalog: Catalog, name: str) -> Finding:
+    (finding,) = [item for item in check_files(catalog) if item.check == name]
+    return finding
+
+
+def test_a_missing_mask_is_reported_and_mended_only_if_asked(installed: Catalog) -> None:
+    key = raster_keys.truth(1)
+    mask = Path(installed.settings.raster_store) / key
+    whole = mask.read_bytes()
+    mask.unlink()
+    report = check(installed, fix=False)
+    assert (report["fix"], report["by"]) == (False, "anna")
+    missing = by_check(report)["rows without file"]
+    assert (missing["level"], missing["found"], missing["can_be_fixed"]) == ("fault", f"1: {key}", True)
+    assert not mask.exists()
+
+    report = check(installed, fix=True)
+    assert report["fix"] is True
+    missing = by_check(report)["rows without file"]
+    assert (missing["level"], missing["fixed"]) == ("ok", "1 made again")
+    assert mask.read_bytes() == whole
+
+
+def test_permissions_are_restricted_to_the_owner(installed: Catalog) -> None:
+    path = installed.settings.secrets_file
+    path.chmod(0o644)
+    check(installed, fix=False)
+    assert path.stat().st_mode & 0o777 == 0o644
+    mended = by_check(check(installed, fix=True))[f"permissions of {path}"]
+    assert (mended["found"], mended["fixed"]) == ("644", "its mode is 600 now")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_services_that_do_not_answer_are_faults_among_the_others(installed: Catalog) -> None:
+    report = check(installed, fix=False)
+    faults = [finding["check"] for finding in report["findings"] if finding["level"] == "fault"]
+    parts = ["part clock", "part redis", "part mlflow", "part label-studio"]  # no clock has looked at them
+    assert faults == [*parts, "MLflow", "model versions", "Label Studio"]
+    assert report["faults"] == len(faults)
+    assert report["warnings"] == sum(finding["level"] == "warning" for finding in report["findings"])
+    assert by_check(report)["checksums"]["level"] == "ok"
+
+
+def test_a_failed_job_is_told_until_another_has_done_its_work(installed: Catalog) -> None:
+    job = claimed(installed, JobKind.SCORE_POOL)
+    with installed.database.write() as session:
+        jobs.fail(session, job.id, job.attempt, "out of memory")
+    assert [item.found for item in check_rows(installed) if item.check == "failed jobs"] == ["score_pool"]
+    claimed(installed, JobKind.SCORE_POOL)
+    assert [item.found for item in check_rows(installed) if item.check == "failed jobs"] == []
+
+
+def test_a_schema_of_another_release_ends_the_check_and_is_not_migrated(installed: Catalog) -> None:
+    engine = installed.database.engine
+    with engine.execution_options(writes=True).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0025'"))
+    report = check(installed, fix=True)
+    last = report["findings"][-1]
+    assert (last["check"], last["level"], last["can_be_fixed"]) == ("schema", "fault", False)
+    with engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == "0025"
+
+
+def test_a_check_that_fails_is_a_fault_of_its_part(catalog: Catalog) -> None:
+    def fail(_: Catalog) -> list[Finding]:
+        raise ZeroDivisionError("division by zero")
+
+    (finding,) = Check("rows", fail).results(catalog, fix=True)
+    assert (finding.check, finding.level) == ("rows", FindingLevel.FAULT)
+    assert finding.found == "an error of the check (ZeroDivisionError: division by zero)"
+
+
+def test_the_end_of_the_job_is_no_finding(installed: Catalog) -> None:
+    def cancelled(done: int, total: int) -> None:
+        raise JobCancelledError("a person cancelled it")
+
+    store = of_contents(cancelled)[-1]
+    with pytest.raises(JobCancelledError):
+        list(store.results(installed, fix=True))
+
+
+def test_files_that_come_and_go_while_others_are_read_are_no_faults(installed: Catalog) -> None:
+    store, (truth,) = RasterStore(installed.settings.raster_store), [raster_keys.truth(1)]
+    for key in ("views/patch-1/a.png", "views/patch-1/b.png"):
+        store.put(key, b"x")
+    content = store.get(truth)
+    store.delete(truth)
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == 0:
+            store.delete("views/patch-1/b.png")
+            store.put(truth, content)
+
+    levels = {finding.check: finding.level for finding in check_files(installed, meanwhile)}
+    assert levels == {
+        "checksums": FindingLevel.OK,
+        "rows without file": FindingLevel.OK,
+        "files without row": FindingLevel.OK,
+    }
+
+
+def test_a_file_that_got_its_row_since_it_was_found_is_not_deleted(installed: Catalog) -> None:
+    store, keys = RasterStore(installed.settings.raster_store), ["scorings/1/patches.npy", "scorings/2/patches.npy"]
+    for key in keys:
+        store.put(key, b"x")
+    lost = found_in(installed, "files without row")
+    with installed.database.write() as session:
+        assert add_scoring(session, 1, {patches(installed, 1)[0].id: 0.5}).id == 1
+    assert lost.fix is not None
+    assert lost.fix() == "1 deleted"
+    assert [key for key in keys if store.exists(key)] == keys[:1]
+
+
+class Studio:
+    """Label Studio with two tasks, one of a proposal that we do not know."""
+
+    def __init__(self, ours: str) -> None:
+        self.tasks, self.deleted = {1: ours, 2: "unknown"}, list[str]()
+
+    def proposals_of_tasks(self, project_id: int) -> dict[int, str | None]:
+        return dict(self.tasks)
+
+    def delete_unanswered(self, project_id: int, proposals: list[str]) -> int:
+        self.deleted += proposals
+        return 0  # somebody has begun it
+
+
+def test_a_task_of_no_proposal_is_named_and_only_deleted_if_nobody_has_begun_it(
+    installed: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with installed.read() as session:
+        studio = Studio(session.query(Proposal).one().uid)
+    monkeypatch.setattr(service_checks, "label_studio", lambda catalog: studio)
+    monkeypatch.setattr(service_checks, "find_project", lambda catalog, studio: 15)
+    (finding,) = service_checks.check_label_studio(installed)
+    assert (finding.check, finding.level, finding.found) == ("tasks without proposal", FindingLevel.FAULT, "2")
+    assert finding.fix is not None
+    assert finding.fix() == "0 deleted, 1 kept because somebody has begun them"
+    assert studio.deleted == ["unknown"]
+
+
+def test_a_report_holds_no_keys() -> None:
+    shown = ok("part mlflow", "up at http://anna:secret@mlflow.example.org/api?key=1").to_json()
+    assert shown["found"] == "up at http://mlflow.example.org/api?…"
