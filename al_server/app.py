@@ -25,6 +25,8 @@ from al_server import (
     events_page,
     fine_tunes,
     health,
+    installation_checks,
+    installation_page,
     interactive,
     jobs,
     label_events,
@@ -138,13 +140,14 @@ def create_app(catalog: Catalog) -> Flask:
         *(scene_glaciers, corrections, label_uploads, predictions, area_predictions, changes, qgis, qgis_layers),
         *(patches, scorings, rounds, fine_tunes, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, saliency, interactive, set_aside, backups, users, annotators, tokens),
-        *(data_sets, live, status, settings),
+        *(data_sets, installation_checks, live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)
     pages = (
         *(dashboard, map_page, version_page, round_page, patch_page, annotator_page),
-        *(scene_page, settings_page, people_page, quality_page, events_page, changes_page, data_sets_page, log_in),
+        *(scene_page, settings_page, people_page, quality_page, events_page, changes_page, data_sets_page),
+        *(installation_page, log_in),
     )
     for page in pages:
         app.register_blueprint(page.page)

@@ -61,12 +61,14 @@ EXCEPTIONS = {
     "log_in.change_password": Role.READER,
 }
 PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})  # the OpenAPI document and the page that shows it
-ADMINISTRATION = frozenset({"users", "annotators", "tokens", "backups", "people_page"})
+ADMINISTRATION = frozenset(
+    {"users", "annotators", "tokens", "backups", "installation_checks", "people_page", "installation_page"}
+)
 PAGES = frozenset(
     {
         *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
         *("version_page", "round_page", "patch_page", "annotator_page"),
-        *("people_page", "quality_page", "events_page", "changes_page", "data_sets_page"),
+        *("people_page", "quality_page", "events_page", "changes_page", "data_sets_page", "installation_page"),
     }
 )
 LOG_OUT = "log_in.log_out"

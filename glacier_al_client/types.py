@@ -425,6 +425,72 @@ class EffortAnswer(Schema):
     start: str
 
 
+FindingLevel = Annotated[Literal["ok", "warning", "fault"], OR_NEWER]
+"""How bad a finding is."""
+
+
+class FindingAnswer(Schema):
+    """What one check found.
+
+    Attributes:
+        can_be_fixed: Whether a check with `fix` mends it.
+        check: What was looked at.
+        expected: Empty if that was found.
+        fixed: What was done to mend it; null if nothing.
+        level: Ok, warning or fault; ok if it was mended.
+        remedy: What to do; empty if nothing.
+    """
+
+    can_be_fixed: bool
+    check: str
+    expected: str
+    fixed: str | None
+    found: str
+    level: FindingLevel
+    remedy: str
+
+
+class InstallationReportAnswer(Schema):
+    """What a check found.
+
+    Attributes:
+        by: Who asked for it.
+        faults: How many are left.
+        findings: In the order in which they were found.
+        fix: Whether what can be mended safely was mended.
+    """
+
+    by: str
+    faults: int
+    findings: list[FindingAnswer]
+    fix: bool
+    job: JobAnswer
+    made_at: datetime
+    warnings: int
+
+
+class InstallationChecksAnswer(Schema):
+    """The newest check, and the newest report: of an earlier one until that check has ended.
+
+    Attributes:
+        last: The newest report; null: none yet.
+        newest: The newest check, whatever its state; null: none yet.
+    """
+
+    last: InstallationReportAnswer | None
+    newest: JobAnswer | None
+
+
+class InstallationCheckRequest(Schema):
+    """What a check is to do.
+
+    Attributes:
+        fix: Mend what can be mended safely; nothing that an annotator drew is deleted.
+    """
+
+    fix: bool = False
+
+
 EventState = Annotated[Literal["received", "applied", "superseded", "failed"], OR_NEWER]
 """State of a label event. A failed event stores the reason and can be replayed."""
 

@@ -128,6 +128,8 @@ DELETE /api/v1/data-sets/{uid}
 GET /api/v1/data-sets/{uid}/file
 GET /api/v1/backups
 POST /api/v1/backups
+GET /api/v1/installation-checks
+POST /api/v1/installation-checks
 GET /api/v1/users
 POST /api/v1/users
 PATCH /api/v1/users/{name}

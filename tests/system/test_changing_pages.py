@@ -246,7 +246,7 @@ def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
-@pytest.mark.parametrize("path", ["/people", "/events", "/quality", "/changes", "/patches/1"])
+@pytest.mark.parametrize("path", ["/people", "/installation", "/events", "/quality", "/changes", "/patches/1"])
 def test_they_read_well_on_a_phone_and_in_the_dark(open_as: Open, path: str, width: int, scheme: str) -> None:
     page = open_as("anna", path, width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
