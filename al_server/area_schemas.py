@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from al_server.job_schemas import JobAnswer
 from imagery.units import Level
+from services.raster_keys import PredictionSuffix
 from services.request_types import MAX_INTEGER, Closed, Integer
 from services.scene_request import NAME, RegionRequest
 
@@ -19,7 +20,7 @@ class AreaId(Closed):
 class AreaFile(AreaId):
     """A file of a prediction of an area."""
 
-    suffix: Literal["tif", "confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json"]
+    suffix: PredictionSuffix
 
 
 class AreaQuery(Closed):

@@ -1,11 +1,10 @@
 """Schemas of requests and answers about changes between two scenes."""
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
 from al_server.job_schemas import JobAnswer
 from services.change_maps import Subject
+from services.raster_keys import ChangeSuffix
 from services.request_types import MAX_INTEGER, Body, Closed, Integer
 
 
@@ -18,7 +17,7 @@ class ChangeId(Closed):
 class ChangeFile(ChangeId):
     """A file of a change."""
 
-    suffix: Literal["csv", "gpkg", "png", "json"]
+    suffix: ChangeSuffix
 
 
 class ChangeRequest(Body):

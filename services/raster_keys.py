@@ -1,12 +1,16 @@
 """Keys of the files in the raster store, shared by the workers that write them and the server that reads them."""
 
 import re
+from typing import Final, Literal, get_args
 
-PREDICTION_SUFFIXES = ("confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json", "tif")
+PredictionSuffix = Literal["confidence.tif", "geojson", "gpkg", "shp.zip", "areas.json", "tif"]
 """The files of a predicted scene, in the order in which they are written."""
 
-CHANGE_SUFFIXES = ("csv", "gpkg", "png", "json")
+ChangeSuffix = Literal["csv", "gpkg", "png", "json"]
 """The files of a change between two scenes, in the order in which they are written."""
+
+PREDICTION_SUFFIXES: Final[tuple[PredictionSuffix, ...]] = get_args(PredictionSuffix)
+CHANGE_SUFFIXES: Final[tuple[ChangeSuffix, ...]] = get_args(ChangeSuffix)
 
 GLIMS = "glims"
 
