@@ -3,7 +3,7 @@
 They are removed when nobody has used them for a while (`services.unused_predictions`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -103,22 +103,26 @@ def find(session: Session, uid: str) -> SceneChange:
         NotFoundError: There is none with this id, or a scene of it is gone.
     """
     job = jobs.last_of(session, JobKind.COMPARE_SCENES, uid)
-    found = None if job is None else _of_job(session, job)
-    if found is None:
+    found = [] if job is None else _of_jobs(session, [job])
+    if not found:
         raise NotFoundError(f"there is no change {uid!r}; it may have been removed")
-    return found
+    return found[0]
 
 
 def listed(session: Session, limit: int) -> list[SceneChange]:
     """Return the changes that were asked for last, newest first; those of scenes that are gone are left out."""
     newest = select(Job).where(Job.kind == JobKind.COMPARE_SCENES).order_by(Job.created_at.desc()).limit(limit)
-    found = [_of_job(session, job) for job in session.scalars(newest)]
-    return [change for change in found if change is not None]
+    return _of_jobs(session, session.scalars(newest).all())
 
 
-def _of_job(session: Session, job: Job) -> SceneChange | None:
-    asked = job.subject
-    earlier, later = session.get(Scene, asked["earlier"]), session.get(Scene, asked["later"])
-    if earlier is None or later is None:
-        return None
-    return SceneChange(asked["uid"], earlier, later, Subject(asked["subject"]), asked["version"], job)
+def _of_jobs(session: Session, found: Sequence[Job]) -> list[SceneChange]:
+    """Return the changes that jobs make, without those of scenes that are gone."""
+    wanted = {job.subject[which] for job in found for which in ("earlier", "later")}
+    scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(wanted)))}
+    changes = []
+    for job in found:
+        asked = job.subject
+        earlier, later = scenes.get(asked["earlier"]), scenes.get(asked["later"])
+        if earlier is not None and later is not None:
+            changes.append(SceneChange(asked["uid"], earlier, later, Subject(asked["subject"]), asked["version"], job))
+    return changes

@@ -3,8 +3,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from al_server import current_settings
+from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import ProposalReason, ProposalState, Round, RoundState
+from catalog.records import JobKind, ProposalReason, ProposalState, Round, RoundState
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_round, add_scene, add_scoring, as_role, pushed
 
@@ -80,7 +81,7 @@ def test_progress_is_told_by_state_and_reason_the_newest_round_first(client: Fla
     assert newest["reasons"] == {"uncertain": 2, "random start": 1}
 
 
-@pytest.mark.parametrize("address", [ROUNDS, "/api/v1/scenes", "/"])
+@pytest.mark.parametrize("address", [ROUNDS, "/api/v1/scenes", "/api/v1/changes", "/"])
 def test_no_list_asks_the_database_for_each_item(
     client: FlaskClient, catalog: Catalog, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +97,9 @@ def test_no_list_asks_the_database_for_each_item(
     def grow(first: int, last: int) -> None:
         with catalog.database.write() as session:
             for number in range(first, last):
-                _, patches = add_scene(session, f"scene-{number}", offset_px=200 * number)
+                scene, patches = add_scene(session, f"scene-{number}", offset_px=200 * number)
+                subject = {"uid": f"{number}", "earlier": scene.id, "later": scene.id, "subject": "prediction"}
+                jobs.enqueue(session, JobKind.COMPARE_SCENES, f"{number}", **subject, version=1)
                 scoring = add_scoring(session, number, {patches[0].id: 0.5})
                 add_round(session, patches[:2], first_task=1 + 10 * number)[0].scoring_id = scoring.id
 
