@@ -35,7 +35,11 @@ _MEDIA_TYPES = {
 
 @api.post("", responses={202: ChangeAnswer})
 def ask(body: ChangeRequest) -> Response:
-    """Have two scenes compared, which are predicted first where they are not. 202; ask again for its files."""
+    """Have two scenes compared, which are predicted first where they are not. 202; ask again for its files.
+
+    Who asks for the same again gets the change that is being made, or was made and not removed, unless a scene or a
+    setting that it depends on was changed since.
+    """
     version = chosen_version(body.version).version if body.of is Subject.PREDICTION else None
     with current_catalog().read() as session:
         earlier, later = find_scene(session, body.earlier), find_scene(session, body.later)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from catalog import scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError
-from catalog.records import Scene
+from catalog.records import Scene, Scoring
 from catalog.registry import ModelVersion, registry_of
 from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.maps import read_map
@@ -32,7 +32,12 @@ class Subject(StrEnum):
 
 
 def maps_to_compare(
-    catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, version: ModelVersion | None
+    catalog: Catalog,
+    earlier: Scene,
+    later: Scene,
+    subject: Subject,
+    version: ModelVersion | None,
+    scoring_id: int | None = None,
 ) -> tuple[DatedMap, DatedMap]:
     """Return the maps of two scenes.
 
@@ -42,13 +47,15 @@ def maps_to_compare(
         later: the later one.
         subject: what to compare.
         version: the version by which both scenes are predicted, if predictions are compared; else None.
+        scoring_id: the scoring that prior outlines are compared with; None: the newest.
 
     Raises:
-        ConflictError: as `outlined_map` and `contradiction_maps`.
+        ConflictError: as `outlined_map`, `newest_scoring` and `contradiction_maps`.
         StoreError: as `predicted_map`.
     """
     if subject is Subject.PRIORS:
-        return contradiction_maps(catalog, earlier, later)
+        scoring_id = newest_scoring(catalog) if scoring_id is None else scoring_id
+        return contradiction_maps(catalog, earlier, later, scoring_id)
     if version is None:
         return outlined_map(catalog, earlier), outlined_map(catalog, later)
     names = figures_of(version).class_names
@@ -80,22 +87,35 @@ def outlined_map(catalog: Catalog, scene: Scene) -> DatedMap:
     return _dated_map(catalog, scene, key, names, "the outlines registered with the scene", None)
 
 
-def contradiction_maps(catalog: Catalog, earlier: Scene, later: Scene) -> tuple[DatedMap, DatedMap]:
-    """Return the prior outlines of a scene, and what the version that scored another, or the same, confidently shows.
+def newest_scoring(catalog: Catalog) -> int:
+    """Return the id of the scoring that prior outlines are compared with: the one that was completed last.
+
+    Raises:
+        ConflictError: no version has scored the pool.
+    """
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+    if scoring is None:
+        raise ConflictError("no version has scored the pool yet; wait until one has")
+    return scoring.id
+
+
+def contradiction_maps(catalog: Catalog, earlier: Scene, later: Scene, scoring_id: int) -> tuple[DatedMap, DatedMap]:
+    """Return the prior outlines of a scene, and what the version of a scoring confidently shows on one.
 
     Where the version is not confident (`services.prior_disagreement.is_confident`), nothing is known. Outlines that do
     not tell all classes apart are compared as foreground or background.
 
     Raises:
-        ConflictError: the earlier scene has no prior outlines, or the later one has not been scored.
+        ConflictError: the earlier scene has no prior outlines, or the later one is not part of the scoring.
     """
     scheme, store, prior = class_scheme(catalog), raster_store(catalog), priors_of(earlier)
     if prior is None or not store.exists(raster_keys.prior(earlier.id)):
         raise ConflictError(f"scene {earlier.name!r} has no prior outlines, or is still being prepared")
     with catalog.read() as session:
-        scoring = scorings.newest(session)
-    keys = [raster_keys.scored(scoring.id, later.id, what) for what in ("classes", "entropy")] if scoring else []
-    if scoring is None or not all(store.exists(key) for key in keys):
+        scoring = session.get_one(Scoring, scoring_id)
+    keys = [raster_keys.scored(scoring_id, later.id, what) for what in ("classes", "entropy")]
+    if not all(store.exists(key) for key in keys):
         raise ConflictError(f"no version has scored the scene {later.name!r} yet; wait until one has")
     names = figures_of(registry_of(catalog.settings).get(scoring.model_version)).class_names
     before, after = (mask_from_geotiff(store.get(key), scheme) for key in (raster_keys.prior(earlier.id), keys[0]))

@@ -1,11 +1,14 @@
 """Changes between two scenes that people ask for over HTTP. Each is a job of its own; its files are found by its id.
 
-They are removed when nobody has used them for a while (`services.unused_predictions`).
+The id is a hash of all that is compared: who asks for the same again gets the files that there are. They are removed
+when nobody has used them for a while (`services.unused_predictions`), and made again under the same id.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from uuid import uuid4
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,13 +16,21 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError
-from catalog.records import Job, JobKind, Scene
+from catalog.records import Job, JobKind, JobState, Scene
 from imagery.change import common_grid
+from imagery.store import RasterStore
 from services import raster_keys
 from services.change import check_order
-from services.change_maps import Subject
+from services.change_maps import Subject, newest_scoring
+from services.delivery import delivery_options, fingerprint
+from services.places import raster_store
 from services.predictions import check_ready, check_room
 from services.scenes import day_of, priors_of, source_of
+from services.stored_files import mask_keys
+from services.unused_predictions import note_use
+
+_FORMAT: Final = 1
+"""Increase it whenever the code finds another change in the same input."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,40 @@ def change_keys(uid: str) -> Mapping[str, str]:
     return {suffix: raster_keys.scene_change(uid, suffix) for suffix in raster_keys.CHANGE_SUFFIXES}
 
 
+def is_made(store: RasterStore, uid: str) -> bool:
+    """Return whether the files of a change are stored; there are no polygons if nothing changed."""
+    # The checksum of a file that was found damaged is left.
+    return all(
+        store.exists(key) or (suffix == "gpkg" and store.checksum(key) is None)
+        for suffix, key in change_keys(uid).items()
+    )
+
+
+def change_id(
+    catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, version: int | None, scoring: int | None
+) -> str:
+    """Return the id of a change (32 hexadecimal digits): a hash of all that it is found from, as it is now.
+
+    Args:
+        catalog: The catalog.
+        earlier: The earlier scene.
+        later: The later one.
+        subject: What to compare.
+        version: Number of the version whose maps are compared; None for outlines.
+        scoring: Id of the scoring that prior outlines are compared with; None for other subjects.
+    """
+    store, options = raster_store(catalog), delivery_options(catalog.settings)
+    shaped_by: list[object] = [_FORMAT, subject.value, version, scoring]
+    for scene in (earlier, later):
+        masks = [store.checksum(key) for key in mask_keys(scene)]
+        shaped_by.append([scene.id, scene.name, scene.prior_outlines, masks, fingerprint(scene, options)])
+    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def ask(catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, version: int | None) -> SceneChange:
-    """Enqueue the comparison of two scenes, which are predicted first where they are not.
+    """Return the comparison of two scenes; enqueue it unless it is under way, or made and not removed.
+
+    The scenes are predicted first where they are not.
 
     Args:
         catalog: The catalog.
@@ -64,7 +107,7 @@ def ask(catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, versio
         version: Number of the version whose maps are compared; None for outlines.
 
     Raises:
-        ConflictError: A scene is not ready, or lacks the outlines.
+        ConflictError: A scene is not ready, or lacks the outlines; or no version has scored the pool yet (priors).
         InvalidInputError: Both are the same scene.
         SceneError: They share no ground, or the second is the earlier one.
         QueueFullError: As many files as may at once are being made.
@@ -80,20 +123,31 @@ def ask(catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, versio
             raise InvalidInputError(f"found scene {earlier.name!r} twice; expected two scenes of one ground")
         check_order(earlier.name, day_of(earlier), later.name, day_of(later))
     common_grid(source_of(earlier).grid, source_of(later).grid)
-    uid = uuid4().hex
+    scoring = newest_scoring(catalog) if subject is Subject.PRIORS else None
+    uid = change_id(catalog, earlier, later, subject, version, scoring)
     with catalog.write() as session:
-        check_room(session, catalog.settings.predictions_at_once)
-        job = jobs.enqueue(
-            session,
-            JobKind.COMPARE_SCENES,
-            uid,
-            uid=uid,
-            earlier=earlier.id,
-            later=later.id,
-            subject=subject.value,
-            version=version,
-        )
+        job = jobs.last_of(session, JobKind.COMPARE_SCENES, uid)
+        if job is None or not _is_standing(job, raster_store(catalog), uid):
+            check_room(session, catalog.settings.predictions_at_once)
+            job = jobs.enqueue(
+                session,
+                JobKind.COMPARE_SCENES,
+                uid,
+                uid=uid,
+                earlier=earlier.id,
+                later=later.id,
+                subject=subject.value,
+                version=version,
+                scoring=scoring,
+            )
+    if job.state is JobState.FINISHED:
+        note_use(catalog, change_keys(uid)["json"])
     return SceneChange(uid, earlier, later, subject, version, job)
+
+
+def _is_standing(job: Job, store: RasterStore, uid: str) -> bool:
+    """Return whether a job is under way, or what it made is still there."""
+    return job.state in jobs.OPEN or (job.state is JobState.FINISHED and is_made(store, uid))
 
 
 def find(session: Session, uid: str) -> SceneChange:
@@ -110,9 +164,15 @@ def find(session: Session, uid: str) -> SceneChange:
 
 
 def listed(session: Session, limit: int) -> list[SceneChange]:
-    """Return the changes that were asked for last, newest first; those of scenes that are gone are left out."""
+    """Return the changes that were asked for last, newest first; those of scenes that are gone are left out.
+
+    Of one that was made again, the newest job counts.
+    """
     newest = select(Job).where(Job.kind == JobKind.COMPARE_SCENES).order_by(Job.created_at.desc()).limit(limit)
-    return _of_jobs(session, session.scalars(newest).all())
+    by_id: dict[str, Job] = {}
+    for job in session.scalars(newest):
+        by_id.setdefault(job.key, job)
+    return _of_jobs(session, list(by_id.values()))
 
 
 def _of_jobs(session: Session, found: Sequence[Job]) -> list[SceneChange]:

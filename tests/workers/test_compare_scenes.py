@@ -17,11 +17,16 @@ from PIL import Image
 
 from catalog import jobs, registry_copy
 from catalog.context import Catalog
+from catalog.errors import ConflictError
 from catalog.prediction_uses import PredictionUse
 from catalog.records import Job, Scene, SceneState, now
 from catalog.registry import ModelVersion
-from imagery.masks import OutlineLayer
+from imagery.classes import GLACIER_SCHEME
+from imagery.masks import OutlineLayer, mask_to_geotiff
 from services.places import raster_store
+from services.prior_outlines import PriorOutlines
+from services.raster_keys import scene_change, truth
+from services.scenes import source_of
 from services.stored_files import orphans
 from services.unused_predictions import remove_unused
 from tests.al_server.test_detail_pages import words
@@ -83,6 +88,11 @@ def work(catalog: Catalog, job_id: str) -> None:
     context = JobContext(catalog, claimed)
     compare_scenes(context, **claimed.subject)
     finish(context)
+
+
+def draw_truth(catalog: Catalog, scene: Scene, mask: NDArray[np.uint8]) -> None:
+    """Store another truth mask of a scene, as tiling does after the scene was replaced."""
+    raster_store(catalog).put(truth(scene.id), mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME))
 
 
 def get(client: FlaskClient, catalog: Catalog, path: str, role: str = "reader") -> Any:
@@ -158,6 +168,10 @@ def test_what_cannot_be_compared_is_refused_at_once(catalog: Catalog, scenes: tu
     far = add(catalog, "far", "2011-10-30", TEXTURE, (a, rest[0], rest[1] + 90_000, *rest[2:]))
     assert_problem(ask(early, far, of="outlines"), 409, "scene 'far' has no outlines")
     assert_problem(ask(early, far, version=3), 422, "ground")
+    prior = PriorOutlines((OutlineLayer("rgi.gpkg", None, "clean ice"),), "2000-10-30", "RGI", 0.0, "0" * 64)
+    with catalog.database.write() as session:
+        session.get_one(Scene, early.id).prior_outlines = prior.to_json()
+    assert_problem(ask(early, early, of="priors"), 409, "no version has scored the pool yet")
     with catalog.database.write() as session:
         session.get_one(Scene, late.id).state = SceneState.REGISTERED
         assert session.query(Job).count() == 0
@@ -195,6 +209,44 @@ def test_files_go_when_nobody_uses_them(
     assert "it was removed" in words(client, catalog, f"/changes/{asked.json['id']}")
 
 
+def test_who_asks_for_the_same_again_gets_what_there_is(
+    client: FlaskClient, catalog: Catalog, scenes: tuple[Scene, Scene], before: NDArray[np.uint8], ask: Ask
+) -> None:
+    first = ask(*scenes, of="outlines").json
+    assert ask(*scenes, of="outlines").json == first  # it waits
+    assert ask(*scenes, version=3).json["id"] != first["id"]
+    work(catalog, first["job"]["id"])
+    again = ask(*scenes, of="outlines").json
+    assert (again["id"], again["job"]["id"], again["job"]["state"]) == (first["id"], first["job"]["id"], "finished")
+
+    store = raster_store(catalog)
+    for key in store.all_keys():
+        if "change-" in key:
+            store.delete(key)
+    anew = ask(*scenes, of="outlines").json
+    assert (anew["id"], anew["job"]["state"]) == (first["id"], "queued")
+    work(catalog, anew["job"]["id"])
+    assert len(get(client, catalog, f"{CHANGES}/{first['id']}").json["files"]) == 4
+    assert [item["id"] for item in get(client, catalog, CHANGES).json].count(first["id"]) == 1
+
+    Path(store.uri(scene_change(first["id"], "gpkg"))).write_bytes(b"damaged")
+    mended = ask(*scenes, of="outlines").json
+    assert (mended["id"], mended["job"]["state"]) == (first["id"], "queued")
+
+    draw_truth(catalog, scenes[0], before[::-1])
+    assert ask(*scenes, of="outlines").json["id"] != first["id"]
+
+
+def test_what_was_changed_while_its_comparison_waited_is_not_stored_under_its_id(
+    catalog: Catalog, scenes: tuple[Scene, Scene], before: NDArray[np.uint8], ask: Ask
+) -> None:
+    asked = ask(*scenes, of="outlines").json
+    draw_truth(catalog, scenes[0], before[::-1])
+    with pytest.raises(ConflictError, match="was changed since this change was asked for"):
+        work(catalog, asked["job"]["id"])
+    assert [key for key in raster_store(catalog).all_keys() if "change-" in key] == []
+
+
 def test_outlines_that_measure_annotators_are_compared_by_operators_only(
     client: FlaskClient, catalog: Catalog, scenes: tuple[Scene, Scene], ask: Ask
 ) -> None:
@@ -212,5 +264,6 @@ def test_outlines_that_measure_annotators_are_compared_by_operators_only(
 def test_no_more_are_taken_on_than_may_wait(catalog: Catalog, scenes: tuple[Scene, Scene], ask: Ask) -> None:
     catalog.settings = catalog.settings.model_copy(update={"predictions_at_once": 1})
     assert ask(*scenes, of="outlines").status_code == 202
-    full = ask(*scenes, of="outlines")
+    assert ask(*scenes, of="outlines").status_code == 202  # it is the same
+    full = ask(*scenes, version=3)
     assert (full.status_code, "Retry-After" in full.headers) == (503, True)
