@@ -96,6 +96,8 @@ def _mark(session: Session, label: Label, withdrawal: Withdrawal) -> None:
 def withdraw_if_late(session: Session, label: Label) -> Withdrawal | None:
     """Withdraw a label that has just been stored, if its annotator had saved it before a withdrawal that covers it.
 
+    Its event says so.
+
     A webhook is sent as soon as a drawing is saved, so the time counts at which it was received here; its ingestion may
     wait. What reconciliation finds may have been saved long before: only Label Studio's clock tells.
 
@@ -110,6 +112,7 @@ def withdraw_if_late(session: Session, label: Label) -> Withdrawal | None:
             _mark(session, label, withdrawal)
             session.flush()
             labels.refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)
+            event.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
             return withdrawal
     return None
 

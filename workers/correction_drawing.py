@@ -118,6 +118,4 @@ def apply_correction(catalog: Catalog, event: LabelEvent) -> None:
         )
         labels.store(session, label)
         log.info("label event %d is applied: label %d is stored", row.id, label.id, extra={"label": label.id})
-        withdrawal = withdrawals.withdraw_if_late(session, label)
-        if withdrawal is not None:
-            row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
+        withdrawals.withdraw_if_late(session, label)

@@ -138,9 +138,7 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             labels.settle(row, EventState.APPLIED)
             labels.store(session, label)
             log.info("label event %d is applied: label %d is stored", row.id, label.id, extra={"label": label.id})
-            withdrawal = withdrawals.withdraw_if_late(session, label)
-            if withdrawal is not None:
-                row.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
+            withdrawals.withdraw_if_late(session, label)
     if ignored is not None:
         _drop_unused_mask(context, event.id)
 
