@@ -407,6 +407,29 @@ def test_a_look_that_fails_leaves_what_was_predicted(page: Page, catalog: Catalo
     expect(page.locator(".predicted")).to_contain_text("Version 1: ")
 
 
+KEPT = "caches.open('glacier-al-model').then((cache) => cache.keys()).then((keys) => keys.length)"
+
+
+def test_a_model_that_was_damaged_on_its_way_is_not_kept(page: Page, catalog: Catalog) -> None:
+    onnx, card = "**/api/v1/models/latest/onnx", "**/api/v1/models/latest/card"
+    held: list[Route] = []
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    page.route(onnx, lambda route: route.fulfill(response=(whole := route.fetch()), body=whole.body()[:-1] + b"?"))
+    page.route(card, lambda route: held.append(route))  # noqa: PLW0108
+    with page.expect_request(card, timeout=60_000):
+        page.get_by_role("button", name="Around the centre").click()
+    assert page.evaluate(KEPT) == 0, "it cannot be checked yet"
+    page.unroute(card)
+    held[0].continue_()
+    expect(page.locator(".predict [role=alert]")).to_contain_text("the model was damaged on its way; try again")
+    assert page.evaluate(KEPT) == 0
+    page.unroute(onnx)
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: ", timeout=60_000)
+    assert page.evaluate(KEPT) == 1
+
+
 def test_it_is_cancelled_while_the_model_is_fetched(page: Page, catalog: Catalog) -> None:
     held: list[Route] = []
     asked: list[str] = []

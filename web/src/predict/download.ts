@@ -14,16 +14,25 @@ export interface Files {
   onnx: ArrayBuffer;
 }
 
-/** Fetch what is served, unless it is what is known already: then null. */
+type Found = Omit<Files, "card"> & { isKept: boolean };
+
+/** Fetch what is served, unless it is what is known already: then null. What is damaged is not kept. */
 export async function fetchServed(known: string | null): Promise<Files | null> {
+  const cache = "caches" in self ? await caches.open(CACHE) : null; // not where the connection is not trustworthy
   for (let attempt = 0; attempt < TRIES; attempt++) {
-    const found = await fetchOnnx(known);
+    const found = await fetchOnnx(known, cache);
     if (found === null) return null;
     const card = (await (await ask(CARD)).json()) as Card;
+    const { etag, version, onnx, isKept } = found;
     // Another version may have become the served one between the two requests.
-    if (card.onnx_sha256 !== found.etag) continue;
-    await check(found.onnx, card.onnx_sha256);
-    return { ...found, card };
+    if (card.onnx_sha256 !== etag) continue;
+    if (!(await isWhole(onnx, etag))) {
+      await cache?.delete(ONNX);
+      throw new Error("the model was damaged on its way; try again");
+    }
+    // A full disk must not keep anybody from predicting.
+    if (!isKept) await cache?.put(ONNX, new Response(onnx.slice(0), { headers: { ETag: etag, "X-Model-Version": version } })).catch(() => {});
+    return { etag, version, card, onnx };
   }
   throw new Error("the served version changed again and again while it was fetched; try again");
 }
@@ -47,29 +56,20 @@ export async function ask(path: string, headers: Record<string, string> = {}): P
   }
 }
 
-async function fetchOnnx(known: string | null): Promise<Omit<Files, "card"> | null> {
-  const cache = "caches" in self ? await caches.open(CACHE) : null; // not where the connection is not trustworthy
+async function fetchOnnx(known: string | null, cache: Cache | null): Promise<Found | null> {
   const stored = await cache?.match(ONNX);
   const kept = known ?? stored?.headers.get("ETag") ?? null;
   const response = await ask(ONNX, kept === null ? {} : { "If-None-Match": `"${kept}"` });
   if (response.status === 304) {
     if (known !== null || !stored) return null;
-    return { etag: kept ?? "", version: stored.headers.get("X-Model-Version") ?? "", onnx: await stored.arrayBuffer() };
+    return { etag: kept ?? "", version: stored.headers.get("X-Model-Version") ?? "", onnx: await stored.arrayBuffer(), isKept: true };
   }
   const etag = (response.headers.get("ETag") ?? "").replaceAll('"', "");
-  const version = response.headers.get("X-Model-Version") ?? "";
-  const onnx = await response.arrayBuffer();
-  // A full disk must not keep anybody from predicting.
-  await cache?.put(ONNX, new Response(onnx.slice(0), { headers: { ETag: etag, "X-Model-Version": version } })).catch(() => {});
-  return { etag, version, onnx };
+  return { etag, version: response.headers.get("X-Model-Version") ?? "", onnx: await response.arrayBuffer(), isKept: false };
 }
 
-async function check(data: ArrayBuffer, sha256: string): Promise<void> {
-  if (!("subtle" in crypto)) return; // as above
+async function isWhole(data: ArrayBuffer, sha256: string): Promise<boolean> {
+  if (!("subtle" in crypto)) return true; // not where the connection is not trustworthy
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
-  const found = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (found !== sha256) {
-    if ("caches" in self) await caches.delete(CACHE);
-    throw new Error("the model was damaged on its way; try again");
-  }
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
 }
