@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -177,7 +177,15 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
         return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)
     attempts = context.catalog.settings.job_attempts
-    return partial(note_failure, job=job, error=f"{type(error).__name__}: {error}", max_failures=attempts)
+    return partial(note_failure, job=job, error=_described(error), max_failures=attempts)
+
+
+def _described(error: BaseException) -> str:
+    """Return what readers are told of an error: of the database's, the first line, without SQL and values."""
+    said = str(error)
+    if isinstance(error, SQLAlchemyError):
+        said = str(error.orig if isinstance(error, StatementError) and error.orig else error).partition("\n")[0]
+    return f"{type(error).__name__}: {said}"
 
 
 def _set_aside(catalog: Catalog, error: UnreadableFileError) -> list[str]:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,16 @@ from sqlalchemy.orm import Session
 from catalog import labels, withdrawals
 from catalog import rounds as stored_rounds
 from catalog.context import Catalog
-from catalog.records import EventState, LabelEvent, Proposal, ProposalState, Round, RoundState, now
+from catalog.records import EventState, Job, JobKind, LabelEvent, Proposal, ProposalState, Round, RoundState, now
 from catalog.withdrawal_records import Withdrawal
 from services import rounds
 from services.label_studio import _store_project
 from tests.catalog.conftest import database_url
 from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
+from tests.workers.rows import claimed
 from tests.workers.threads import together
 from workers import ingest_label as ingestion
+from workers.jobs import JobContext, _call
 
 __all__ = ["database_url"]
 
@@ -203,3 +206,26 @@ def test_the_first_worker_decides_which_project_is_ours(desk: Desk) -> None:
     together(*[store(project_id) for project_id in (21, 22, 23, 24)])
     assert len(found) == 4
     assert len(set(found)) == 1
+
+
+def test_of_an_error_of_the_database_readers_are_told_what_it_says_and_the_log_has_the_rest(
+    catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Doubled(JobContext):
+        @contextmanager
+        def heartbeats(self) -> Iterator[None]:
+            with self.catalog.database.write() as session:
+                session.add(Job(id=self.job_id, kind=JobKind.SCORE_POOL, key="another", subject={"secret": "values"}))
+            yield
+
+    job = claimed(catalog, JobKind.SCORE_POOL)
+    note_end = _call(Doubled(catalog, job), job)
+    with catalog.database.write() as session:
+        note_end(session)
+    says = "UNIQUE constraint failed: jobs.id"
+    if not catalog.database.is_sqlite:
+        says = 'duplicate key value violates unique constraint "jobs_pkey"'
+    with catalog.read() as session:
+        assert session.get_one(Job, job.id).error == f"IntegrityError: {says}"
+    assert "INSERT INTO jobs" in caplog.text
+    assert "values" in caplog.text
