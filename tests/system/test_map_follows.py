@@ -140,6 +140,31 @@ def test_what_cannot_be_had_leaves_the_map_as_it_was(page: Page, scenes: tuple[S
     assert f"scene={second.id}" in page.url
 
 
+def test_what_shows_stays_while_the_maps_of_a_newly_served_version_cannot_be_had(
+    page: Page,
+    empty: Catalog,
+    scenes: tuple[Scene, Scene],
+    bundle: Path,  # noqa: F811
+) -> None:
+    add_version(empty, 1, bundle)
+    serve(empty, 1)
+    expect(page.locator("#version")).to_contain_text("1, served", timeout=LIVE_MS)
+    in_the_middle = page.locator("#panel").get_by_role("link", name="Patch ")  # only while patches show
+    expect(in_the_middle).to_be_visible()
+    maps = f"**/api/v1/scenes/{scenes[1].id}/map*"
+    answer = {"status": 503, "content_type": "application/problem+json", "body": '{"detail": "MLflow is away"}'}
+    page.route(maps, lambda route: route.fulfill(**answer))
+    add_version(empty, 2, bundle)
+    serve(empty, 2)
+    said = "Version 2 is served now, but its maps could not be loaded: MLflow is away. What was shown stays."
+    expect(page.get_by_role("alert")).to_have_text(said, timeout=LIVE_MS)
+    expect(in_the_middle).to_be_visible()
+    page.unroute(maps)
+    page.locator("#layer-labels").check()
+    expect(page.locator("#version")).to_contain_text("2, served")
+    expect(in_the_middle).to_be_visible()
+
+
 def test_a_layer_that_failed_can_be_asked_for_again(page: Page, scenes: tuple[Scene, Scene]) -> None:
     asked: list[int] = []
 

@@ -45,7 +45,8 @@ export class MapPage {
   private readonly compare: Compare;
   private readonly panel: Panel;
   private readonly loading = new Map<string, symbol>(); // layers that are loaded or being loaded, by what asked last
-  private asked = new AbortController();
+  private asked = new AbortController(); // layers of the maps that show
+  private wanted = new AbortController(); // maps that are to show instead
   private shown: link.Layout = this.layout; // a choice whose maps cannot be had goes back to it
   private mapsOf = NOTHING; // what the maps that show were asked for
   private withheld = 0;
@@ -113,11 +114,15 @@ export class MapPage {
 
   /** Take in scenes that were registered and versions that were trained or served since. */
   private async refresh(): Promise<void> {
-    const before = this.version;
     await this.list();
     if (this.map === null || this.scene === null) return this.begin();
-    if (this.layout.version !== null || this.version === before) this.panel.show();
-    else if (await this.loadMaps()) this.show();
+    if (this.mapsOf.sides === this.versionsOfSides) return this.panel.show();
+    try {
+      if (await this.loadMaps()) this.show();
+    } catch (error) {
+      const why = (error as Error).message;
+      throw new Error(`Version ${this.version} is served now, but its maps could not be loaded: ${why}. What was shown stays.`);
+    }
   }
 
   get scene(): Scene | null {
@@ -165,14 +170,20 @@ export class MapPage {
     return [["left", version], ["right", otherVersion]];
   }
 
+  /** The sides with the numbers of their versions: what `mapsOf` is compared with. */
+  private get versionsOfSides(): string {
+    return String(this.sides.map(([side, version]) => [side, version ?? this.version]));
+  }
+
   /** Change the layout, and show it, unless something else is chosen meanwhile. What cannot be had leaves all as it was. */
   async choose(changes: Partial<link.Layout>): Promise<void> {
     if (changes.scene !== undefined || changes.version !== undefined) leaveMode(); // it is about what showed so far
     this.layout = { ...this.layout, ...changes };
+    this.wanted.abort();
     try {
       if (this.map === null || this.mapsOf.scene !== this.layout.scene) {
         if (!(await this.load())) return;
-      } else if (this.mapsOf.sides !== String(this.sides) && !(await this.loadMaps())) return;
+      } else if (this.mapsOf.sides !== this.versionsOfSides && !(await this.loadMaps())) return;
     } catch (error) {
       if (this.map === null) throw error;
       this.layout = this.shown;
@@ -181,30 +192,42 @@ export class MapPage {
     this.show();
   }
 
-  /** Ask what can be shown of the scene, by each version that is chosen; return whether that is still wanted then. */
+  /**
+   * Ask what can be shown of the scene, by each version that is chosen; return whether that is still wanted then. What
+   * shows stays until it is known.
+   */
   private async loadMaps(): Promise<boolean> {
-    this.asked.abort();
-    const { signal } = (this.asked = new AbortController());
-    for (const key of this.loading.keys()) this.compare.remove(key);
-    this.loading.clear();
-    this.areas.setOutlines(null);
-    this.areas.setPatches(null);
-    this.panel.forgetProgress();
-    this.mapsOf = NOTHING;
+    this.wanted.abort();
+    const { signal } = (this.wanted = new AbortController());
     const { scene } = this.layout;
-    if (scene === null) return true;
-    const { sides } = this;
+    if (scene === null) {
+      this.removeLayers();
+      return true;
+    }
+    const { sides, versionsOfSides } = this;
     try {
       const maps = await Promise.all(sides.map(([, version]) => this.api.sceneMap(scene, version)));
       if (signal.aborted) return false;
+      this.removeLayers();
       [this.map = null, this.otherMap = null] = maps;
-      this.mapsOf = { scene, sides: String(sides) };
+      this.mapsOf = { scene, sides: versionsOfSides };
     } catch (error) {
       if (signal.aborted) return false;
       throw error;
     }
     this.areas.update();
     return true;
+  }
+
+  private removeLayers(): void {
+    this.asked.abort();
+    this.asked = new AbortController();
+    for (const key of this.loading.keys()) this.compare.remove(key);
+    this.loading.clear();
+    this.areas.setOutlines(null);
+    this.areas.setPatches(null);
+    this.panel.forgetProgress();
+    this.mapsOf = NOTHING;
   }
 
   private async load(): Promise<boolean> {
@@ -259,7 +282,7 @@ export class MapPage {
   private async add(name: string, side: Side, version: number | null): Promise<void> {
     const map = side === "right" ? this.otherMap : this.map;
     const key = `${name} ${side}`;
-    if (!map || !this.scene || this.loading.has(key)) return;
+    if (!map || !this.scene || this.mapsOf.scene !== this.scene.id || this.loading.has(key)) return;
     const signal = this.asked.signal;
     const order = ABOVE_VIEWS + this.loading.size;
     const mine = Symbol(key);
@@ -318,11 +341,12 @@ export class MapPage {
 
   /** Look again which maps of the scene exist, after it was predicted. */
   async predicted(): Promise<void> {
-    const { scene } = this.layout;
+    const { scene, sides } = this.mapsOf;
     const signal = this.asked.signal;
-    if (scene === null) return;
+    const isShown = (): boolean => !signal.aborted && scene === this.layout.scene && sides === this.versionsOfSides;
+    if (!isShown()) return;
     const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
-    if (signal.aborted) return;
+    if (!isShown()) return;
     [this.map = null, this.otherMap = null] = maps;
     this.areas.update();
     this.panel.show();
