@@ -1,17 +1,12 @@
-"""Fine-tuning against a real MLflow: what happens when it, or the worker, goes away in the middle."""
+"""Fine-tuning against a real MLflow: what a version learns from, how it is judged, and which one is served."""
 
 import io
 import json
 import logging
 import math
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +17,14 @@ from mlflow import MlflowClient
 from sqlalchemy import select
 
 from al_server.app import create_app
-from catalog import failures, jobs, labels, set_aside, training
+from catalog import jobs, labels, set_aside, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
-from catalog.errors import ConflictError, JobInterruptedError, RegistryError
+from catalog.errors import ConflictError
 from catalog.logs import JsonFormatter
-from catalog.records import (
-    Job,
-    JobKind,
-    JobState,
-    Label,
-    Patch,
-    ProposalReason,
-    RunState,
-    RunTrigger,
-    Scene,
-    SceneRole,
-    SceneState,
-    Score,
-    TrainingRun,
-    now,
-)
+from catalog.records import Job, JobKind, JobState, Label, Patch, ProposalReason, RunState, RunTrigger, SceneRole, Score
 from catalog.registry import registry_of
 from catalog.settings import Settings
-from catalog.tracking import Tracking
 from experiments.replay import Project, with_random_patches, without_prior_outlines
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
@@ -54,7 +33,6 @@ from labeling.webhook import SECRET_HEADER
 from models.card import Gain
 from models.inference import predict_windows
 from models.label_doubt import STANDS_OUT
-from models.training import StepReport
 from services import changing_settings, raster_keys
 from services.block_changes import block_changes, most_changed
 from services.places import raster_store
@@ -62,96 +40,33 @@ from services.promotion import promote, roll_back
 from services.scenes import ready_scenes, source_of, window_of
 from services.stability import Agreement
 from services.version_figures import figures_of
-from tests.catalog_fixtures import add_round, add_scoring, forget_decisions, label_of
+from tests.catalog_fixtures import add_round, add_scoring, label_of
 from tests.imagery.forge import BAND_NAMES
-from tests.real_services import HOST, free_port, running, wait_for_http
 from tests.workers.desk import box, brush, saved, sit_down
+from tests.workers.fine_tuning import (
+    answer,
+    changed,
+    fine_tune,
+    labelled,
+    mlflow,
+    mlflow_status,
+    reopen,
+    row,
+    runs,
+    settings,
+)
 from tests.workers.rows import patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.reproduction import reproduce
-from workers.run_tracking import UID_TAG
-from workers.training_report import TrainingReport
-from workers.training_run import note_version
 from workers.versions import load_card, load_champion, load_version
+
+__all__ = ["labelled", "mlflow", "settings"]
 
 pytestmark = pytest.mark.slow
 
-WAIT_S = 120
 BANDS = list(BAND_NAMES)
-TRIGGER = "by hand"
 WEBHOOK = "/api/v1/webhooks/label-studio"
-
-
-class MlflowServer:
-    """A tracking server that can be stopped and started again where it was."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}"
-        self._folder = folder
-        self._stack = ExitStack()
-
-    def start(self) -> None:
-        log = self._folder / "mlflow.log"
-        arguments = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port)]
-        arguments += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"]
-        arguments += ["--artifacts-destination", (self._folder / "artifacts").as_uri(), "--serve-artifacts"]
-        environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        wait_for_http(f"{self.url}/health", self._stack.enter_context(running(arguments, environment, log=log)), log)
-
-    def stop(self) -> None:
-        self._stack.close()
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("own-mlflow"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def settings(settings: Settings, mlflow: MlflowServer, tmp_path: Path) -> Settings:
-    return Settings(
-        **{
-            **settings.model_dump(),
-            "mlflow_url": mlflow.url,
-            "registered_model": tmp_path.name,  # a registry and an experiment for each test
-            "experiment": tmp_path.name,
-            "unet_depth": 2,
-            "unet_width": 4,
-            "fine_tune_steps": 6,
-            "fine_tune_batch_size": 2,
-            "gate_margin": 1.0,
-            "gate_class_margin": 1.0,
-            "torch_threads": 1,
-        }
-    )
-
-
-@pytest.fixture
-def labelled(catalog: Catalog, tmp_path: Path) -> Catalog:
-    """A catalog with a validation scene and four labelled patches of a pool scene."""
-    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
-    scene, forged = tiled(catalog, tmp_path / "pool.tif")
-    chosen = patches(catalog, scene.id)[5:9]
-    answer(catalog, scene, {patch: forged.truth[window_of(patch).slices] for patch in chosen})
-    return catalog
-
-
-def answer(catalog: Catalog, scene: Scene, masks: Mapping[Patch, np.ndarray], first: int = 1) -> None:
-    """Propose patches of a scene, and label them with masks; tasks and annotations are numbered from ``first``."""
-    store = raster_store(catalog)
-    with catalog.database.write() as session:
-        _, proposals = add_round(session, [session.get_one(Patch, patch.id) for patch in masks], first_task=first)
-        for number, ((patch, mask), proposal) in enumerate(zip(masks.items(), proposals, strict=True), start=first):
-            label = label_of(session, proposal, number)
-            label.mask_key = raster_keys.label(patch.id, number, label.event_id)
-            data = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patch))
-            label.mask_sha256 = store.put(label.mask_key, data)
-            labels.store(session, label)
 
 
 @pytest.fixture
@@ -181,43 +96,6 @@ def waiting(catalog: Catalog, kind: JobKind) -> Job:
         job = jobs.claim(session, session.scalars(queued).one())
     assert job is not None
     return job
-
-
-def fine_tune(catalog: Catalog) -> Job:
-    """Do one attempt of a fine-tune here; return its row."""
-    with catalog.database.write() as session:
-        job = jobs.claim(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER).id)
-    assert job is not None
-    perform(catalog, job)
-    return row(catalog, job.id)
-
-
-def row(catalog: Catalog, job_id: str) -> Job:
-    with catalog.read() as session:
-        return session.get_one(Job, job_id)
-
-
-def runs(catalog: Catalog) -> list[TrainingRun]:
-    with catalog.read() as session:
-        return list(session.scalars(select(TrainingRun).order_by(TrainingRun.id)))
-
-
-def mlflow_status(catalog: Catalog, run: TrainingRun) -> str:
-    client = MlflowClient(tracking_uri=catalog.settings.mlflow_url)
-    return str(client.get_run(run.mlflow_run_id).info.status)
-
-
-@contextmanager
-def worker(catalog: Catalog, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with running([sys.executable, "-m", "workers.main", "compute"], catalog.settings.as_environment(), log=log) as it:
-        yield it
-
-
-def wait_for(what: str, done: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline, f"{what} did not happen; {log.read_text()[-3000:]}"
-        time.sleep(0.05)
 
 
 def test_a_version_is_made_and_judged(labelled):
@@ -380,10 +258,6 @@ def test_a_parent_is_judged_again_when_the_truth_is_another(labelled):
     judged_again = evaluate(labelled, parent.segmenter, [scene], size).metrics
     assert judged_again != parent.card.metrics["validation"]
     assert card.gain["validation"] == Gain.between(judged_again, card.metrics["validation"])
-
-
-def changed(catalog: Catalog, **changes: object) -> Settings:
-    return Settings(**{**catalog.settings.model_dump(), **changes})
 
 
 def test_the_card_records_what_people_changed_of_the_settings(labelled):
@@ -565,247 +439,6 @@ def test_without_labels_nothing_is_trained(catalog, tmp_path):
     assert "found no label to learn from" in job.error
 
 
-def test_when_mlflow_goes_away_the_job_waits_and_begins_anew(labelled, mlflow, tmp_path):
-    log = tmp_path / "worker.log"
-    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 600})
-    with labelled.write() as session:
-        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
-    with worker(labelled, log):
-        wait_for("the training", lambda: row(labelled, job.id).done > 0, log)
-        mlflow.stop()
-        wait_for("the outage", lambda: row(labelled, job.id).state is JobState.QUEUED, log)
-    waiting = row(labelled, job.id)
-    assert (waiting.failures, waiting.attempt) == (0, 1)
-    assert "MLflow does not answer" in waiting.error
-    (interrupted,) = runs(labelled)
-    assert interrupted.state is RunState.OPEN
-
-    mlflow.start()
-    labelled.settings = Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 6})
-    with labelled.database.write() as session:
-        session.get_one(Job, job.id).run_after = now()
-        again = jobs.claim(session, job.id)
-    perform(labelled, again)
-    assert row(labelled, job.id).state is JobState.FINISHED
-    killed, finished = runs(labelled)
-    assert (killed.state, finished.state) == (RunState.KILLED, RunState.FINISHED)
-    assert (mlflow_status(labelled, killed), mlflow_status(labelled, finished)) == ("KILLED", "FINISHED")
-
-
-def test_a_timeout_closes_the_run_as_killed(labelled, tmp_path):
-    log = tmp_path / "worker.log"
-    changes = {"fine_tune_steps": 100_000, "compute_timeout_s": 10, "job_attempts": 1}
-    hurried = Catalog(Settings(**{**labelled.settings.model_dump(), **changes}))
-    with hurried.write() as session:
-        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
-    with worker(hurried, log):
-        wait_for("the time-out", lambda: row(hurried, job.id).state is JobState.FAILED, log)
-    (run,) = runs(hurried)
-    assert "JobTimeLimit" in row(hurried, job.id).error
-    assert run.state is RunState.KILLED
-    assert mlflow_status(hurried, run) == "KILLED"
-    hurried.close()
-
-
-def test_a_killed_training_is_closed_by_the_next(labelled, tmp_path):
-    log = tmp_path / "worker.log"
-    slow = Catalog(Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 100_000}))
-    with slow.write() as session:
-        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
-    with worker(slow, log) as process:
-        wait_for("the training", lambda: row(slow, job.id).done > 0, log)
-        horse = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-        os.kill(horse, signal.SIGKILL)
-        wait_for("the return", lambda: row(slow, job.id).state is JobState.QUEUED, log)
-    slow.close()
-    with labelled.database.write() as session:
-        again = jobs.claim(session, job.id)
-    perform(labelled, again)
-    killed, finished = runs(labelled)
-    assert (killed.state, finished.state) == (RunState.KILLED, RunState.FINISHED)
-    assert mlflow_status(labelled, killed) == "KILLED"
-
-
-def test_a_version_registered_by_a_killed_attempt_is_brought_to_its_promotion(labelled):
-    fine_tune(labelled)
-    (run,) = runs(labelled)
-    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
-    with labelled.database.write() as session:  # as if the worker had died right after registering
-        session.get_one(TrainingRun, run.id).state = RunState.OPEN
-        forget_decisions(session, 1)
-    client.delete_registered_model_alias(labelled.settings.registered_model, "champion")
-    assert fine_tune(labelled).state is JobState.FINISHED
-    (finished,) = runs(labelled)
-    assert (finished.state, finished.model_version) == (RunState.FINISHED, 1)
-    assert registry_of(labelled.settings).aliases() == {"champion": 1, "learner": 1}
-    with labelled.read() as session:
-        assert [item.verdict for item in session.scalars(select(Promotion))] == ["promoted"]
-
-
-def reopen(catalog: Catalog, run: TrainingRun) -> None:
-    """Make a run look as if its worker had died after registering the version."""
-    with catalog.database.write() as session:
-        session.get_one(TrainingRun, run.id).state = RunState.OPEN
-
-
-def test_a_version_registered_by_a_killed_attempt_does_not_undo_a_roll_back(labelled):
-    fine_tune(labelled)
-    fine_tune(labelled)
-    registry = registry_of(labelled.settings)
-    roll_back(labelled, registry, "it maps shadows", "a person")
-    reopen(labelled, runs(labelled)[1])
-    assert fine_tune(labelled).state is JobState.FINISHED
-    assert registry.aliases()["champion"] == 1
-    assert runs(labelled)[1].state is RunState.FINISHED
-
-
-def test_a_version_registered_by_a_killed_attempt_does_not_replace_another_champion(labelled):
-    fine_tune(labelled)
-    fine_tune(labelled)
-    first, second = runs(labelled)
-    client, name = MlflowClient(tracking_uri=labelled.settings.mlflow_url), labelled.settings.registered_model
-    client.create_model_version(name, source=f"runs:/{first.mlflow_run_id}/bundle", run_id=first.mlflow_run_id)
-    client.set_registered_model_alias(name, "champion", "3")
-    reopen(labelled, second)
-    with labelled.database.write() as session:
-        forget_decisions(session, 2)
-    assert fine_tune(labelled).state is JobState.FINISHED
-    assert registry_of(labelled.settings).aliases() == {"champion": 3, "challenger": 2, "learner": 2}
-
-
-def test_an_attempt_that_loses_its_job_after_registering_concludes_nothing(labelled, monkeypatch):
-    def lose_job(catalog: Catalog, *noted: Any) -> None:
-        note_version(catalog, *noted)
-        with catalog.database.write() as session:
-            for job in session.scalars(select(Job).where(Job.state == JobState.RUNNING)):
-                job.attempt += 1  # another worker has claimed it
-
-    monkeypatch.setattr("workers.fine_tune.note_version", lose_job)
-    assert fine_tune(labelled).state is JobState.RUNNING
-    (run,) = runs(labelled)
-    assert (run.state, run.model_version) == (RunState.OPEN, 1)
-    assert registry_of(labelled.settings).aliases() == {}
-
-
-def test_a_version_that_was_deleted_before_its_conclusion_blocks_no_later_fine_tune(labelled):
-    fine_tune(labelled)
-    (run,) = runs(labelled)
-    reopen(labelled, run)
-    with labelled.database.write() as session:
-        forget_decisions(session, 1)
-    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
-    client.delete_model_version(labelled.settings.registered_model, "1")
-    failed = fine_tune(labelled)
-    assert (failed.state, runs(labelled)[0].state) == (JobState.FAILED, RunState.FAILED)
-    assert "there is no version 1" in failed.error
-    assert fine_tune(labelled).state is JobState.FINISHED
-
-
-def interrupt(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
-    """Stop the worker of a fine-tune at its first step; return the run."""
-    with monkeypatch.context() as stopping:
-        stopping.setattr(TrainingReport, "_note_progress", _stop)
-        fine_tune(catalog)
-    (run,) = runs(catalog)
-    assert (run.state, run.checkpoint_step) == (RunState.INTERRUPTED, 1)
-    return run
-
-
-def _stop(report: TrainingReport, step: StepReport) -> None:
-    report._checkpoint(step)
-    raise JobInterruptedError("the worker is being stopped")
-
-
-def test_an_interrupted_run_without_a_validation_scene_is_closed(labelled, monkeypatch):
-    run = interrupt(labelled, monkeypatch)
-    with labelled.database.write() as session:
-        (scene,) = ready_scenes(session, [SceneRole.VALIDATION])
-        scene.state = SceneState.REMOVED
-    job = fine_tune(labelled)
-    assert job.state is JobState.FAILED
-    assert "found no ready scene with the role 'validation'" in job.error
-    assert runs(labelled)[0].state is RunState.FAILED
-    assert mlflow_status(labelled, run) == "FAILED"
-
-
-def test_an_interrupted_first_training_begins_anew_if_the_network_is_another(labelled, monkeypatch):
-    interrupt(labelled, monkeypatch)
-    labelled.settings = Settings(**{**labelled.settings.model_dump(), "unet_width": 8})
-    assert fine_tune(labelled).state is JobState.FINISHED
-
-
-def test_what_a_killed_attempt_left_in_mlflow_is_found_and_closed(labelled):
-    """It died after MLflow had made the run, or the version, and before the row could note it."""
-    fine_tune(labelled)
-    (run,) = runs(labelled)
-    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
-    experiment = client.get_experiment_by_name(labelled.settings.experiment).experiment_id
-    with labelled.database.write() as session:
-        left = training.begin_run(session, RunTrigger.MANUAL)
-    orphan = client.create_run(experiment, tags={UID_TAG: left.uid})
-    fine_tune(labelled)
-    assert client.get_run(orphan.info.run_id).info.status == "KILLED"
-    assert [item.state for item in runs(labelled)] == [RunState.FINISHED, RunState.KILLED, RunState.FINISHED]
-
-    name, source = labelled.settings.registered_model, f"runs:/{run.mlflow_run_id}/bundle"
-    with labelled.database.write() as session:
-        row = session.get_one(TrainingRun, run.id)
-        row.state, row.model_version = RunState.OPEN, None
-    ours = client.get_model_version(name, "1").tags
-    double = client.create_model_version(name, source, run.mlflow_run_id, tags=ours)  # by a call that was sent twice
-    fine_tune(labelled)
-    first = runs(labelled)[0]
-    assert (first.state, first.model_version) == (RunState.FINISHED, 1)
-    assert int(double.version) not in [item.version for item in registry_of(labelled.settings).versions(10)]
-    assert {status.info.status for status in client.search_runs([experiment])} == {"FINISHED", "KILLED"}
-
-
-def test_a_training_whose_worker_is_stopped_goes_on_from_its_checkpoint(labelled, tmp_path):
-    log = tmp_path / "worker.log"
-    slow = Catalog(Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 1000}))
-    with slow.write() as session:
-        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
-    with worker(slow, log) as process:
-        wait_for("the training", lambda: row(slow, job.id).done > 0, log)
-        process.send_signal(signal.SIGTERM)
-        wait_for("the hand-over", lambda: row(slow, job.id).state is JobState.QUEUED, log)
-        process.wait(WAIT_S)
-    handed_back, (interrupted,) = row(slow, job.id), runs(slow)
-    assert (handed_back.failures, handed_back.error, interrupted.state) == (0, None, RunState.INTERRUPTED)
-    assert 0 < interrupted.checkpoint_step < 1000
-    assert mlflow_status(slow, interrupted) == "SCHEDULED"
-    with slow.read() as session:
-        assert len(training.new_labels(session)) == 4  # nothing has been learnt of them yet
-    with worker(slow, log):
-        wait_for("the end", lambda: row(slow, job.id).state is JobState.FINISHED, log)
-    (finished,) = runs(slow)
-    assert (finished.id, finished.state, finished.model_version) == (interrupted.id, RunState.FINISHED, 1)
-    assert mlflow_status(slow, finished) == "FINISHED"
-    client = MlflowClient(tracking_uri=slow.settings.mlflow_url)
-    steps = [point.step for point in client.get_metric_history(finished.mlflow_run_id, "train.loss")]
-    assert steps == sorted(set(steps))  # no step twice
-    assert steps[-1] == 1000
-    assert not raster_store(slow).exists(raster_keys.checkpoint(finished.id))
-    slow.close()
-
-
-def test_a_cancelled_training_ends_and_is_not_begun_again_by_itself(labelled, tmp_path):
-    log = tmp_path / "worker.log"
-    slow = Catalog(Settings(**{**labelled.settings.model_dump(), "fine_tune_steps": 100_000}))
-    with slow.write() as session:
-        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger=TRIGGER)
-    with worker(slow, log):
-        wait_for("the training", lambda: row(slow, job.id).done > 0, log)
-        with slow.write() as session:
-            failures.cancel(session, job.id)
-        wait_for("the end", lambda: row(slow, job.id).state is JobState.CANCELLED, log)
-    (run,) = runs(slow)
-    assert (run.state, mlflow_status(slow, run)) == (RunState.KILLED, "KILLED")
-    with slow.database.write() as session:
-        assert training.enqueue_if_due(session, slow.settings.model_copy(update={"fine_tune_after_labels": 1})) is None
-    slow.close()
-
-
 @pytest.mark.parametrize(
     ("changes", "classes"),
     [
@@ -886,13 +519,6 @@ def test_a_version_is_calibrated_on_validation_and_served_as_it_was_judged(label
         scenes = ready_scenes(session, [SceneRole.VALIDATION])
     served = evaluate(labelled, version.segmenter, scenes, card.patch_size_px)
     assert served.metrics == card.metrics["validation"]
-
-
-def test_what_mlflow_refuses_is_no_outage(labelled):
-    settings = labelled.settings
-    tracking = Tracking(settings.mlflow_url, settings.experiment, settings.registered_model)
-    with pytest.raises(RegistryError, match="refused"):
-        tracking.end_run("0" * 32, "FINISHED")
 
 
 def test_what_cannot_be_read_is_left_out_by_name_and_the_rest_is_learnt(labelled, tmp_path):
