@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
 
 from imagery.band_names import data_indexes, designations
+from imagery.channels import ELEVATION
 from imagery.errors import SceneError
-from imagery.products.headers import is_raster
+from imagery.products.headers import date_in_name, is_raster
 from imagery.products.listing import Listing
 from imagery.raster_file import open_raster
 
@@ -105,7 +107,8 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
     """Return the bands of a folder's files by the ends of their names, and the files that are no bands.
 
     Raises:
-        SceneError: Two files are the same band, so the folder holds several scenes; or a band's file has several bands.
+        SceneError: Two files are the same band, or their names tell several days, so the folder holds several scenes;
+            or a band's file has several bands.
     """
     found: list[Located] = []
     others: list[tuple[str, str]] = []
@@ -126,7 +129,24 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
             f"{listing.root}: found {files}, which are the same band; expected the files of one scene: put each scene "
             "into its own folder"
         )
+    _check_one_day(listing, found)
     return found, others
+
+
+def _check_one_day(listing: Listing, located: Sequence[Located]) -> None:
+    """Refuse bands whose names, or else the names of their folders, tell several days; elevation may be of any."""
+    files: dict[str, str] = {}
+    for item in located:
+        folder, _, base = item.label.rpartition("/")
+        moment = date_in_name(base) or date_in_name(folder)
+        if moment is not None and item.designation.lower() != ELEVATION:
+            files.setdefault(f"{moment:%Y-%m-%d}", item.label)
+    if len(files) > 1:
+        listed = ", ".join(f"{label} ({day})" for day, label in sorted(files.items()))
+        raise SceneError(
+            f"{listing.root}: found bands of {len(files)} days by their names, as {listed}; expected the files of one "
+            "scene: put each scene into its own folder, or correct the names"
+        )
 
 
 def _why_no_raster(listing: Listing, member: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from imagery.channels import ELEVATION
 from imagery.errors import SceneError
 from imagery.paths import is_address
 from imagery.products.baraka import recognise_baraka
@@ -83,9 +84,10 @@ def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Co
         return _file(listing.path(rasters[0]), sensor, level, extra)
     if not found:
         raise SceneError(_unrecognised(listing, rasters))
-    # The folder's name, or else those of its files, tell sensor and date.
+    # The folder's name, or else those of its files, tell sensor and date; elevation is of another day.
     tells = sensor_in_name(listing.name) and date_in_name(listing.name)
-    name = listing.name if tells else f"{listing.name}/{found[0].label.rpartition('/')[2]}"
+    first = next((item for item in found if item.designation.lower() != ELEVATION), found[0])
+    name = listing.name if tells else f"{listing.name}/{first.label.rpartition('/')[2]}"
     return recognise_plain(name, found, sensor=sensor, level=level, extra=extra, others=others)
 
 

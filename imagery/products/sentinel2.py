@@ -1,6 +1,7 @@
 """Sentinel-2 products as ESA delivers them (SAFE), Level-1C and Level-2A, and loose files with their names."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
@@ -24,11 +25,12 @@ SENSOR: Final = "sentinel-2-msi"
 
 # ESA, "Sentinel-2 Products Specification Document" 14.9, and its naming until 2016 ("S2A_OPER_MSI_L1C_TL_...").
 _SAFE: Final = re.compile(
-    r"S2[A-D]_MSIL(?P<level>1C|2A)_(?P<day>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T\w{5}_\d{8}T\d{6}"
+    r"S2[A-D]_MSIL(?P<level>1C|2A)_(?P<day>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_(?P<tile>T\w{5})_\d{8}T\d{6}"
 )
 _OLD_SAFE: Final = re.compile(r"S2[A-D]_(?:OPER|USER)_PRD_MSIL(?P<level>1C|2A)_\w+")
 _RASTER: Final = re.compile(
-    r"^(?:L2A_)?(?:(?P<tile>T\d{2}[A-Z]{3})_\d{8}T\d{6}|S2[A-D]_(?:OPER|USER)_\w+?_(?P<old>T\d{2}[A-Z]{3}))"
+    r"^(?:L2A_)?(?:(?P<tile>T\d{2}[A-Z]{3})_(?P<sensed>\d{8}T\d{6})"
+    r"|S2[A-D]_(?:OPER|USER)_\w+?_(?P<made>\d{8}T\d{6})_\w*?(?P<old>T\d{2}[A-Z]{3}))"
     r"_(?P<field>B\d{2}|B8A|SCL|AOT|WVP|TCI|PVI|VIS|CLD|SNW)(?:_(?P<size>10|20|60)m)?\.(?:jp2|tiff?)$",
     re.IGNORECASE,
 )
@@ -47,12 +49,43 @@ _SHARE_WITHOUT_OFFSET: Final = 0.05
 _SHARE_WITH_OFFSET: Final = 0.0005
 
 
+@dataclass(frozen=True)
+class _Image:
+    """What the names of a raster tell.
+
+    Attributes:
+        folder: The product's folder relative to the listing; "" if the files lie loose, or the listing is the product.
+        tile: "T45RVL".
+        moment: When it was sensed ("20181026T044110"), or made in names until 2016; the same for all files of a tile.
+        field: The designation in upper case.
+        size: Of a pixel in metres; 0 if the name does not tell, as in Level-1C.
+        member: The file.
+    """
+
+    folder: str
+    tile: str
+    moment: str
+    field: str
+    size: int
+    member: str
+
+
 @dataclass
 class _Found:
-    """Rasters by designation and pixel size in metres (0 if the name does not tell), and what is not a raster."""
+    """The files of one product.
+
+    Attributes:
+        rasters: By designation and pixel size in metres (0 if the name does not tell).
+        folder: As in `_Image`.
+        tile: As there.
+        day: Of sensing ("20181026"), or "" if the names do not tell.
+        others: What is no raster of the product.
+    """
 
     rasters: dict[str, dict[int, str]] = field(default_factory=dict)
-    tiles: set[str] = field(default_factory=set)
+    folder: str = ""
+    tile: str = ""
+    day: str = ""
     others: list[str] = field(default_factory=list)
 
 
@@ -63,7 +96,7 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
     follows from the processing baseline in the product's name: -1000 from 04.00 on.
 
     Raises:
-        SceneError: There are several tiles or products, or metadata cannot be read.
+        SceneError: There are several tiles or products, a band is there twice, or metadata cannot be read.
     """
     found = _find(listing)
     reflective = set(found.rasters) & {
@@ -72,15 +105,8 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
     reflective |= set(found.rasters) & {"B10", "B11", "B12", "B8A"}
     if not reflective:
         return None
-    if len(found.tiles) > 1:
-        raise SceneError(
-            f"{listing.root}: found the tiles {', '.join(sorted(found.tiles))}; expected one: give the folder of one "
-            "(GRANULE/... in a product of several)"
-        )
     notes: list[str] = []
-    metadata = _read_xml(
-        listing, found, r"(?:^|/)(?:MTD_MSIL(?:1C|2A)|S2[A-D]_(?:OPER|USER)_MTD_SAFL(?:1C|2A)_\w+)\.xml$"
-    )
+    metadata = _metadata(listing, found, notes)
     tile = _read_xml(listing, found, r"(?:^|/)(?:MTD_TL|S2[A-D]_(?:OPER|USER)_MTD_L(?:1C|2A)_TL_\w+)\.xml$")
     product_id, level = _identity(listing, metadata, found)
     acquired = _acquired(listing, metadata, product_id, reflective, found)
@@ -149,37 +175,145 @@ def guess_offset(values: NDArray[np.float64], acquired: date | datetime | None) 
 
 
 def _find(listing: Listing) -> _Found:
+    """Sort the files of a product.
+
+    Raises:
+        SceneError: There are several tiles or products, or two files of one band.
+    """
+    images: list[_Image] = []
+    masks: list[tuple[str, int, str]] = []
     found = _Found()
     inside = any("IMG_DATA/" in member for member in listing.members)
     for base, member in listing.base_names():
         match, mask = _RASTER.match(base), _MASK.search(base)
         if match and (not inside or "IMG_DATA/" in member):
-            found.rasters.setdefault(match["field"].upper(), {})[int(match["size"] or 0)] = member
-            found.tiles.add((match["tile"] or match["old"]).upper())
+            tile, moment = (match["tile"] or match["old"]).upper(), (match["sensed"] or match["made"]).upper()
+            size = int(match["size"] or 0)
+            images.append(_Image(_product_folder(member), tile, moment, match["field"].upper(), size, member))
         elif mask:
-            found.rasters.setdefault(mask["field"].upper(), {})[int(mask["size"] or 0)] = member
+            masks.append((mask["field"].upper(), int(mask["size"] or 0), member))
         else:
             found.others.append(member)
+    if images:
+        _check_one_product(listing, images)
+        found.folder, found.tile = images[0].folder, images[0].tile
+        named = _RASTER.match(images[0].member.rpartition("/")[2])
+        found.day = images[0].moment[:8] if named and named["sensed"] else ""
+    for designation, size, member in [(image.field, image.size, image.member) for image in images] + masks:
+        if _product_folder(member) != found.folder:
+            found.others.append(member)
+            continue
+        sizes = found.rasters.setdefault(designation, {})
+        if size in sizes:
+            raise SceneError(
+                f"{listing.root}: found {sizes[size]} and {member}, which are the same band; expected each once: move "
+                "one out of the folder"
+            )
+        sizes[size] = member
     return found
 
 
+def _product_folder(member: str) -> str:
+    """Return the folder of the product that a file belongs to, by GRANULE or the product's name; "" without either."""
+    folders = member.split("/")[:-1]
+    if "GRANULE" in folders:
+        return "/".join(folders[: folders.index("GRANULE")])
+    last = max((i for i, part in enumerate(folders) if _SAFE.search(part) or _OLD_SAFE.search(part)), default=-1)
+    return "/".join(folders[: last + 1])
+
+
+def _check_one_product(listing: Listing, images: Sequence[_Image]) -> None:
+    """Refuse images of several tiles, products or levels."""
+    tiles = sorted({image.tile for image in images})
+    if len(tiles) > 1:
+        raise SceneError(
+            f"{listing.root}: found the tiles {', '.join(tiles)}; expected one: give the folder of one "
+            "(GRANULE/... in a product of several)"
+        )
+    folders = sorted({image.folder for image in images})
+    if len(folders) > 1:
+        listed = ", ".join(repr(listing.path(name) if name else listing.root) for name in folders)
+        loose = ", after moving the loose files out of it" if "" in folders else ""
+        raise SceneError(
+            f"{listing.root}: found {len(folders)} products of {tiles[0]}; expected one: give one of the folders "
+            f"{listed}{loose}"
+        )
+    moments = sorted({image.moment for image in images})
+    if len(moments) > 1:
+        names = [f"{tiles[0]}_{moment}" for moment in moments]
+        commands = " && ".join(f"mkdir {name} && mv {name}_* {name}/" for name in names)
+        raise SceneError(
+            f"{listing.root}: found the products {', '.join(names)}; expected one: put each into its own folder, for "
+            f"example {commands}"
+        )
+    bands = [image for image in images if image.field.startswith("B")]
+    sized, plain = ([image for image in bands if bool(image.size) is told] for told in (True, False))
+    if sized and plain:
+        raise SceneError(
+            f"{listing.root}: found {sized[0].member}, named as in Level-2A, and {plain[0].member}, as in Level-1C; "
+            "expected one product: put each into its own folder"
+        )
+
+
+def _metadata(listing: Listing, found: _Found, notes: list[str]) -> Element | None:
+    """Read the product's metadata, unless they are of another product."""
+    metadata = _read_xml(
+        listing, found, r"(?:^|/)(?:MTD_MSIL(?:1C|2A)|S2[A-D]_(?:OPER|USER)_MTD_SAFL(?:1C|2A)_\w+)\.xml$"
+    )
+    if metadata is None:
+        return None
+    stated = _stated_name(metadata)
+    match = _SAFE.search(stated or "")
+    if match and not _is_of(found, match):
+        notes.append(
+            f"{listing.name}: found the metadata of {match[0]}, not of {found.tile} of {found.day}, which the files "
+            "are: not used"
+        )
+        return None
+    return metadata
+
+
+def _stated_name(metadata: Element) -> str | None:
+    return text_of(metadata, "PRODUCT_URI", "PRODUCT_URI_2A", "PRODUCT_URI_1C")
+
+
+def _is_of(found: _Found, name: re.Match[str]) -> bool:
+    """Return whether a product's name agrees with the names of the files: in tile and day, where both tell them."""
+    parts = name.groupdict()
+    tile, day = parts.get("tile"), (parts.get("day") or "")[:8]
+    return (not tile or tile.upper() == found.tile) and (not day or not found.day or day == found.day)
+
+
 def _read_xml(listing: Listing, found: _Found, pattern: str) -> Element | None:
-    """Read the first member whose name matches; it is no longer among the others."""
-    for member in found.others:
-        if re.search(pattern, member) and "/DATASTRIP/" not in f"/{member}":
-            root = parse_xml(listing.read(member), member)
-            found.others.remove(member)
-            return root
-    return None
+    """Read the first member of the product whose name matches; it is no longer among the others.
+
+    Raises:
+        SceneError: Beside loose files lie several of them, or it cannot be read.
+    """
+    inside = f"{found.folder}/" if found.folder else ""
+    members = [
+        member
+        for member in found.others
+        if member.startswith(inside) and re.search(pattern, member) and "/DATASTRIP/" not in f"/{member}"
+    ]
+    if not members:
+        return None
+    if len(members) > 1 and not any("GRANULE/" in member for member in listing.members):
+        raise SceneError(
+            f"{listing.root}: found the metadata {', '.join(members)}; expected those of one product: move the others "
+            "out of the folder"
+        )
+    found.others.remove(members[0])
+    return parse_xml(listing.read(members[0]), members[0])
 
 
 def _identity(listing: Listing, metadata: Element | None, found: _Found) -> tuple[str | None, Level]:
     """The product's name and level: by its metadata, its folder's name, or the names of its files."""
-    stated = text_of(metadata, "PRODUCT_URI", "PRODUCT_URI_2A", "PRODUCT_URI_1C") if metadata is not None else None
+    stated = _stated_name(metadata) if metadata is not None else None
     folders = [part for member in listing.members for part in member.split("/")[:-1]]
     for text in (stated, *listing.root.split("/")[::-1], listing.name, *dict.fromkeys(folders)):
         match = (_SAFE.search(text) or _OLD_SAFE.search(text)) if text else None
-        if match:
+        if match and _is_of(found, match):
             return match.group(0).removesuffix("_SAFE"), Level.SURFACE if match[
                 "level"
             ] == "2A" else Level.TOP_OF_ATMOSPHERE

@@ -202,6 +202,7 @@ def sentinel_2(parent: Path, *, name: str = SAFE, add: int = 1000, xml: str | No
     safe = parent / f"{name}.SAFE"
     surface = "_MSIL2A_" in name
     images = safe / "GRANULE" / f"L{'2A' if surface else '1C'}_T45RVL_A038208_20221015T050322" / "IMG_DATA"
+    sensed = name.split("_")[2]
     options = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"} if ending == "jp2" else {}
 
     def numbers(band: str) -> NDArray[Any]:
@@ -210,7 +211,7 @@ def sentinel_2(parent: Path, *, name: str = SAFE, add: int = 1000, xml: str | No
     def raster(folder: str, field: str, array: NDArray[Any], size: int) -> None:
         suffix = f"_{size}m" if surface else ""
         where = images / (f"R{size}m" if surface else "")
-        write(where / f"T45RVL_20221015T045741_{field}{suffix}.{ending}", array, size=size, **options)
+        write(where / f"T45RVL_{sensed}_{field}{suffix}.{ending}", array, size=size, **options)
 
     for field, band in {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}.items():
         raster("R10m", field, np.kron(numbers(band), np.ones((2, 2), np.uint16)), 10)

@@ -328,6 +328,17 @@ def test_several_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:
         recognise(str(tmp_path))
 
 
+def test_bands_of_two_days_in_a_folder_are_refused_by_their_names(tmp_path: Path) -> None:
+    names = ("LC08_140041_20181026_B2.tif", "LC08_140041_20181026_B3.tif", "LC08_140041_20190801_B4.tif")
+    for name in names:
+        write(tmp_path / name, stored("blue", 1, 0, dtype="float32"))
+    with pytest.raises(SceneError, match=r"_B2.tif \(2018-10-26\), LC08_140041_20190801_B4.tif \(2019-08-01\); exp"):
+        recognise(str(tmp_path))
+    (tmp_path / names[2]).rename(tmp_path / "20100101_elevation.tif")
+    product = recognise(str(tmp_path))
+    assert ([band.name for band in product.bands], product.acquired) == (["blue", "green"], date(2018, 10, 26))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -136,6 +136,60 @@ def test_several_tiles_are_refused(tmp_path: Path) -> None:
         recognise(str(tmp_path))
 
 
+def test_two_products_of_a_tile_are_refused_with_their_folders(tmp_path: Path) -> None:
+    for name, add in ((BEFORE, 0), (SAFE, 1000)):
+        sentinel_2(tmp_path, name=name, add=add, ending="tif")
+    with pytest.raises(SceneError, match=rf"found 2 products of T45RVL; .* '.*{SAFE}.SAFE', '.*{BEFORE}.SAFE'"):
+        recognise(str(tmp_path))
+    check_truth(recognise(str(tmp_path / f"{BEFORE}.SAFE")).bands, 1e-4)
+
+
+def test_two_levels_of_a_product_are_refused(tmp_path: Path) -> None:
+    for name in (SAFE, LEVEL_1C):
+        sentinel_2(tmp_path, name=name, ending="tif")
+    with pytest.raises(SceneError, match="found 2 products of T45RVL"):
+        recognise(str(tmp_path))
+    loose = tmp_path / "loose"
+    for file in ("T45RVL_20221015T045741_B02_10m.tif", "T45RVL_20221015T045741_B03.tif"):
+        write(loose / file, stored("blue", 1e-4, -0.1), size=10)
+    with pytest.raises(SceneError, match=r"B02_10m.tif, named as in Level-2A, and .*B03.tif, as in Level-1C"):
+        recognise(str(loose))
+
+
+@pytest.mark.parametrize("second", ["B02", "B03"])
+def test_loose_files_of_two_days_are_refused_whether_bands_repeat_or_not(tmp_path: Path, second: str) -> None:
+    for day, field in (("20181026", "B02"), ("20230815", second)):
+        write(tmp_path / f"T45RVL_{day}T044110_{field}_10m.tif", stored("blue", 1e-4, 0), size=10)
+    with pytest.raises(SceneError, match=r"T45RVL_20181026T044110, T45RVL_20230815T044110; expected one: put each"):
+        recognise(str(tmp_path))
+
+
+def test_a_band_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for ending in ("jp2", "tif"):
+        sentinel_2(tmp_path, ending=ending)
+    with pytest.raises(SceneError, match=r"B02_10m.jp2 and .*B02_10m.tif, which are the same band"):
+        recognise(str(tmp_path))
+
+
+def test_metadata_of_another_day_are_not_used(tmp_path: Path) -> None:
+    for field, name in MSI.items():
+        write(tmp_path / f"T45RVL_20221015T045741_{field}_20m.tif", stored(name, 1e-4, -0.1), size=20)
+    uri = f"<Product_Info><PRODUCT_URI>{BEFORE}.SAFE</PRODUCT_URI>"
+    (tmp_path / "MTD_MSIL2A.xml").write_text(sentinel_xml("2A", "02.14", None).replace("<Product_Info>", uri))
+    product = recognise(str(tmp_path))
+    check_truth(product.bands, 1e-4)  # by the pixels, which include the offset
+    assert (product.product_id, product.acquired) == (None, datetime(2022, 10, 15, 4, 57, 41, tzinfo=UTC))
+    assert any(f"found the metadata of {BEFORE}, not of T45RVL of 20221015" in note for note in product.notes)
+
+
+def test_metadata_of_two_products_beside_loose_files_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "T45RVL_20221015T045741_B02_10m.tif", stored("blue", 1e-4, -0.1), size=10)
+    for level in ("1C", "2A"):
+        (tmp_path / f"MTD_MSIL{level}.xml").write_text(sentinel_xml(level, "04.00", -1000))
+    with pytest.raises(SceneError, match=r"found the metadata MTD_MSIL1C.xml, MTD_MSIL2A.xml; expected those of one"):
+        recognise(str(tmp_path))
+
+
 def test_the_pixels_tell_whether_they_include_the_offset() -> None:
     reflectances = np.repeat([0.01, 0.02, 0.3, 0.6], 300)
     assert offset_by_pixels(reflectances * 1e4) == 0
