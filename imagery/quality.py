@@ -106,6 +106,29 @@ FLAG_TABLES: Final[Mapping[str, FlagTable]] = {
         SNOW: Bits(9, 2, (3,)),
         "cirrus": Bits(11, 2, (3,)),
     },
+    # pixel_qa. USGS, Landsat 8 Collection 1 Land Surface Reflectance Code Product Guide (LSDS-1368), and the same for
+    # Landsat 4-7 (LSDS-1370), where bits 8 and 9 are never set.
+    "landsat-c1-pixel-qa": {
+        "fill": Bits(0),
+        "water": Bits(2),
+        "cloud shadow": Bits(3),
+        SNOW: Bits(4),
+        "cloud": Bits(5),
+        "possible cloud": Bits(6, 2, (2, 3)),
+        "cirrus": Bits(8, 2, (3,)),
+    },
+    # BQA of Landsat 8 before the collections. USGS, Landsat 8 Data Users Handbook 1.0 (LSDS-1574), table "Bits
+    # populated in the QA band". Bit 1 means a dropped frame; shadow is not tested. Confidences are 1 (below a third),
+    # 2 (below two thirds) and 3.
+    "landsat-8-pre-collection-bqa": {
+        "fill": Bits(0),
+        "dropped": Bits(1),
+        "water": Bits(4, 2, (3,)),
+        SNOW: Bits(10, 2, (3,)),
+        "cirrus": Bits(12, 2, (3,)),
+        "cloud": Bits(14, 2, (3,)),
+        "possible cloud": Bits(14, 2, (2, 3)),
+    },
     # SCL. ESA, Sentinel-2 Level-2A Algorithm Overview, scene classification: 0 no data, 1 saturated or defective,
     # 2 dark or cast shadow of terrain, 3 cloud shadow, 4 vegetation, 5 not vegetated, 6 water, 7 unclassified, 8 and 9
     # cloud of medium and high probability, 10 thin cirrus, 11 snow or ice.

@@ -138,6 +138,8 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
 FLAG_TABLE_OF: Final[Mapping[str, str]] = {
     "qa_pixel": "landsat-c2-qa-pixel",
     "bqa": "landsat-c1-bqa",
+    "bqa_pre_collection": "landsat-8-pre-collection-bqa",
+    "pixel_qa": "landsat-c1-pixel-qa",
     "scl": "sentinel-2-scl",
     "msk_cldprb": "sentinel-2-cloud-probability",
     "cldprb": "sentinel-2-cloud-probability",
@@ -152,6 +154,8 @@ FLAG_TABLE_OF: Final[Mapping[str, str]] = {
     "msk_classi_cirrus": "sentinel-2-msk-classi-cirrus",
 }
 """How to decode a quality band: designation in lower case to key of `imagery.quality.FLAG_TABLES`.
+
+The generations of Landsat have bands of one name with other bits: see `imagery.products.landsat_names.flag_table`.
 
 Sources: USGS, "Landsat Collection 2 Quality Assessment Bands" and "Landsat Collection 1 Level-1 Quality Assessment
 Band"; ESA, "Level-2A Algorithm Overview" (scene classification, cloud probability) and "Sentinel-2 Products

@@ -1,4 +1,4 @@
-"""Landsat product folders as USGS delivers them: Collections 1 and 2, Level-1 and Level-2, Landsat 4 to 9."""
+"""Landsat product folders as USGS delivers them: Level-1 and Level-2, Landsat 4 to 9, the collections and before."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Final
 
 from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, is_raster
+from imagery.products.landsat_names import PRE_COLLECTION, LandsatName, flag_table, landsat_file, landsat_name
 from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
 from imagery.products.product import Product, left_files, unique
@@ -22,7 +23,6 @@ from imagery.radiometry import (
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import (
-    FLAG_TABLE_OF,
     SURFACE_TEMPERATURE,
     SURFACE_TEMPERATURE_FIELDS,
     Band,
@@ -31,11 +31,6 @@ from imagery.sensors import (
 )
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
 
-# USGS, "Landsat Collection 2 naming convention": sensor and satellite, level, path and row, dates of acquisition and
-# processing, collection, tier.
-_ID: Final = r"(?P<id>(?P<craft>L[COTEM]0\d)_(?P<level>L1TP|L1GT|L1GS|L2SP|L2SR)_\d{6}_(?P<day>\d{8})_\d{8}_(?P<collection>0[12])_(?:T1|T2|RT|A1|A2))"  # noqa: E501
-_FILE: Final = re.compile(rf"^{_ID}_(?P<field>.+)\.(?P<ending>\w+)$", re.IGNORECASE)
-_NAMED: Final = re.compile(_ID, re.IGNORECASE)
 _SENSORS: Final = {
     "LC08": "landsat-8-oli",
     "LO08": "landsat-8-oli",
@@ -45,7 +40,7 @@ _SENSORS: Final = {
     "LT05": "landsat-5-tm",
     "LT04": "landsat-4-tm",
 }
-_FLAGS_OF: Final = {"01": "BQA", "02": "QA_PIXEL"}
+_FLAGS_OF: Final = {PRE_COLLECTION: "BQA", "01": "BQA", "02": "QA_PIXEL"}
 _REASONS: Final = {
     "QA_RADSAT": "flags of saturation, which are not used",
     "SR_QA_AEROSOL": "flags of aerosol, which are not used",
@@ -59,21 +54,21 @@ class _Files:
     """The files of one product.
 
     Attributes:
-        product_id: As USGS names it.
+        name: As USGS names the product.
         rasters: Member by designation in upper case ("SR_B4").
         metadata: The MTL file, or None.
         others: Further members.
     """
 
-    product_id: str
+    name: LandsatName
     rasters: dict[str, str]
     metadata: str | None
     others: tuple[str, ...]
 
-    def part(self, name: str) -> str:
-        """Return a part of the product's name."""
-        match = _NAMED.search(self.product_id)
-        return match[name] if match else ""
+    @property
+    def product_id(self) -> str:
+        """Return the product's name as text."""
+        return self.name.text
 
 
 def recognise_landsat(listing: Listing) -> Product | None:
@@ -88,7 +83,7 @@ def recognise_landsat(listing: Listing) -> Product | None:
     files = _find(listing)
     if files is None:
         return None
-    craft = files.part("craft")
+    craft = files.name.craft
     if craft not in _SENSORS:
         raise SceneError(
             f"{listing.root}: found {files.product_id}, of {craft}; expected one of {', '.join(_SENSORS)}: MSS and "
@@ -109,10 +104,13 @@ def recognise_landsat(listing: Listing) -> Product | None:
     by_name = {band.name: band for band in sensor_bands(sensor)}
     for field, member in files.rasters.items():
         path = listing.path(member)
-        if field == "QA_PIXEL" and files.part("collection") == "01":
-            left_out.append((member, "flags of Collection 2, which this product is not of"))
-        elif field in {"QA_PIXEL", "BQA"}:
-            quality.append(QualityBand("quality", path, 1, FLAG_TABLE_OF[field.lower()]))
+        if field in {"QA_PIXEL", "BQA"}:
+            table = flag_table(field, files.name)
+            if table is None:
+                other = "Collection 2" if field == "QA_PIXEL" else "Collection 1"
+                left_out.append((member, f"flags of {other}, which this product is not of"))
+            else:
+                quality.append(QualityBand("quality", path, 1, table))
         elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
             extras.append(scalings[field].band(SURFACE_TEMPERATURE, path))
         elif field in scalings:
@@ -132,17 +130,17 @@ def recognise_landsat(listing: Listing) -> Product | None:
     if missing:
         notes.append(f"{files.product_id}: found no file of {', '.join(missing)}; the product has them")
     if not quality:
-        expected = _FLAGS_OF[files.part("collection")]
+        expected = _FLAGS_OF[files.name.collection]
         notes.append(f"{files.product_id}: found no {expected} file, so clouds and shadows are not masked")
     return Product(
-        kind=f"Landsat Collection {int(files.part('collection'))} {files.part('level')}",
+        kind=_kind(files.name),
         sensor=sensor,
         level=level,
         acquired=moment(
             image.get("DATE_ACQUIRED") or product.get("DATE_ACQUIRED"),
             image.get("SCENE_CENTER_TIME") or product.get("SCENE_CENTER_TIME"),
         )
-        or moment(_day(files)),
+        or files.name.day,
         bands=tuple(sorted(bands, key=lambda source: order.index(source.name))),
         quality=tuple(quality),
         extras=tuple(extras),
@@ -159,17 +157,16 @@ def _find(listing: Listing) -> _Files | None:
     found: dict[str, dict[str, str]] = {}
     metadata: dict[str, list[str]] = {}
     others: list[str] = []
-    inherited = _NAMED.search(listing.name)
+    names: dict[str, LandsatName] = {}
+    inherited = landsat_name(listing.name)
     # A file in the folder itself comes before a copy in a folder below.
     for base, member in sorted(listing.base_names(), key=lambda pair: pair[1].count("/")):
-        match = _FILE.match(base)
-        folder = _NAMED.search(member.rpartition("/")[0]) or inherited
+        folder = landsat_name(member.rpartition("/")[0]) or inherited
         stem, _, ending = base.rpartition(".")
-        product, field = (
-            (match["id"].upper(), match["field"].upper())
-            if match
-            else ((folder["id"].upper(), stem.upper()) if folder else ("", ""))
-        )
+        name, field, ending = landsat_file(base) or (folder, stem.upper(), ending)
+        product = name.text if name else ""
+        if name:
+            names[product] = name
         if product and re.search(r"(?:^|_)MTL$", field) and ending.lower() in {"txt", "json", "xml"}:
             metadata.setdefault(product, []).append(member)
         elif product and is_raster(base) and field not in found.get(product, {}):
@@ -197,7 +194,7 @@ def _find(listing: Listing) -> _Files | None:
         metadata.get(product_id, []) or metadata.get("", []), key=lambda name: not name.lower().endswith("txt")
     )
     return _Files(
-        product_id, rasters, mine[0] if mine else None, tuple(name for name in others if name not in mine[:1])
+        names[product_id], rasters, mine[0] if mine else None, tuple(name for name in others if name not in mine[:1])
     )
 
 
@@ -206,9 +203,11 @@ def _metadata(listing: Listing, files: _Files, notes: list[str]) -> Groups | Non
     if files.metadata is None:
         return None
     groups = parse_mtl(listing.read(files.metadata), files.metadata)
-    stated = {
-        groups.get(group, {}).get("LANDSAT_PRODUCT_ID") for group in ("PRODUCT_CONTENTS", "METADATA_FILE_INFO")
-    } - {None, files.product_id}
+    key = "LANDSAT_SCENE_ID" if files.name.collection == PRE_COLLECTION else "LANDSAT_PRODUCT_ID"
+    stated = {groups.get(group, {}).get(key) for group in ("PRODUCT_CONTENTS", "METADATA_FILE_INFO")} - {
+        None,
+        files.product_id,
+    }
     if stated:
         notes.append(
             f"{files.metadata} is the metadata of {', '.join(map(str, stated))}, not of {files.product_id}: not used"
@@ -221,7 +220,7 @@ def _scalings(
     files: _Files, sensor: str, metadata: Groups | None, sun: float | None, notes: list[str]
 ) -> tuple[dict[str, Scaling], Level | None]:
     """Return the scaling of every raster that is a band, by designation, and the level of the reflective ones."""
-    if files.part("level").startswith("L2"):
+    if files.name.level.startswith("L2"):
         return _level_2(files, sensor, metadata), Level.SURFACE
     return _level_1(files, sensor, metadata, sun, notes)
 
@@ -304,9 +303,10 @@ def _checked(path: str, scaling: Scaling, notes: list[str], *, check: bool) -> S
     return chosen
 
 
-def _day(files: _Files) -> str:
-    day = files.part("day")
-    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+def _kind(name: LandsatName) -> str:
+    if name.collection == PRE_COLLECTION:
+        return "Landsat Level-1 from before the collections"
+    return f"Landsat Collection {int(name.collection)} {name.level}"
 
 
 def _share(percent: float | None) -> float | None:

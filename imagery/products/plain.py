@@ -15,6 +15,7 @@ from imagery.products.bundle import Located
 from imagery.products.earth_engine import Convention, convention, names_upper
 from imagery.products.fill import undeclared_fill
 from imagery.products.headers import choose_scaling, date_in_name, sensor_in_name
+from imagery.products.landsat_names import flag_table, landsat_name
 from imagery.products.product import Product, unique
 from imagery.radiometry import (
     LANDSAT_SURFACE,
@@ -27,7 +28,7 @@ from imagery.radiometry import (
 )
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
-from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
+from imagery.sensors import SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
 from imagery.units import METRE, REFLECTANCE, Level
 
 KIND: Final = "raster without a product's metadata"
@@ -64,7 +65,7 @@ def recognise_plain(
     if sensor is None and known is not None and told is None:
         notes.append(f"the sensor follows from the names of file and bands; taken as {known}")
     with _naming(name):
-        parts = _sort(located, known, extra)
+        parts = _sort(located, known, extra, name)
     bands: list[BandSource] = []
     extras: list[BandSource] = []
     further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
@@ -129,8 +130,8 @@ class _Parts:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]) -> _Parts:
-    """Sort bands by what they are.
+def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str], name: str) -> _Parts:
+    """Sort bands by what they are; the names of their files, or else that of all, tell the generation of flags.
 
     Raises:
         SceneError: A band is unknown.
@@ -141,7 +142,7 @@ def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]
             parts.left_out.append((item.label, "a picture, an angle or a property of the air, which is not used"))
             continue
         ours = band_name(item.designation, sensor, extra)
-        table = FLAG_TABLE_OF.get(item.designation.lower())
+        table = flag_table(item.designation, landsat_name(item.path.rpartition("/")[2]) or landsat_name(name))
         if table or ours == "quality":
             parts.quality.append(QualityBand(ours, item.path, item.index, table))
         elif holds_flags(ours):

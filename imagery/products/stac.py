@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, sensor_in_name
+from imagery.products.landsat_names import flag_table, landsat_name
 from imagery.products.metadata import number
 from imagery.products.product import Product, unique
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
@@ -90,7 +91,8 @@ def recognise_item(
     stacked = {band.name for band in sensor_bands(known) if band.stacked}
     for name, (path, index, designation, band) in found.items():
         if designation.lower() in FLAG_TABLE_OF:
-            quality.append(QualityBand(name, path, index, FLAG_TABLE_OF[designation.lower()]))
+            named = landsat_name(path.rpartition("/")[2]) or landsat_name(item.id)
+            quality.append(QualityBand(name, path, index, flag_table(designation, named)))
             continue
         scaling, constant = _scaling_of(name, stated[name], defaults, reader, item)
         if (nodata := number(_text(band.get("nodata")))) is not None:

@@ -22,6 +22,7 @@ from tests.imagery.product_forge import (
     OLI,
     SIDE,
     SUN_DEG,
+    SURFACE,
     check_truth,
     landsat_level_1,
     landsat_level_2,
@@ -157,6 +158,53 @@ def test_flags_of_another_collection_are_not_decoded(tmp_path: Path) -> None:
     reasons = {name.rpartition("_")[2]: reason for name, reason in product.left_out}
     assert reasons["PIXEL.TIF"] == "flags of Collection 2, which this product is not of"
     assert any("found no BQA file" in note for note in product.notes)
+
+
+BEFORE = "LC81400412018299LGN00"  # day 299 is 26 October
+
+
+def before_the_collections(folder: Path, scene: str = BEFORE) -> Path:
+    """A Landsat 8 folder as delivered until 2016; 20480 is clear, 53248 cloud (bits 14 and 15)."""
+    for field, name in OLI.items():
+        write(folder / f"{BEFORE}_{field}.TIF", stored(name, 2e-5, -0.1, times=math.sin(math.radians(SUN_DEG))))
+    write(folder / f"{BEFORE}_BQA.TIF", np.where(SURFACE == 1, 23552, 20480).astype(np.uint16))
+    group = mtl(scene).replace("LEVEL1_RADIOMETRIC_RESCALING", "RADIOMETRIC_RESCALING")
+    (folder / f"{BEFORE}_MTL.txt").write_text(group.replace("LANDSAT_PRODUCT_ID", "LANDSAT_SCENE_ID"))
+    return folder
+
+
+def test_scenes_before_the_collections_have_their_metadata_and_bits_of_their_own(tmp_path: Path) -> None:
+    product = recognise(str(before_the_collections(tmp_path)))
+    assert (product.kind, product.sensor) == ("Landsat Level-1 from before the collections", "landsat-8-oli")
+    assert (product.level, product.product_id) == (Level.TOP_OF_ATMOSPHERE, BEFORE)
+    check_truth(product.bands, 2e-5)
+    assert [band.table for band in product.quality] == ["landsat-8-pre-collection-bqa"]
+
+
+def test_metadata_of_another_scene_before_the_collections_are_not_used(tmp_path: Path) -> None:
+    product = recognise(str(before_the_collections(tmp_path, "LC81400412018283LGN00")))
+    assert product.level is Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
+    assert product.acquired == date(2018, 10, 26)
+
+
+@pytest.mark.parametrize(
+    ("scene", "field", "table"),
+    [
+        (BEFORE, "BQA", "landsat-8-pre-collection-bqa"),
+        (BEFORE, "QA_PIXEL", None),
+        ("LC08_L1TP_140041_20181026_20181114_01_T1", "BQA", "landsat-c1-bqa"),
+        (L1TP, "BQA", None),
+        ("LC08_140041_20181026", "BQA", "landsat-c1-bqa"),
+    ],
+)
+def test_flags_in_one_file_are_decoded_by_the_generation_that_its_name_tells(
+    tmp_path: Path, scene: str, field: str, table: str | None
+) -> None:
+    bands = np.stack([*(stored(name, 1, 0, dtype="float32") for name in OLI.values()), np.full((SIDE, SIDE), 20480.0)])
+    file = write(tmp_path / f"{scene}.tif", bands.astype(np.float32), descriptions=(*OLI, field))
+    product = recognise(str(file))
+    assert [band.table for band in product.quality] == [table]
+    assert any("found no band of clouds that is decoded" in note for note in product.notes) == (table is None)
 
 
 def test_a_day_that_does_not_exist_is_taken_from_the_name(tmp_path: Path) -> None:
