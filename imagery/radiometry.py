@@ -37,16 +37,22 @@ class Scaling:
         offset: The value of the stored number 0.
         nodata: The stored number that means no data, or None.
         unit: The unit of the values (see `imagery.units`).
+        stored_as: The data types in which the provider stores the numbers; empty if they are not known.
     """
 
     scale: float = 1.0
     offset: float = 0.0
     nodata: float | None = None
     unit: str = DIGITAL_NUMBER
+    stored_as: tuple[str, ...] = ()
 
     def band(self, name: str, path: str, index: int = 1) -> BandSource:
         """Return the band of a file, read with this scaling."""
         return BandSource(name, path, index, self.scale, self.offset, self.nodata, self.unit)
+
+    def fits(self, dtype: str) -> bool:
+        """Return whether a file of this data type can hold every number as the provider stores it."""
+        return not self.stored_as or any(np.can_cast(np.dtype(own), np.dtype(dtype)) for own in self.stored_as)
 
     def agrees(self, other: "Scaling") -> bool:
         """Return whether both turn stored numbers into the same values, but for rounding (1e-6 of the scale)."""
@@ -56,18 +62,19 @@ class Scaling:
 
 
 # USGS, "Landsat Collection 2 Level-2 Science Product Guide", tables 6-1 and 6-2.
-LANDSAT_SURFACE: Final = Scaling(2.75e-5, -0.2, 0, REFLECTANCE)
+LANDSAT_SURFACE: Final = Scaling(2.75e-5, -0.2, 0, REFLECTANCE, ("uint16",))
 LANDSAT_SURFACE_TEMPERATURE: Final = Scaling(0.00341802, 149.0, 0, KELVIN)
 # USGS, "Landsat 8-9 Data Users Handbook", section 5: the same for all reflective bands and scenes of OLI, not corrected
 # for the height of the sun. TM's and ETM+'s differ from scene to scene.
-OLI_TOP_OF_ATMOSPHERE: Final = Scaling(2e-5, -0.1, 0, REFLECTANCE)
+OLI_TOP_OF_ATMOSPHERE: Final = Scaling(2e-5, -0.1, 0, REFLECTANCE, ("uint16",))
 LANDSAT_FILL: Final = Scaling(nodata=0)
 # "HLS Product User Guide" 2.0, tables 7 and 8. Brightness temperatures are in degrees Celsius.
-HLS_REFLECTANCE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE)
+HLS_REFLECTANCE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE, ("int16",))
 HLS_TEMPERATURE: Final = Scaling(0.01, 273.15, -9999, KELVIN)
 # ESA, "Sentinel-2 Products Specification Document" 14.9: (stored + offset) / quantification, offset -1000 from baseline
 # 04.00 on (25 January 2022, and everything processed again since).
-SENTINEL_2: Final = Scaling(1e-4, 0.0, 0, REFLECTANCE)
+# Numbers reach 28,000 (ESA's are of 15 bits), so that int16 holds them, too.
+SENTINEL_2: Final = Scaling(1e-4, 0.0, 0, REFLECTANCE, ("uint16", "int16"))
 SENTINEL_2_OFFSET: Final = -1000
 SENTINEL_2_FIRST_OFFSET_BASELINE: Final = 4.00
 
@@ -82,7 +89,7 @@ def sentinel_2(offset: float, quantification: float = 10_000.0) -> Scaling:
     return replace(SENTINEL_2, scale=1 / quantification, offset=offset / quantification)
 
 
-def top_of_atmosphere(mult: float, add: float, sun_elevation_deg: float) -> Scaling:
+def top_of_atmosphere(mult: float, add: float, sun_elevation_deg: float, stored_as: tuple[str, ...] = ()) -> Scaling:
     """Return the scaling to top-of-atmosphere reflectance of Landsat Level-1: (M x Q + A) / sin(sun elevation).
 
     Source: USGS, "Using the USGS Landsat Level-1 Data Product".
@@ -91,9 +98,10 @@ def top_of_atmosphere(mult: float, add: float, sun_elevation_deg: float) -> Scal
         mult: REFLECTANCE_MULT_BAND_x.
         add: REFLECTANCE_ADD_BAND_x.
         sun_elevation_deg: Sun elevation at the scene's centre, in degrees, above 0.
+        stored_as: As in `Scaling`.
     """
     sine = math.sin(math.radians(sun_elevation_deg))
-    return Scaling(mult / sine, add / sine, 0, REFLECTANCE)
+    return Scaling(mult / sine, add / sine, 0, REFLECTANCE, stored_as)
 
 
 def level_of(scaling: Scaling) -> Level | None:

@@ -20,6 +20,10 @@ _CLOUD: Final = "cloud"
 _HIGHEST: Final = 2.0
 # Water and shade in the short-wave infrared are 0.005, but not in all bands of a whole scene.
 _LOWEST_MEDIAN: Final = 0.001
+# Ice, snow, cloud, bare rock or sunlit vegetation reach more in some band, in at least 1 % of a scene.
+_LOWEST_BRIGHT: Final = 0.1
+# More is no glint or saturation.
+_MOST_BRIGHT: Final = 0.01
 # The correction for the atmosphere makes dark pixels a little negative, but not half of a scene.
 _MOST_NEGATIVE_MEDIAN: Final = -0.05
 _LOWEST: Final = -0.3
@@ -120,6 +124,9 @@ def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list
         for band, pixels in zip(source.bands, values, strict=True)
         if band.unit == REFLECTANCE
     }
+    of_reflectance = [band.unit == REFLECTANCE for band in source.bands]
+    reflectances = values[of_reflectance]
+    reflectances = reflectances[~np.isnan(reflectances)]
     bright = {name: value for name, value in medians.items() if value > _HIGHEST}
     negative = {name: value for name, value in medians.items() if value < _MOST_NEGATIVE_MEDIAN}
     if bright or negative:
@@ -136,12 +143,23 @@ def _check_reflectance(source: SceneSource, values: NDArray[np.float32]) -> list
     }
     if beyond:
         listed = ", ".join(f"{100 * share:.2g} % in {name}" for name, share in beyond.items())
+        too_bright = float((reflectances > _HIGHEST).mean()) > _MOST_BRIGHT
+        other = (
+            "; otherwise check the scale: the Copernicus Browser stores reflectance x 65535 in 16 bits (gdal_edit.py "
+            "-scale 0.0000152590)"
+        )
         return [
             f"reflectance is below {_LOWEST} or above {_HIGHEST:g} on some usable pixels ({listed}): if they are "
-            "fill, state its stored number (--nodata, 'nodata')"
+            f"fill, state its stored number (--nodata, 'nodata'){other if too_bright else ''}"
         ]
     if medians and max(medians.values()) < _LOWEST_MEDIAN:
         return [f"all bands are darker than {_LOWEST_MEDIAN} in the median: are they scaled twice?"]
+    if reflectances.size and (high := float(np.quantile(reflectances, 0.99))) < _LOWEST_BRIGHT:
+        return [
+            f"99 % of the reflectances of all bands lie below {high:.2g}; expected some above {_LOWEST_BRIGHT}, as of "
+            "ice, snow, rock or vegetation: check the scale; numbers in per cent, for example, are x 0.01 "
+            "(gdal_edit.py -scale 0.01)"
+        ]
     return []
 
 

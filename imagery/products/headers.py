@@ -26,6 +26,9 @@ def choose_scaling(
 ) -> tuple[Scaling, list[str]]:
     """Return how the stored numbers of a band become values, and notes on contradictions.
 
+    Reflectances whose numbers the file's data type cannot hold were changed by somebody (stretched to 8 bits, scaled
+    anew): the file's tags count, or else they are digital numbers.
+
     Args:
         dataset: An open dataset.
         index: The 1-based band index.
@@ -40,6 +43,19 @@ def choose_scaling(
     where = f"{dataset.name}, band {index}"
     notes: list[str] = []
     scaling = stated
+    dtype = str(dataset.dtypes[index - 1])
+    if not stated.fits(dtype):
+        changed = f"{where}: holds {dtype}, and the product's numbers are {' or '.join(stated.stored_as)}"
+        if declared is not None:
+            nodata = stated.nodata if declared.nodata is None else declared.nodata
+            tags = f"x {declared.scale:g} {declared.offset:+g}"
+            return Scaling(declared.scale, declared.offset, nodata, stated.unit), [
+                f"{changed}: the scaling of the file's tags ({tags}) is used, not the product's"
+            ]
+        return Scaling(nodata=stated.nodata), [
+            f"{changed}, so its scaling x {stated.scale:g} {stated.offset:+g} does not hold: they are read as digital "
+            "numbers; give the product as downloaded, or tag the file with what was done (gdal_edit.py -scale -offset)"
+        ]
     if declared is not None and constant:
         nodata = stated.nodata if declared.nodata is None else declared.nodata
         scaling = Scaling(declared.scale, declared.offset, nodata, stated.unit)
@@ -51,11 +67,11 @@ def choose_scaling(
     elif declared is not None:
         scaling, note = prefer(stated, declared, where)
         notes += [note] if note else []
-    is_float = str(dataset.dtypes[index - 1]).startswith("float")
+    is_float = dtype.startswith("float")
     if stated.unit != REFLECTANCE or not (check or is_float):
         return scaling, notes
     values = sample(dataset, index, scaling.nodata)
-    if already_reflectance(str(dataset.dtypes[index - 1]), values) and (scaling.scale, scaling.offset) != (1.0, 0.0):
+    if already_reflectance(dtype, values) and (scaling.scale, scaling.offset) != (1.0, 0.0):
         notes.append(
             f"{dataset.name}: holds fractions already, so "
             f"the scaling x {scaling.scale:g} {scaling.offset:+g} is not applied again"

@@ -8,7 +8,7 @@ from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.headers import choose_scaling, date_in_name
 from imagery.products.metadata import number
-from imagery.products.product import Product, unique
+from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import HLS_REFLECTANCE, HLS_TEMPERATURE
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
@@ -86,7 +86,7 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
     return Product(
         kind=f"HLS {kind} {match['version']}",
         sensor=sensor,
-        level=Level.SURFACE,
+        level=level_of_bands(Level.SURFACE, bands),
         acquired=date_in_name(match["day"]),
         bands=tuple(sorted(bands, key=lambda band: order.index(band.name))),
         quality=tuple(quality),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from imagery.errors import SceneError
@@ -10,7 +10,7 @@ from imagery.products.headers import choose_scaling, is_raster
 from imagery.products.landsat_names import PRE_COLLECTION, LandsatName, flag_table, landsat_file, landsat_name
 from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
-from imagery.products.product import Product, left_files, unique
+from imagery.products.product import Product, left_files, level_of_bands, unique
 from imagery.radiometry import (
     LANDSAT_FILL,
     LANDSAT_SURFACE,
@@ -135,7 +135,7 @@ def recognise_landsat(listing: Listing) -> Product | None:
     return Product(
         kind=_kind(files.name),
         sensor=sensor,
-        level=level,
+        level=level_of_bands(level, bands),
         acquired=moment(
             image.get("DATE_ACQUIRED") or product.get("DATE_ACQUIRED"),
             image.get("SCENE_CENTER_TIME") or product.get("SCENE_CENTER_TIME"),
@@ -233,7 +233,9 @@ def _level_2(files: _Files, sensor: str, metadata: Groups | None) -> dict[str, S
     for field in files.rasters:
         if field.startswith("SR_B") and field.lower() in names_of(sensor):
             factors = _factors(reflectance, f"REFLECTANCE_{{}}_BAND_{field[4:]}")
-            scalings[field] = Scaling(*factors, 0, REFLECTANCE) if factors else LANDSAT_SURFACE
+            scalings[field] = (
+                replace(LANDSAT_SURFACE, scale=factors[0], offset=factors[1]) if factors else LANDSAT_SURFACE
+            )
         elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
             factors = _factors(temperature, f"TEMPERATURE_{{}}_BAND_{field}")
             scalings[field] = Scaling(*factors, 0, KELVIN) if factors else LANDSAT_SURFACE_TEMPERATURE
@@ -257,6 +259,8 @@ def _level_1(
             "night scene has no reflectance"
         )
     named = names_of(sensor)
+    # TM's and ETM+'s numbers are of 8 bits.
+    stored_as = OLI_TOP_OF_ATMOSPHERE.stored_as if sensor in {"landsat-8-oli", "landsat-9-oli-2"} else ()
     solar = {f"{band.field_name}" for band in _reflective(sensor, every=True)}
     rescaling: dict[str, tuple[float, float]] = {}
     scalings: dict[str, Scaling] = {}
@@ -283,9 +287,9 @@ def _level_1(
             f"{files.product_id}: found no sun elevation (SUN_ELEVATION in the MTL file), so reflectances are too low "
             "by its sine: put the product's MTL.txt beside the bands"
         )
-        plain = {field: Scaling(mult, add, 0, REFLECTANCE) for field, (mult, add) in rescaling.items()}
+        plain = {field: Scaling(mult, add, 0, REFLECTANCE, stored_as) for field, (mult, add) in rescaling.items()}
         return scalings | plain, Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
-    corrected = {field: top_of_atmosphere(mult, add, sun) for field, (mult, add) in rescaling.items()}
+    corrected = {field: top_of_atmosphere(mult, add, sun, stored_as) for field, (mult, add) in rescaling.items()}
     return scalings | corrected, Level.TOP_OF_ATMOSPHERE
 
 

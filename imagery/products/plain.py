@@ -16,7 +16,7 @@ from imagery.products.earth_engine import Convention, convention, names_upper
 from imagery.products.fill import undeclared_fill
 from imagery.products.headers import choose_scaling, date_in_name, sensor_in_name
 from imagery.products.landsat_names import flag_table, landsat_name
-from imagery.products.product import Product, unique
+from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import (
     LANDSAT_SURFACE,
     LANDSAT_SURFACE_TEMPERATURE,
@@ -275,13 +275,7 @@ def _level(
     levels: set[Level | None], level: Level | None, bands: Sequence[BandSource]
 ) -> tuple[Level | None, list[str]]:
     """The level of all bands: as stated, else as told by names or scaling, else guessed and said."""
-    reflectances = {band.unit == REFLECTANCE for band in bands}
-    if reflectances == {True, False}:
-        mixed = ", ".join(band.name for band in bands if band.unit != REFLECTANCE)
-        raise SceneError(
-            f"found reflectance and digital numbers ({mixed}) in one scene; expected one unit: tag every band"
-        )
-    if reflectances == {False}:
+    if level_of_bands(Level.SURFACE, bands) is None:
         return None, []
     known = levels - {None}
     if level and known - {level}:

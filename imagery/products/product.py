@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
+from imagery.errors import SceneError
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE, Level
 
@@ -72,6 +73,21 @@ class Product:
             extras=tuple(map(raw, self.extras)),
             notes=(*self.notes, "bands are read as digital numbers, as asked"),
         )
+
+
+def level_of_bands(level: Level | None, bands: Sequence[BandSource]) -> Level | None:
+    """Return the level of a product's reflectances; None if all of its bands are digital numbers.
+
+    Raises:
+        SceneError: Some are reflectances and some digital numbers.
+    """
+    units = {band.unit == REFLECTANCE for band in bands}
+    if units == {True, False}:
+        mixed = ", ".join(band.name for band in bands if band.unit != REFLECTANCE)
+        raise SceneError(
+            f"found reflectance and digital numbers ({mixed}) in one scene; expected one unit: tag every band"
+        )
+    return level if units == {True} else None
 
 
 def unique(notes: Sequence[str | None]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, date_in_name
 from imagery.products.listing import Listing
 from imagery.products.metadata import elements, moment, number, parse_xml, text_of
-from imagery.products.product import Product, left_files, unique
+from imagery.products.product import Product, left_files, level_of_bands, unique
 from imagery.radiometry import SENTINEL_2_FIRST_OFFSET_BASELINE, SENTINEL_2_OFFSET, sample, sentinel_2
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
@@ -130,7 +130,7 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
     return Product(
         kind=f"Sentinel-2 Level-{'2A' if level is Level.SURFACE else '1C'}",
         sensor=SENSOR,
-        level=level,
+        level=level_of_bands(level, bands),
         acquired=acquired,
         bands=bands,
         quality=quality,

@@ -242,7 +242,8 @@ def _defaults(item: pystac.Item, sensor: str, level: Level | None, notes: list[s
         return LANDSAT_SURFACE
     sun = number(_text(item.properties.get("view:sun_elevation")))
     if sensor in _OLI and sun and sun > 0:
-        return top_of_atmosphere(OLI_TOP_OF_ATMOSPHERE.scale, OLI_TOP_OF_ATMOSPHERE.offset, sun)
+        constant = OLI_TOP_OF_ATMOSPHERE
+        return top_of_atmosphere(constant.scale, constant.offset, sun, constant.stored_as)
     if sensor in _OLI:
         notes.append("the item states no sun elevation (view:sun_elevation), so reflectances are too low by its sine")
         return OLI_TOP_OF_ATMOSPHERE
@@ -317,7 +318,7 @@ def _final_level(
 ) -> Level | None:
     units = {band.unit for band in bands}
     if REFLECTANCE not in units:
-        notes.append("the item states no scale of its bands; they are read as digital numbers")
+        notes.append("nothing states a scale that holds for the item's bands; they are read as digital numbers")
         return None
     if len(units) > 1:
         raise SceneError("found a scale for some bands of the item only; expected one for every band, or for none")

@@ -224,6 +224,17 @@ def test_tags_that_contradict_the_metadata_are_overruled_and_said(tmp_path: Path
     )
 
 
+def test_metadata_do_not_hold_for_numbers_stretched_to_8_bits(tmp_path: Path) -> None:
+    folder = landsat_level_2(tmp_path)
+    for field, name in OLI.items():
+        write(folder / f"{L2SP}_SR_{field}.TIF", stored(name, 1 / 255, 0.0, dtype="uint8"), nodata=0)
+    product = recognise(str(folder))
+    assert (product.level, {band.unit for band in product.bands}) == (None, {DIGITAL_NUMBER})
+    write(folder / f"{L2SP}_SR_B4.TIF", stored("red", 2.75e-5, -0.2), nodata=0)
+    with pytest.raises(SceneError, match=r"found reflectance and digital numbers \(blue, green, nir, swir1, swir2\)"):
+        recognise(str(folder))
+
+
 def test_fractions_are_not_scaled_again(tmp_path: Path) -> None:
     folder = landsat_level_2(tmp_path)
     for field, name in OLI.items():

@@ -432,6 +432,36 @@ def test_cloud_bands_of_earth_engine_are_decoded(tmp_path: Path, name: str, tabl
     assert [(band.name, band.table) for band in recognise(str(file)).quality] == [(name, table)]
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "dtype"),
+    [
+        ("S2A_20181026T044110.tif", ("B2", "B3", "B4", "B8", "B11", "B12"), "uint8"),
+        (f"{HLS_S30}.tif", ("B02", "B03", "B04", "B08", "B11", "B12"), "uint8"),
+        ("LC08_20181026.tif", SR_OLI, "uint8"),
+        ("LC08_20181026.tif", SR_OLI, "int16"),  # as Collection 1 was stored; Collection 2 needs numbers above 32,767
+    ],
+)
+def test_numbers_that_the_file_cannot_hold_are_not_scaled_by_the_products_constants(
+    tmp_path: Path, name: str, fields: Sequence[str], dtype: str
+) -> None:
+    scale = 1 / 255 if dtype == "uint8" else 1e-4
+    path = tmp_path / name
+    product = recognise(str(write(path, stack(scale, 0.0, dtype=dtype), descriptions=fields, nodata=0)))
+    assert product.level is None
+    assert {(band.scale, band.offset, band.unit) for band in product.bands} == {(1.0, 0.0, DIGITAL_NUMBER)}
+    assert any(f"holds {dtype}, and the product's numbers are" in note for note in product.notes)
+    product = recognise(str(write(path, stack(scale, 0.0, dtype=dtype), descriptions=fields, nodata=0, scales=scale)))
+    check_truth(product.bands, scale)
+    assert product.level is Level.SURFACE
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "float32"])
+def test_sentinel_2_is_scaled_in_every_type_that_holds_its_numbers(tmp_path: Path, dtype: str) -> None:
+    fields = ("B2", "B3", "B4", "B8", "B11", "B12")
+    file = write(tmp_path / "S2A_20181026.tif", stack(1e-4, 0.0, dtype=dtype), descriptions=fields)
+    check_truth(recognise(str(file)).bands, 1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fill_that_was_scaled_with_the_bands_is_fill(tmp_path: Path, dtype: str) -> None:
     scaled = np.round((stack(1, 0, dtype="float64") + 0.2) / 2.75e-5) * 2.75e-5 - 0.2

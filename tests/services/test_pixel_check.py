@@ -102,6 +102,25 @@ def test_reflectance_that_was_scaled_twice_is_doubted(source: SceneSource) -> No
     assert doubts == ["all bands are darker than 0.001 in the median: are they scaled twice?"]
 
 
+def test_a_scene_of_dark_bands_only_is_doubted(source: SceneSource) -> None:
+    (band,) = source.bands
+    _, _, doubts = check_pixels(replace(source, bands=(replace(band, scale=2e-5),)))  # 4,000 become 0.08
+    assert len(doubts) == 1
+    assert "99 % of the reflectances of all bands lie below 0.08; expected some above 0.1" in doubts[0]
+    assert check_pixels(replace(source, bands=(replace(band, scale=3e-5),)))[2] == []
+
+
+def test_many_pixels_brighter_than_any_ground_are_doubted_with_the_scale(source: SceneSource, tmp_path: Path) -> None:
+    (red,) = source.bands
+    for columns, doubted in ((1, True), (0, False)):
+        numbers = np.full((1, 40, 50), 4000, np.uint16)
+        numbers[:, :, :columns] = 0.5 * 65535  # reflectance 3.3 if taken x 1e-4, on 2 % of the pixels
+        numbers[:, 0, 0] = 30000  # one pixel in 2,000
+        path = write_geotiff(tmp_path / f"{columns}.tif", numbers)
+        _, _, doubts = check_pixels(describe([replace(red, path=str(path))]))
+        assert ["check the scale: the Copernicus Browser" in doubt for doubt in doubts] == [True] * doubted
+
+
 def test_a_scene_without_any_usable_pixel_is_refused(source: SceneSource) -> None:
     (band,) = source.bands
     with pytest.raises(SceneError, match=r"no pixel|no data|valid"):
