@@ -10,6 +10,7 @@ import numpy as np
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.headers import date_in_name, sensor_in_name
+from imagery.products.landsat_names import LandsatName, is_of_earth_engine, landsat_name
 from imagery.products.sentinel2 import guess_offset
 from imagery.radiometry import (
     HLS_REFLECTANCE,
@@ -19,6 +20,7 @@ from imagery.radiometry import (
     OLI_TOP_OF_ATMOSPHERE,
     Scaling,
     already_reflectance,
+    declared_scaling,
     sample,
     sentinel_2,
 )
@@ -28,6 +30,10 @@ from imagery.units import KELVIN, REFLECTANCE, Level
 
 # Bands that only one level of Sentinel-2 has, in Earth Engine's names (COPERNICUS/S2_SR, COPERNICUS/S2).
 _SURFACE_ONLY: Final = frozenset({"SCL", "AOT", "WVP", "MSK_CLDPRB", "MSK_SNWPRB", "TCI_R"})
+
+_OLI: Final = frozenset({"landsat-8-oli", "landsat-9-oli-2"})
+_VISIBLE: Final = frozenset({"B2", "B3", "B4"})
+_QUALITY: Final = frozenset({"QA_PIXEL", "BQA"})
 
 # Bands of HLS that only its Sentinel-2 product has.
 _S30_ONLY: Final = frozenset({"B8A", "B8", "B08", "B12"})
@@ -57,10 +63,12 @@ class Convention:
 def convention(located: Sequence[Located], sensor: str | None, level: Level | None, name: str) -> Convention | None:
     """Return what the designations tell about sensor, level and scaling; None if they are not Earth Engine's or USGS's.
 
-    1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2.
+    1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2; so are B4 and so on if the
+       name is of a Level-2 product (L2SP).
     2. B8A, B11 and B12, or SCL, are Sentinel-2, stored x 1e-4; whether with the offset of baseline 04.00 depends on the
        collection (harmonised or not) and is judged by the pixels (`imagery.products.sentinel2.guess_offset`).
-    3. B4 and QA_PIXEL are Landsat: fractions are top-of-atmosphere reflectance (collections T1_TOA).
+    3. B4 and QA_PIXEL are Landsat: fractions are top-of-atmosphere reflectance (collections T1_TOA), integers Level-1
+       in a file that is named as Earth Engine or USGS names Level-1; in other files the level must be stated.
     4. Fmask is HLS: surface reflectance, fractions in Earth Engine's collections, stored x 1e-4 elsewhere.
 
     Args:
@@ -70,20 +78,22 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
         name: The file's or folder's name, which may tell sensor and date.
 
     Raises:
-        SceneError: The sensor cannot be told, or the stated sensor has no such bands.
+        SceneError: The sensor or the level cannot be told, or the bands contradict the name or the stated sensor.
     """
     fields = {item.designation.upper() for item in located}
     named = sensor_in_name(name)
     if any(field.startswith("SR_B") for field in fields):
-        return _landsat_surface(fields, sensor, named)
+        return _landsat_surface(fields, sensor, named, level, landsat_name(name))
     if "FMASK" in fields:
         return _hls(located, sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli"))
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
         return _sentinel_2(located, fields, level, name)
     landsat = sensor or named or _landsat_of(fields)
-    if fields & {"QA_PIXEL", "BQA"} and landsat and any(field.startswith("B") for field in fields - {"BQA"}):
-        return _landsat_level_1(located, landsat)
-    return None
+    if landsat is None or not landsat.startswith("landsat") or not fields & (names_upper(landsat) - _QUALITY):
+        return None
+    if _is_level_2(located, level, fields, name):
+        return _landsat_level_2(located, landsat)
+    return _landsat_level_1(located, landsat, level, name) if fields & _QUALITY else None
 
 
 def _is_sentinel_2(fields: set[str], named: str | None) -> bool:
@@ -104,8 +114,15 @@ def _landsat_of(fields: set[str]) -> str | None:
     return "landsat-7-etm+" if any(field.startswith("B6_VCID") for field in fields) else None
 
 
-def _landsat_surface(fields: set[str], sensor: str | None, named: str | None) -> Convention:
+def _landsat_surface(
+    fields: set[str], sensor: str | None, named: str | None, level: Level | None, product: LandsatName | None
+) -> Convention:
     found = sensor or named
+    if product is not None and product.level.startswith("L1") and level is None:
+        raise SceneError(
+            f"found {', '.join(sorted(fields))}, named as surface reflectance, in {product.text}, a Level-1 product; "
+            "expected names that agree: if it is surface reflectance, say --level surface"
+        )
     notes: list[str] = []
     newer = bool(fields & {"SR_B6", "ST_B10", "SR_QA_AEROSOL"})
     older = bool(fields & {"ST_B6", "SR_CLOUD_QA", "SR_ATMOS_OPACITY"})
@@ -117,9 +134,7 @@ def _landsat_surface(fields: set[str], sensor: str | None, named: str | None) ->
             f"found {', '.join(sorted(fields))}, whose numbers mean other colours on Landsat 4 to 7 than on 8 and 9; "
             "expected to be told the sensor: --sensor landsat-5-tm, landsat-7-etm+ or landsat-8-oli"
         )
-    if (newer and found in {"landsat-4-tm", "landsat-5-tm", "landsat-7-etm+"}) or (
-        older and found in {"landsat-8-oli", "landsat-9-oli-2"}
-    ):
+    if (newer and found in {"landsat-4-tm", "landsat-5-tm", "landsat-7-etm+"}) or (older and found in _OLI):
         raise SceneError(f"found {', '.join(sorted(fields))}, which {found} does not have; expected another sensor")
     return Convention(
         "Landsat Collection 2 surface reflectance",
@@ -201,13 +216,60 @@ def _hls(located: Sequence[Located], sensor: str) -> Convention | None:
     return Convention("HLS surface reflectance", sensor, Level.SURFACE, reflective, thermal)
 
 
-def _landsat_level_1(located: Sequence[Located], sensor: str) -> Convention | None:
-    """Fractions are the collections T1_TOA, whose thermal bands are in kelvin; OLI's integers have constants."""
-    solar = next((item for item in located if item.designation.upper() in {"B3", "B4", "B2"}), None)
+def _is_level_2(located: Sequence[Located], stated: Level | None, fields: set[str], name: str) -> bool:
+    """Return whether bands named B4 and so on are of Collection 2 Level-2: by the name, as stated, or by tags."""
+    product = landsat_name(name)
+    if product is not None:
+        return product.level.startswith("L2")
+    tags = _tags_of_first(located)
+    return "QA_PIXEL" in fields and (stated is Level.SURFACE or (tags is not None and tags.agrees(LANDSAT_SURFACE)))
+
+
+def _tags_of_first(located: Sequence[Located]) -> Scaling | None:
+    """Return the scaling that the file states of a visible band, or None."""
+    solar = next((item for item in located if item.designation.upper() in _VISIBLE), None)
     if solar is None:
         return None
     with open_raster(solar.path) as dataset:
-        fractions = already_reflectance(str(dataset.dtypes[solar.index - 1]), sample(dataset, solar.index, 0))
+        return declared_scaling(dataset, solar.index)
+
+
+def _landsat_level_2(located: Sequence[Located], sensor: str) -> Convention:
+    """Files of a Level-2 product whose bands were renamed from SR_B4 to B4; fractions are taken as they are."""
+    fields = ", ".join(item.designation for item in located)
+    return Convention(
+        "Landsat Collection 2 surface reflectance",
+        sensor,
+        Level.SURFACE,
+        LANDSAT_SURFACE,
+        LANDSAT_SURFACE_TEMPERATURE,
+        (f"taken as Collection 2 surface reflectance, as the name or --level says, though the bands are {fields}",),
+    )
+
+
+def _landsat_level_1(located: Sequence[Located], sensor: str, level: Level | None, name: str) -> Convention | None:
+    """Fractions are the collections T1_TOA, whose thermal bands are in kelvin; OLI's integers have constants.
+
+    Raises:
+        SceneError: Nothing tells whether OLI's integers are of Level-1 or Level-2, which are scaled differently.
+    """
+    solar = next((item for item in located if item.designation.upper() in _VISIBLE), None)
+    if solar is None:
+        return None
+    with open_raster(solar.path) as dataset:
+        dtype = str(dataset.dtypes[solar.index - 1])
+        fractions = already_reflectance(dtype, sample(dataset, solar.index, 0))
+    # BQA is of Collection 1, whose surface reflectance has another quality band.
+    has_bqa = any(item.designation.upper() == "BQA" for item in located)
+    named = has_bqa or is_of_earth_engine(name) or landsat_name(name) is not None
+    if not (fractions or named) and _tags_of_first(located) is not None:
+        return None  # the tags state the scaling, and nothing the level
+    if sensor in _OLI and OLI_TOP_OF_ATMOSPHERE.fits(dtype) and not (fractions or named or level):
+        raise SceneError(
+            f"found {', '.join(item.designation for item in located)} in integers, which are scaled differently in "
+            "Level-1 and Level-2; expected a name that tells which (L1TP, L2SP), or the level: --level surface for "
+            "Level-2, or --level 'top of atmosphere' for Level-1, which is read as digital numbers without its MTL"
+        )
     if fractions:
         return Convention(
             "Landsat top-of-atmosphere reflectance",
@@ -216,7 +278,7 @@ def _landsat_level_1(located: Sequence[Located], sensor: str) -> Convention | No
             Scaling(1.0, 0.0, 0, REFLECTANCE),
             Scaling(1.0, 0.0, 0, KELVIN),
         )
-    if sensor in {"landsat-8-oli", "landsat-9-oli-2"}:
+    if sensor in _OLI and (named or level is Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED):
         return Convention(
             "Landsat Level-1 digital numbers",
             sensor,

@@ -25,6 +25,8 @@ _FORMS: Final = (
     r"(?P<craft>L[COTEM]\d)\d{6}(?P<day>(?:19|20)\d{5})[A-Z]{3}\d\d",
 )
 _NAMES: Final = tuple(re.compile(rf"(?<![A-Za-z0-9]){form}(?![A-Za-z0-9])", re.IGNORECASE) for form in _FORMS)
+# Earth Engine's catalog: sensor and satellite, path and row, date ("LC08_140041_20181026").
+_OF_EARTH_ENGINE: Final = re.compile(r"(?<![A-Za-z0-9])L[COTEM]0\d_\d{6}_\d{8}(?![A-Za-z0-9])(?!_\d{8})", re.IGNORECASE)
 _REST: Final = re.compile(r"_(?P<field>.+)\.(?P<ending>\w+)$")
 
 
@@ -51,6 +53,11 @@ def landsat_name(text: str) -> LandsatName | None:
     """Return the first product's name in a text, or None."""
     match = next((found for pattern in _NAMES for found in [pattern.search(text)] if found), None)
     return _name(match) if match else None
+
+
+def is_of_earth_engine(text: str) -> bool:
+    """Return whether a text holds a Landsat scene's name as Earth Engine gives it, without a level."""
+    return _OF_EARTH_ENGINE.search(text) is not None
 
 
 def landsat_file(base: str) -> tuple[LandsatName, str, str] | None:

@@ -124,6 +124,45 @@ def test_earth_engines_top_of_atmosphere_is_reflectance_as_it_is(tmp_path: Path)
     assert [(band.name, band.unit) for band in product.extras] == [("thermal1", KELVIN)]
 
 
+LEVEL_2_NUMBERS = np.concatenate([stack(2.75e-5, -0.2), [qa_pixel()]])
+LEVEL_1_NUMBERS = np.concatenate([stack(2e-5, -0.1), [qa_pixel()]])
+WITH_QA = ("B2", "B3", "B4", "B5", "B6", "B7", "QA_PIXEL")
+
+
+@pytest.mark.parametrize("bands", [6, 7])
+def test_level_2_that_lost_its_bands_names_is_told_by_the_products_name(tmp_path: Path, bands: int) -> None:
+    file = tmp_path / "LC08_L2SP_140041_20181026_20200830_02_T1_stack.tif"
+    product = recognise(str(write(file, LEVEL_2_NUMBERS[:bands], descriptions=WITH_QA[:bands])))
+    assert (product.kind, product.level) == ("Landsat Collection 2 surface reflectance", Level.SURFACE)
+    check_truth(product.bands, 2e-5)
+
+
+@pytest.mark.parametrize("name", ["LC08_L1TP_140041_20181026_20200830_02_T1_stack.tif", "LC08_140041_20181026.tif"])
+def test_level_1_is_told_by_the_products_name_or_that_of_earth_engine(tmp_path: Path, name: str) -> None:
+    product = recognise(str(write(tmp_path / name, LEVEL_1_NUMBERS, descriptions=WITH_QA)))
+    assert product.level is Level.TOP_OF_ATMOSPHERE_SUN_UNCORRECTED
+    check_truth(product.bands, 2e-5)
+
+
+def test_integers_of_an_unknown_level_need_the_level(tmp_path: Path) -> None:
+    file = str(write(tmp_path / "LC08_clip.tif", LEVEL_2_NUMBERS, descriptions=WITH_QA))
+    with pytest.raises(SceneError, match=r"scaled differently in Level-1 and Level-2; .*--level surface for Level-2"):
+        recognise(file)
+    check_truth(recognise(file, level=Level.SURFACE).bands, 2e-5)
+    product = recognise(file, level=Level.TOP_OF_ATMOSPHERE)
+    assert (product.level, {band.unit for band in product.bands}) == (None, {DIGITAL_NUMBER})
+    write(Path(file), LEVEL_2_NUMBERS, descriptions=WITH_QA, scales=2.75e-5, offsets=-0.2)
+    assert recognise(file).level is Level.SURFACE
+
+
+def test_names_of_bands_that_contradict_the_level_in_the_products_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "LC08_L1TP_140041_20181026_20200830_02_T1.tif"
+    write(file, stack(2.75e-5, -0.2), descriptions=SR_OLI)
+    with pytest.raises(SceneError, match=r"named as surface reflectance, in LC08_L1TP_.*, a Level-1 product"):
+        recognise(str(file))
+    check_truth(recognise(str(file), level=Level.SURFACE).bands, 2e-5)
+
+
 @pytest.mark.parametrize(("offset", "words"), [(0.0, "0 is used, as numbers below 1000 are common"), (-0.1, "-1000")])
 def test_sentinel_2_of_either_collection_is_told_by_its_pixels(tmp_path: Path, offset: float, words: str) -> None:
     numbers = np.concatenate([stack(1e-4, offset), np.full((2, SIDE, SIDE), 4, np.uint16)])
