@@ -9,7 +9,7 @@ import numpy as np
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import date_in_name, sensor_in_name
+from imagery.products.headers import date_in_name, satellite_in_name, sensor_in_name
 from imagery.products.landsat_names import LandsatName, is_of_earth_engine, landsat_name
 from imagery.products.sentinel2 import guess_offset
 from imagery.radiometry import (
@@ -25,7 +25,7 @@ from imagery.radiometry import (
     sentinel_2,
 )
 from imagery.raster_file import open_raster
-from imagery.sensors import names_of
+from imagery.sensors import SENSORS, holds_flags, names_of, sensor_bands
 from imagery.units import KELVIN, REFLECTANCE, Level
 
 # Bands that only one level of Sentinel-2 has, in Earth Engine's names (COPERNICUS/S2_SR, COPERNICUS/S2).
@@ -87,7 +87,11 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
     if "FMASK" in fields:
         return _hls(located, sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli"))
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
-        return _sentinel_2(located, fields, level, name)
+        by_name = sensor is None and not _only_of_sentinel_2(fields)
+        if by_name:
+            _check_no_landsat(located, fields, name)
+        notes = ("the sensor follows from the name; taken as sentinel-2-msi",) if by_name else ()
+        return _sentinel_2(located, fields, level, name, notes)
     landsat = sensor or named or _landsat_of(fields)
     if landsat is None or not landsat.startswith("landsat") or not fields & (names_upper(landsat) - _QUALITY):
         return None
@@ -97,9 +101,35 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
 
 
 def _is_sentinel_2(fields: set[str], named: str | None) -> bool:
-    return bool(
-        fields & {"B8A", "B08", "SCL", "QA60", "MSK_CLDPRB"} or {"B11", "B12"} <= fields or named == "sentinel-2-msi"
-    ) and any(field in fields for field in names_upper("sentinel-2-msi"))
+    told = _only_of_sentinel_2(fields) or named == "sentinel-2-msi"
+    return told and not fields.isdisjoint(names_upper("sentinel-2-msi"))
+
+
+def _only_of_sentinel_2(fields: set[str]) -> bool:
+    """Return whether bands are among these that no other sensor has."""
+    return bool(fields & {"B8A", "B08", "SCL", "QA60", "MSK_CLDPRB"}) or {"B11", "B12"} <= fields
+
+
+def _check_no_landsat(located: Sequence[Located], fields: set[str], name: str) -> None:
+    """Refuse bands that Landsat has, too, if only "S2" in the name speaks for Sentinel-2, which may be a site.
+
+    Raises:
+        SceneError: As said.
+    """
+    if satellite_in_name(name):
+        return
+    bands = {item.designation.upper() for item in located if not holds_flags(item.designation)}
+    fits = [
+        sensor
+        for sensor in SENSORS
+        if sensor.startswith("landsat")
+        and bands <= {text.upper() for band in sensor_bands(sensor) if band.stacked for text in band.field_names}
+    ]
+    if fits:
+        raise SceneError(
+            f"found {', '.join(sorted(fields))} in a file whose name holds S2, which other sensors have, too, in other "
+            f"colours; expected to be told which: --sensor, one of sentinel-2-msi, {', '.join(fits)}"
+        )
 
 
 def names_upper(sensor: str) -> frozenset[str]:
@@ -146,8 +176,10 @@ def _landsat_surface(
     )
 
 
-def _sentinel_2(located: Sequence[Located], fields: set[str], stated: Level | None, name: str) -> Convention:
-    notes: list[str] = []
+def _sentinel_2(
+    located: Sequence[Located], fields: set[str], stated: Level | None, name: str, told: Sequence[str]
+) -> Convention:
+    notes: list[str] = [*told]
     level = stated or Level.SURFACE
     if fields & _SURFACE_ONLY:
         kind, level = "Sentinel-2 surface reflectance", Level.SURFACE
@@ -184,7 +216,8 @@ def _sentinel_2(located: Sequence[Located], fields: set[str], stated: Level | No
             kind, "sentinel-2-msi", level, Scaling(1 / integer, 0.0, 0, REFLECTANCE), Scaling(), (*notes,)
         )
     if parts and not fractions:
-        offset, note = guess_offset(np.concatenate(parts), date_in_name(name))
+        infrared = not {"B11", "B12"}.isdisjoint(fields)
+        offset, note = guess_offset(np.concatenate(parts), date_in_name(name), infrared=infrared)
         notes.append(note)
     return Convention(kind, "sentinel-2-msi", level, sentinel_2(offset), Scaling(), tuple(notes))
 

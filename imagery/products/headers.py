@@ -1,7 +1,9 @@
 """Reading headers of a product's rasters, and choosing the scaling of a band."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Final
@@ -9,10 +11,15 @@ from typing import Final
 from rasterio.io import DatasetReader
 
 from imagery import stored_numbers
+from imagery.errors import SceneError
 from imagery.grid import Window
+from imagery.ground_metric import pixel_size_m
 from imagery.radiometry import Scaling, already_reflectance, declared_scaling, implausible, prefer, sample
+from imagery.raster_file import grid_of, open_raster
+from imagery.scene_source import BandSource
 from imagery.units import REFLECTANCE
 
+_AS_FINE: Final = 1.1
 RASTER_ENDINGS: Final = (".tif", ".tiff", ".jp2", ".vrt")
 
 
@@ -119,6 +126,60 @@ def sensor_in_name(name: str) -> str | None:
         if re.search(rf"(?:^|[^A-Za-z0-9])(?:{pattern})(?=[^A-Za-z]|$)", name, re.IGNORECASE):
             return sensor
     return None
+
+
+def satellite_in_name(name: str) -> bool:
+    """Return whether a name tells Sentinel-2 beyond doubt: "S2A" or "Sentinel-2"; "S2" alone may be a site."""
+    return re.search(r"(?:^|[^A-Za-z0-9])(?:S2[A-D]|Sentinel-?2[A-D]?)(?=[^A-Za-z]|$)", name, re.IGNORECASE) is not None
+
+
+def finest_first(bands: Sequence[BandSource]) -> list[BandSource]:
+    """Sort bands by pixel size, since the first one's grid becomes the scene's; those of one size stay in order.
+
+    Sizes are those on the ground where the files differ in CRS. Of bands that are as fine as the finest but for 10 %,
+    which is what projecting them changes, the first has the CRS of most bands.
+
+    Raises:
+        SceneError: A file cannot be read; or the files differ in CRS, and one has none.
+    """
+    sizes: dict[str, float] = {}
+    systems: dict[str, str] = {}
+    for path in dict.fromkeys(band.path for band in bands):
+        with open_raster(path) as dataset:
+            systems[path] = dataset.crs.to_wkt() if dataset.crs else ""
+            sizes[path] = round(math.sqrt(abs(dataset.transform.determinant)), 9)
+    if len(set(systems.values())) > 1:
+        for path in sizes:
+            with open_raster(path) as dataset:
+                sizes[path] = math.sqrt(math.prod(pixel_size_m(grid_of(dataset))))
+    counts = Counter(systems[band.path] for band in bands)
+    finest = min(sizes.values(), default=0.0)
+    first = min(
+        sizes,
+        key=lambda path: (sizes[path] > _AS_FINE * finest, -counts[systems[path]], sizes[path]),
+        default="",
+    )
+    return sorted(bands, key=lambda band: (band.path != first, sizes[band.path]))
+
+
+def check_tags(bands: Sequence[BandSource]) -> None:
+    """Refuse bands of which some are scaled by tags of their files and others, without tags, by another constant.
+
+    Raises:
+        SceneError: As said.
+    """
+    scalings: dict[bool, dict[tuple[float, float], str]] = {True: {}, False: {}}
+    for band in bands:
+        with open_raster(band.path) as dataset:
+            tagged = declared_scaling(dataset, band.index) is not None
+        scalings[tagged].setdefault((band.scale, band.offset), band.name)
+    if scalings[True] and scalings[False] and scalings[True].keys() != scalings[False].keys():
+        (with_tags, named), (without, other) = (next(iter(scalings[key].items())) for key in (True, False))
+        raise SceneError(
+            f"found tags of scale and offset on some bands (x {with_tags[0]:g} {with_tags[1]:+g} on {named}), and "
+            f"others without, for which x {without[0]:g} {without[1]:+g} is usual ({other}); expected tags on every "
+            "band or on none (gdal_edit.py -scale -offset)"
+        )
 
 
 def date_in_name(name: str) -> date | datetime | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import choose_scaling, date_in_name
+from imagery.products.headers import check_tags, choose_scaling, date_in_name
 from imagery.products.metadata import number
 from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import HLS_REFLECTANCE, HLS_TEMPERATURE
@@ -80,6 +80,7 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
             (bands if name in stacked else extras).append(scaling.band(name, item.path, item.index))
     if not bands:
         raise SceneError(f"{product_id}: found no reflective band; expected files such as {product_id}.B04.tif")
+    check_tags(bands)
     if not quality:
         notes.append(f"{product_id}: found no Fmask file, so clouds and shadows are not masked")
     order = [band.name for band in sensor_bands(sensor)]

@@ -14,7 +14,7 @@ from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.earth_engine import Convention, convention, names_upper
 from imagery.products.fill import undeclared_fill
-from imagery.products.headers import choose_scaling, date_in_name, sensor_in_name
+from imagery.products.headers import check_tags, choose_scaling, date_in_name, finest_first, sensor_in_name
 from imagery.products.landsat_names import flag_table, landsat_name
 from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import (
@@ -87,8 +87,10 @@ def recognise_plain(
             bands.append(source)
             levels.add(found_level)
     _check_names(name, bands, extras)
-    bands = _finest_first(bands)
+    bands = finest_first(bands)
     with _naming(name):
+        if told:
+            check_tags(bands)
         final, more = _level(levels, level, bands)
     notes += more
     acquired = date_in_name(name)
@@ -248,15 +250,6 @@ def _source(
                 "numbers: say --level to use them as reflectances"
             ]
     return scaling.band(ours, item.path, item.index), found_level, notes
-
-
-def _finest_first(bands: Sequence[BandSource]) -> list[BandSource]:
-    """Sort bands by pixel size, since the first one's grid becomes the scene's; those of one size stay in order."""
-    sizes = {}
-    for path in dict.fromkeys(band.path for band in bands):
-        with open_raster(path) as dataset:
-            sizes[path] = round(abs(dataset.transform.a), 9)
-    return sorted(bands, key=lambda band: sizes[band.path])
 
 
 def _check_names(name: str, bands: Sequence[BandSource], extras: Sequence[BandSource]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, date_in_name
+from imagery.products.headers import choose_scaling, date_in_name, finest_first
 from imagery.products.listing import Listing
 from imagery.products.metadata import elements, moment, number, parse_xml, text_of
 from imagery.products.product import Product, left_files, level_of_bands, unique
@@ -143,26 +143,36 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
     )
 
 
-def offset_by_pixels(values: NDArray[np.float64]) -> int | None:
+def offset_by_pixels(values: NDArray[np.float64], *, infrared: bool = True) -> int | None:
     """Return whether stored numbers include Sentinel-2's offset, judged by themselves: 0, -1000, or None if unclear.
 
     Where it is included, only reflectances below 0 are stored as 1 to 999. Scenes without the offset have such numbers
-    in shade, water, and in ice at short-wave infrared.
+    in shade, water, and in ice at short-wave infrared. Bright snow has none in the other bands, so that without
+    short-wave infrared their absence tells nothing.
 
     Args:
-        values: Valid stored numbers of several bands, short-wave infrared among them if possible.
+        values: Valid stored numbers of several bands.
+        infrared: Whether short-wave infrared is among them.
     """
     if values.size < 1000:
         return None
     share = float(np.mean(values < -SENTINEL_2_OFFSET))
     if share > _SHARE_WITHOUT_OFFSET:
         return 0
-    return SENTINEL_2_OFFSET if share < _SHARE_WITH_OFFSET else None
+    return SENTINEL_2_OFFSET if infrared and share < _SHARE_WITH_OFFSET else None
 
 
-def guess_offset(values: NDArray[np.float64], acquired: date | datetime | None) -> tuple[int, str]:
-    """Return Sentinel-2's offset where nothing states it, by the pixels or else by the day, and a note on the guess."""
-    by_pixels = offset_by_pixels(values)
+def guess_offset(
+    values: NDArray[np.float64], acquired: date | datetime | None, *, infrared: bool = True
+) -> tuple[int, str]:
+    """Return Sentinel-2's offset where nothing states it, by the pixels or else by the day, and a note on the guess.
+
+    Args:
+        values: As in `offset_by_pixels`.
+        acquired: When the scene was taken; None if unknown, where the pixels count in any case.
+        infrared: As in `offset_by_pixels`.
+    """
+    by_pixels = offset_by_pixels(values, infrared=infrared or acquired is None)
     if by_pixels is not None:
         how = "numbers below 1000 are common" if by_pixels == 0 else "no number lies below 1000"
         return by_pixels, f"nothing states the offset of Sentinel-2's numbers; {by_pixels} is used, as {how}"
@@ -368,7 +378,9 @@ def _radiometry(
                 f"from the processing baseline {in_name:05.2f} in the product's name"
             )
         return 10_000.0, dict.fromkeys(order, float(offset))
-    offset, note = guess_offset(_values(listing, found, reflective), acquired)
+    offset, note = guess_offset(
+        _values(listing, found, reflective), acquired, infrared=bool(reflective & {"B11", "B12"})
+    )
     notes.append(f"{listing.name}: {note}")
     return 10_000.0, dict.fromkeys(order, float(offset))
 
@@ -398,7 +410,7 @@ def _bands(
 ) -> tuple[tuple[BandSource, ...], tuple[BandSource, ...], list[tuple[str, str]]]:
     """The bands, 10 m first, each at its finest resolution; those of the atmosphere as extras; what is left out."""
     named = names_of(SENSOR)
-    bands: list[tuple[float, BandSource]] = []
+    bands: list[BandSource] = []
     extras: list[BandSource] = []
     left_out: list[tuple[str, str]] = []
     table = {band.name: band for band in sensor_bands(SENSOR)}
@@ -418,16 +430,15 @@ def _bands(
             scaling, found_notes = choose_scaling(
                 dataset, 1, sentinel_2(offsets[name], quantification), check=name in {"red", "nir_narrow"}
             )
-            size = abs(dataset.transform.a)
         notes += found_notes
         source = scaling.band(name, path)
         if table[name].stacked:
-            bands.append((size, source))
+            bands.append(source)
         else:
             extras.append(source)
     order = list(table)
-    bands.sort(key=lambda item: (item[0], order.index(item[1].name)))
-    return tuple(source for _, source in bands), tuple(extras), left_out
+    bands.sort(key=lambda band: order.index(band.name))
+    return tuple(finest_first(bands)), tuple(extras), left_out
 
 
 def _quality(listing: Listing, found: _Found, level: Level, notes: list[str]) -> tuple[QualityBand, ...]:

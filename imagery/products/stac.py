@@ -279,7 +279,8 @@ def _sentinel_offset(
     The items of earth-search state offsets that their files do not have (Element84/earth-search, issues 66 and 71).
     """
     values = _values(found)
-    by_pixels = offset_by_pixels(values)
+    infrared = not {"swir1", "swir2"}.isdisjoint(found)
+    by_pixels = offset_by_pixels(values, infrared=infrared)
     scaling = next((value for value in stated.values() if value and value.scale != 1.0), None)
     applied = item.properties.get("earthsearch:boa_offset_applied", item.properties.get("sentinel:boa_offset_applied"))
     baseline = number(_text(item.properties.get("s2:processing_baseline", item.properties.get("processing:version"))))
@@ -291,7 +292,7 @@ def _sentinel_offset(
     elif baseline is not None:
         said = float(SENTINEL_2_OFFSET if baseline >= SENTINEL_2_FIRST_OFFSET_BASELINE else 0)
     if said is None:
-        offset, note = guess_offset(values, item.datetime)
+        offset, note = guess_offset(values, item.datetime, infrared=infrared)
         notes.append(note)
         return float(offset)
     if by_pixels is not None and by_pixels != said:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
@@ -358,6 +360,57 @@ def test_the_finest_band_of_a_folder_gives_the_grid(tmp_path: Path) -> None:
     write(tmp_path / "a_B8A.tif", stored("nir", 1e-4, 0), size=20)
     write(tmp_path / "a_B02.tif", np.kron(stored("blue", 1e-4, 0), np.ones((2, 2), np.uint16)), size=10)
     assert [band.name for band in recognise(str(tmp_path)).bands] == ["blue", "swir1", "nir_narrow"]
+
+
+def test_the_finest_band_is_the_finest_on_the_ground(tmp_path: Path) -> None:
+    write(tmp_path / "a_B02.tif", stored("blue", 1e-4, 0), size=10)
+    write(tmp_path / "a_B03.tif", stored("green", 1e-4, 0), size=10)
+    degrees = stored("swir1", 1e-4, 0)
+    write(tmp_path / "a_B11.tif", degrees, size=20)
+    with rasterio.open(tmp_path / "a_B11.tif") as file:
+        profile = {**file.profile, "crs": "EPSG:4326", "transform": Affine(0.0002, 0, 86.7, 0, -0.0002, 28.1)}
+    with rasterio.open(tmp_path / "a_B11.tif", "w", **profile) as file:  # 20 m from west to east, 22 m from north
+        file.write(degrees, 1)
+    product = recognise(str(tmp_path), sensor="sentinel-2-msi")
+    assert [band.name for band in product.bands] == ["blue", "green", "swir1"]
+
+
+def test_a_projected_band_as_fine_as_the_others_does_not_give_the_grid(tmp_path: Path) -> None:
+    for field in ("B02", "B03"):
+        write(tmp_path / f"a_{field}.tif", stored("blue", 1e-4, 0), size=10)
+    write(tmp_path / "a_B01.tif", stored("blue", 1e-4, 0), size=9.5)
+    with rasterio.open(tmp_path / "a_B01.tif", "r+") as file:
+        file.crs = "EPSG:32644"
+    assert recognise(str(tmp_path), sensor="sentinel-2-msi").bands[0].name == "blue"
+
+
+def test_tags_on_some_bands_only_are_refused_where_they_differ_from_the_usual_scaling(tmp_path: Path) -> None:
+    fields = ("B2", "B3", "B4", "B8", "B11", "B12")
+    file = write(tmp_path / "S2A_20230815.tif", stack(1e-4, -0.1), descriptions=fields)
+    with rasterio.open(file, "r+") as dataset:
+        dataset.scales, dataset.offsets = (1e-4,) * 3 + (1.0,) * 3, (-0.1,) * 3 + (0.0,) * 3
+    with pytest.raises(
+        SceneError, match=r"x 0.0001 -0.1 on blue\), and others without, for which x 0.0001 \+0 is usual"
+    ):
+        recognise(str(file))
+    with rasterio.open(file, "r+") as dataset:
+        dataset.offsets = (0.0,) * 6
+    assert {(band.scale, band.offset) for band in recognise(str(file)).bands} == {(1e-4, 0.0)}
+
+
+def test_s2_in_the_name_of_bands_that_landsat_has_needs_the_sensor(tmp_path: Path) -> None:
+    landsat = ("B2", "B3", "B4", "B5", "B6", "B7")
+    file = write(tmp_path / "glacier_S2_20181026.tif", stack(1e-4, 0), descriptions=landsat)
+    with pytest.raises(SceneError, match=r"name holds S2, .* --sensor, one of sentinel-2-msi, landsat-4-tm"):
+        recognise(str(file))
+    assert recognise(str(file), sensor="landsat-8-oli").bands[3].name == "nir"
+    for name in ("S2A_20181026.tif", "Sentinel-2_20181026.tif"):
+        product = recognise(str(file.rename(tmp_path / name)))
+        assert (product.bands[3].name, product.sensor) == ("rededge1", "sentinel-2-msi")
+        assert "the sensor follows from the name; taken as sentinel-2-msi" in product.notes
+        file = tmp_path / name
+    ten = write(tmp_path / "S2_20181026.tif", stack(1e-4, 0, SIX[:4]), descriptions=("B2", "B3", "B4", "B8"))
+    assert recognise(str(ten)).bands[3].name == "nir"
 
 
 def test_several_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Sentinel-2 products, with the traps of their offset; truth is that of `tests.imagery.product_forge`."""
 
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +197,18 @@ def test_the_pixels_tell_whether_they_include_the_offset() -> None:
     assert offset_by_pixels(np.full(1200, 900.0)) == 0
     few_dark = np.concatenate([np.full(990, 3000.0), np.full(10, 900.0)])
     assert offset_by_pixels(few_dark) is None  # 1 %: noise below 0, or little shade
+
+
+def test_without_short_wave_infrared_bright_snow_does_not_tell_that_the_offset_is_included(tmp_path: Path) -> None:
+    snow = np.full(1200, 7000.0)
+    assert offset_by_pixels(snow, infrared=False) is None
+    assert offset_by_pixels(np.full(1200, 900.0), infrared=False) == 0
+    assert guess_offset(snow, date(2018, 10, 26), infrared=False)[0] == 0
+    assert guess_offset(snow, None, infrared=False)[0] == -1000
+    for name, fields, offset in (("rgb", ("B2", "B3", "B4", "B8"), 0), ("swir", ("B2", "B3", "B8A", "B11"), -0.1)):
+        numbers = np.full((4, 96, 96), 7000, np.uint16)
+        file = write(tmp_path / f"S2A_MSIL2A_20181026_{name}.tif", numbers, descriptions=fields)
+        assert {band.offset for band in recognise(str(file)).bands} == {offset}
 
 
 def test_where_pixels_do_not_tell_the_day_does_and_it_is_said() -> None:
