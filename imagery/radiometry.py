@@ -67,6 +67,8 @@ LANDSAT_SURFACE_TEMPERATURE: Final = Scaling(0.00341802, 149.0, 0, KELVIN)
 # USGS, "Landsat 8-9 Data Users Handbook", section 5: the same for all reflective bands and scenes of OLI, not corrected
 # for the height of the sun. TM's and ETM+'s differ from scene to scene.
 OLI_TOP_OF_ATMOSPHERE: Final = Scaling(2e-5, -0.1, 0, REFLECTANCE, ("uint16",))
+# USGS, "Landsat 8 Collection 1 Land Surface Reflectance Code Product Guide" (LSDS-1368), table 6-1; LSDS-1370 for 4-7.
+LANDSAT_COLLECTION_1_SURFACE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE, ("int16",))
 LANDSAT_FILL: Final = Scaling(nodata=0)
 # "HLS Product User Guide" 2.0, tables 7 and 8. Brightness temperatures are in degrees Celsius.
 HLS_REFLECTANCE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE, ("int16",))

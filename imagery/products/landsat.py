@@ -1,4 +1,8 @@
-"""Landsat product folders as USGS delivers them: Level-1 and Level-2, Landsat 4 to 9, the collections and before."""
+"""Landsat product folders as USGS delivers them: Level-1 and Level-2, Landsat 4 to 9, the collections and before.
+
+Surface reflectance of Collection 1 comes from ESPA ("..._T1_sr_band4.tif") or as U.S. Analysis Ready Data
+("..._C01_V01_SRB4.tif").
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +16,7 @@ from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
 from imagery.products.product import Product, left_files, level_of_bands, unique
 from imagery.radiometry import (
+    LANDSAT_COLLECTION_1_SURFACE,
     LANDSAT_FILL,
     LANDSAT_SURFACE,
     LANDSAT_SURFACE_TEMPERATURE,
@@ -41,6 +46,14 @@ _SENSORS: Final = {
     "LT04": "landsat-4-tm",
 }
 _FLAGS_OF: Final = {PRE_COLLECTION: "BQA", "01": "BQA", "02": "QA_PIXEL"}
+_COLLECTION_1_SURFACE: Final = re.compile(r"(?:SR_BAND|SRB)(?P<number>\d)$")
+# Designation, and the generation that usually has it, of each file of flags.
+_FLAG_FIELDS: Final = {
+    "QA_PIXEL": ("qa_pixel", "Collection 2"),
+    "BQA": ("bqa", "Collection 1"),
+    "PIXEL_QA": ("pixel_qa", "Collection 1"),
+    "PIXELQA": ("pixel_qa", "Collection 1"),
+}
 _REASONS: Final = {
     "QA_RADSAT": "flags of saturation, which are not used",
     "SR_QA_AEROSOL": "flags of aerosol, which are not used",
@@ -104,17 +117,17 @@ def recognise_landsat(listing: Listing) -> Product | None:
     by_name = {band.name: band for band in sensor_bands(sensor)}
     for field, member in files.rasters.items():
         path = listing.path(member)
-        if field in {"QA_PIXEL", "BQA"}:
-            table = flag_table(field, files.name)
-            if table is None:
-                other = "Collection 2" if field == "QA_PIXEL" else "Collection 1"
-                left_out.append((member, f"flags of {other}, which this product is not of"))
+        if field in _FLAG_FIELDS:
+            designation, usual = _FLAG_FIELDS[field]
+            table = flag_table(designation, files.name)
+            if table:
+                quality.append(QualityBand(designation if designation == "pixel_qa" else "quality", path, 1, table))
             else:
-                quality.append(QualityBand("quality", path, 1, table))
+                left_out.append((member, f"flags of {usual}, which this product is not of"))
         elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
             extras.append(scalings[field].band(SURFACE_TEMPERATURE, path))
         elif field in scalings:
-            name = named[field.lower()]
+            name = named[_designation(field).lower()]
             scaling = _checked(path, scalings[field], notes, check=not bands)
             source = scaling.band(name, path)
             (bands if by_name[name].stacked and not name.startswith("thermal") else extras).append(source)
@@ -130,10 +143,10 @@ def recognise_landsat(listing: Listing) -> Product | None:
     if missing:
         notes.append(f"{files.product_id}: found no file of {', '.join(missing)}; the product has them")
     if not quality:
-        expected = _FLAGS_OF[files.name.collection]
+        expected = "pixel_qa" if _surface_of_collection_1(files) else _FLAGS_OF[files.name.collection]
         notes.append(f"{files.product_id}: found no {expected} file, so clouds and shadows are not masked")
     return Product(
-        kind=_kind(files.name),
+        kind=_kind(files),
         sensor=sensor,
         level=level_of_bands(level, bands),
         acquired=moment(
@@ -220,9 +233,30 @@ def _scalings(
     files: _Files, sensor: str, metadata: Groups | None, sun: float | None, notes: list[str]
 ) -> tuple[dict[str, Scaling], Level | None]:
     """Return the scaling of every raster that is a band, by designation, and the level of the reflective ones."""
+    if surface := _surface_of_collection_1(files):
+        level_1 = [field for field in files.rasters if re.fullmatch(r"B\d{1,2}", field)]
+        if level_1:
+            raise SceneError(
+                f"{files.product_id}: found surface reflectance ({', '.join(surface)}) and Level-1 "
+                f"({', '.join(level_1)}); expected one of them: put each into its own folder"
+            )
+        known = names_of(sensor)
+        surface = [field for field in surface if _designation(field).lower() in known]
+        return dict.fromkeys(surface, LANDSAT_COLLECTION_1_SURFACE), Level.SURFACE
     if files.name.level.startswith("L2"):
         return _level_2(files, sensor, metadata), Level.SURFACE
     return _level_1(files, sensor, metadata, sun, notes)
+
+
+def _surface_of_collection_1(files: _Files) -> list[str]:
+    """Return the bands of Collection 1's surface reflectance, as their files are named."""
+    return [field for field in files.rasters if _COLLECTION_1_SURFACE.match(field)]
+
+
+def _designation(field: str) -> str:
+    """Return the designation of a band in the tables of the sensors: "SRB4" is sr_band4."""
+    match = _COLLECTION_1_SURFACE.match(field)
+    return f"sr_band{match['number']}" if match else field
 
 
 def _level_2(files: _Files, sensor: str, metadata: Groups | None) -> dict[str, Scaling]:
@@ -307,7 +341,10 @@ def _checked(path: str, scaling: Scaling, notes: list[str], *, check: bool) -> S
     return chosen
 
 
-def _kind(name: LandsatName) -> str:
+def _kind(files: _Files) -> str:
+    name = files.name
+    if _surface_of_collection_1(files):
+        return "Landsat Collection 1 surface reflectance"
     if name.collection == PRE_COLLECTION:
         return "Landsat Level-1 from before the collections"
     return f"Landsat Collection {int(name.collection)} {name.level}"

@@ -207,6 +207,38 @@ def test_flags_in_one_file_are_decoded_by_the_generation_that_its_name_tells(
     assert any("found no band of clouds that is decoded" in note for note in product.notes) == (table is None)
 
 
+ESPA = "LC08_L1TP_140041_20181026_20181114_01_T1"
+ARD = "LC08_AK_005008_20181026_20190101_C01_V01"
+
+
+def collection_1_surface(folder: Path, band: str, flags: str) -> Path:
+    """Surface reflectance x 10,000 with fill -9999, and flags 322 (clear) and 480 (cloud)."""
+    for field, name in OLI.items():
+        write(folder / f"{band}{field[1:]}.tif", stored(name, 1e-4, 0, fill=-9999, dtype="int16"), nodata=-9999)
+    write(folder / f"{flags}.tif", np.where(SURFACE == 1, 480, 322).astype(np.uint16), nodata=1)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("product_id", "band", "flags"),
+    [(ESPA, f"{ESPA}_sr_band", f"{ESPA}_pixel_qa"), (ARD, f"{ARD}_SRB", f"{ARD}_PIXELQA")],
+    ids=["ESPA", "ARD"],
+)
+def test_surface_reflectance_of_collection_1_is_read(tmp_path: Path, product_id: str, band: str, flags: str) -> None:
+    product = recognise(str(collection_1_surface(tmp_path / "order", band, flags)))
+    assert (product.kind, product.level) == ("Landsat Collection 1 surface reflectance", Level.SURFACE)
+    assert (product.product_id, product.sensor, product.acquired) == (product_id, "landsat-8-oli", date(2018, 10, 26))
+    check_truth(product.bands, 1e-4)
+    assert [(flag.name, flag.table) for flag in product.quality] == [("pixel_qa", "landsat-c1-pixel-qa")]
+
+
+def test_surface_reflectance_of_collection_1_beside_level_1_is_refused(tmp_path: Path) -> None:
+    folder = collection_1_surface(tmp_path, f"{ESPA}_sr_band", f"{ESPA}_pixel_qa")
+    write(folder / f"{ESPA}_B4.TIF", stored("red", 2e-5, -0.1))
+    with pytest.raises(SceneError, match=r"surface reflectance \(SR_BAND2, .*\) and Level-1 \(B4\); expected one"):
+        recognise(str(folder))
+
+
 def test_a_day_that_does_not_exist_is_taken_from_the_name(tmp_path: Path) -> None:
     folder = landsat_level_1(tmp_path)
     metadata = folder / f"{L1TP}_MTL.txt"
