@@ -97,7 +97,7 @@ def describe_dem(
         with open_raster(path) as dataset:
             if index not in dataset.indexes:
                 raise SceneError(f"{path}: found {dataset.count} bands; expected elevation in band {index}")
-            if dataset.count > 1:
+            if dataset.count > 1 and (dataset.descriptions[index - 1] or "").strip().lower() != ELEVATION:
                 notes.add(path, f"band {index} of {dataset.count} is taken as elevation")
             grid = grid_of(dataset)
             part = grid.window if over is None else window_under(over, unwrapped(grid, over), MARGIN_PX)

@@ -191,10 +191,8 @@ def _describe_source(
         extra, doubts = describe_extra(item.name, files(item.path), item.index, grid, **stated)
         extras.append(extra)
         notes += doubts
-    dem = product.dem
-    if request.dem:
-        dem, guesses = _describe_dem(request.dem, grid, files)
-        notes += guesses
+    dem, guesses = _describe_dem(request.dem, product.dem, grid, files)
+    notes += guesses
     source = describe(
         product.bands,
         region,
@@ -209,15 +207,24 @@ def _describe_source(
     return source, notes
 
 
-def _describe_dem(requests: Sequence[DemRequest], grid: Grid, files: SceneFiles) -> tuple[ElevationSource, list[str]]:
-    """Describe the tiles of an elevation model; neighbours of which the same is stated are described together."""
+def _describe_dem(
+    requests: Sequence[DemRequest], beside: ElevationSource | None, grid: Grid, files: SceneFiles
+) -> tuple[ElevationSource | None, list[str]]:
+    """Describe the elevation model that is asked for, else the one that came with the product; also return notes.
+
+    Neighbouring tiles of which the same is stated are described together.
+    """
     tiles: list[BandSource] = []
     notes: list[str] = []
+    for tile in beside.tiles if beside and not requests else ():
+        found, more = describe_dem([tile.path], grid, index=tile.index)
+        tiles += found
+        notes += more
     for stated, group in groupby(requests, key=lambda item: item.model_dump(exclude={"path"})):
         found, more = describe_dem([files(item.path) for item in group], grid, **stated)
         tiles += found
         notes += more
-    return ElevationSource(tuple(tiles)), notes
+    return (ElevationSource(tuple(tiles)) if tiles else None), notes
 
 
 def _outlines(

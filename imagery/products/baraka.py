@@ -11,7 +11,7 @@ from imagery.radiometry import LANDSAT_FILL, Scaling, already_reflectance, sampl
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF
-from imagery.units import KELVIN, METRE, REFLECTANCE, Level
+from imagery.units import KELVIN, REFLECTANCE, Level
 
 # The order of https://lila.science/datasets/hkh-glacier-mapping: Landsat 7 B1 to B5, both gains of B6, B7, B8, BQA;
 # three indices; SRTM elevation and slope.
@@ -74,7 +74,7 @@ def recognise_baraka(path: str) -> Product | None:
         ),
         quality=(QualityBand("quality", path, 10, FLAG_TABLE_OF["bqa"]),),
         extras=(scaling.band("pan", path, 9),),
-        dem=ElevationSource((BandSource(ELEVATION, path, 14, unit=METRE),)),
+        dem=ElevationSource((BandSource(ELEVATION, path, 14),)),
         product_id=stem,
         notes=tuple(notes),
         left_out=tuple(

@@ -29,7 +29,7 @@ from imagery.radiometry import (
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
-from imagery.units import METRE, REFLECTANCE, Level
+from imagery.units import REFLECTANCE, Level
 
 KIND: Final = "raster without a product's metadata"
 """`Product.kind` of what is no known product."""
@@ -152,7 +152,7 @@ def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]
         elif ours in {*INDICES, SLOPE}:
             parts.left_out.append((item.label, f"{ours} is computed from the bands or the elevation"))
         elif ours == ELEVATION:
-            parts.tiles.append(BandSource(ELEVATION, item.path, item.index, unit=METRE))
+            parts.tiles.append(BandSource(ELEVATION, item.path, item.index))
         else:
             parts.measured.append((item, ours))
     return parts

@@ -26,7 +26,8 @@ class Product:
         bands: Our names, where each lies, how stored numbers become values. The grid of the first is the scene's.
         quality: Bands of flags. `masked` is empty: which flags make a pixel unknown is the caller's setting.
         extras: Further channels, such as surface temperature, the panchromatic band and bands of water vapour.
-        dem: Elevation that came with the product, or None.
+        dem: Where elevation that came with the product lies, or None. Its unit, scale and voids are not read yet, and
+            `imagery.describe_scene.describe` refuses it: `imagery.describe_elevation.describe_dem` reads them.
         product_id: The provider's name of the scene ("LC08_L2SP_140041_20181026_20200830_02_T1"), or None.
         sun_elevation_deg: Of the scene's centre, as the metadata state it, or None.
         cloud_percent: Cloud cover as the provider estimated it (0 to 100), or None.

@@ -1,0 +1,121 @@
+"""What is read from, and doubted about, the files of a scene that a request names."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from catalog.settings import Settings
+from imagery.classes import GLACIER_SCHEME
+from imagery.errors import SceneError
+from imagery.scene_reader import SceneReader
+from imagery.scene_source import SceneSource
+from services.scene_description import DescribedScene, describe_scene
+from services.scene_files import AnyFile
+from services.scene_request import SceneRequest
+from tests.imagery.forge import write_geotiff
+
+SIDE = 64
+BANDS = ("blue", "green", "red", "nir")
+# Metres: 3000 in the west, 3 m more with every column.
+RAMP = np.tile(3000 + 3 * np.arange(SIDE, dtype=np.float64), (SIDE, 1))
+FOOT = 0.3048
+
+Describe = Callable[..., DescribedScene]
+
+
+@pytest.fixture
+def describe(tmp_path: Path) -> Describe:
+    """Describe files as a scene of the pool, in digital numbers."""
+    settings = Settings(var_dir=tmp_path / "var", scene_root=tmp_path, patch_size_px=32)
+
+    def call(**request: Any) -> DescribedScene:
+        body = {"role": "pool", "name": "a", "unit": "digital number", **request}
+        return describe_scene(settings, SceneRequest(**body), AnyFile(), GLACIER_SCHEME)
+
+    return call
+
+
+def colours() -> NDArray[np.float32]:
+    """Four bands without fill: 1000 and more, 1 more with every pixel."""
+    return (1000 + np.arange(4 * SIDE * SIDE, dtype=np.float32)).reshape(4, SIDE, SIDE)
+
+
+def read(scene: DescribedScene, channel: str) -> NDArray[np.float32]:
+    source = SceneSource.from_json(scene.scene.source)
+    with SceneReader(source) as reader:
+        pixels: NDArray[np.float32] = reader.read([channel], source.grid.window)[0]
+    return pixels
+
+
+def in_stack(folder: Path, numbers: NDArray[Any], **declared: Any) -> dict[str, Any]:
+    """Elevation as the last band of a file."""
+    stack = np.concatenate([colours(), numbers[None]]).astype(np.float32)
+    path = write_geotiff(folder / "stack.tif", stack, descriptions=(*BANDS, "elevation"))
+    with rasterio.open(path, "r+") as dataset:
+        for name, value in declared.items():
+            setattr(dataset, name, (*getattr(dataset, name)[:4], value))
+    return {"path": str(path)}
+
+
+def in_folder(folder: Path, numbers: NDArray[Any], **declared: Any) -> dict[str, Any]:
+    """Elevation as a file of its own in a folder of bands."""
+    (folder / "bands").mkdir()
+    for band, pixels in zip(BANDS, colours(), strict=True):
+        write_geotiff(folder / "bands" / f"a_{band}.tif", pixels)
+    _elevation(folder / "bands" / "a_elevation.tif", numbers, declared)
+    return {"path": str(folder / "bands")}
+
+
+def band_by_band(folder: Path, numbers: NDArray[Any], **declared: Any) -> dict[str, Any]:
+    """Elevation as a band that is named in the request."""
+    path = write_geotiff(folder / "colours.tif", colours())
+    dem = _elevation(folder / "dem.tif", numbers, declared)
+    bands = [{"name": name, "path": str(path), "index": index} for index, name in enumerate(BANDS, start=1)]
+    return {"bands": [*bands, {"name": "elevation", "path": dem}]}
+
+
+def _elevation(path: Path, numbers: NDArray[Any], declared: dict[str, Any]) -> str:
+    write_geotiff(path, numbers.astype(np.float32))
+    with rasterio.open(path, "r+") as dataset:
+        for name, value in declared.items():
+            setattr(dataset, name, (value,))
+    return str(path)
+
+
+@pytest.mark.parametrize("write", [in_stack, in_folder, band_by_band])
+class TestElevationAmongTheBands:
+    """It is examined as a DEM beside the bands is."""
+
+    def test_scale_and_unit_of_its_file_count(
+        self, tmp_path: Path, describe: Describe, write: Callable[..., Any]
+    ) -> None:
+        found = describe(**write(tmp_path, RAMP / FOOT * 10, units="feet", scales=0.1))
+        np.testing.assert_allclose(read(found, "elevation"), RAMP, atol=1e-2)
+        assert any("elevation is in 'feet'; it is converted to metres" in note for note in found.summary.notes)
+        assert not any("is taken as elevation" in note for note in found.summary.notes)
+
+    def test_voids_are_missing_and_said(self, tmp_path: Path, describe: Describe, write: Callable[..., Any]) -> None:
+        numbers = RAMP.copy()
+        numbers[:16] = 0
+        request = write(tmp_path, numbers, units="m")
+        with pytest.raises(SceneError, match=r"found elevation for 75 % of the scene's valid ground"):
+            describe(**request)
+        found = describe(**request, allow_partial_dem=True)
+        assert np.isnan(read(found, "elevation")[:16]).all()
+        assert any("25 % of its pixels are 0, while all other ground is above" in note for note in found.summary.notes)
+
+
+def test_a_dem_that_is_named_counts_instead_of_the_elevation_among_the_bands(
+    tmp_path: Path, describe: Describe
+) -> None:
+    request = in_stack(tmp_path, np.full((SIDE, SIDE), 1e6))
+    with pytest.raises(SceneError, match="found no elevation for the scene"):
+        describe(**request)
+    dem = _elevation(tmp_path / "dem.tif", RAMP, {"units": "m"})
+    found = describe(**request, dem={"path": dem})
+    np.testing.assert_array_equal(read(found, "elevation"), RAMP.astype(np.float32))
