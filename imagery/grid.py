@@ -18,7 +18,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 
 from imagery.errors import SceneError
-from imagery.projection import WGS84, period, reproject, same_crs, to_wgs84, unwrap
+from imagery.projection import WGS84, period, reproject, same_crs, to_wgs84, unknown_shift, unwrap
 
 # Over an edge of 200 km, 32 pieces keep the chord of a reprojected straight edge within a metre of the true curve.
 _PIECES_PER_EDGE: Final = 32
@@ -188,6 +188,28 @@ class Grid:
         moved = reproject(self._outline(None, _PIECES_PER_EDGE), self.crs, crs)
         turn = None if same_crs(self.crs, crs) else period(crs)
         return moved if turn is None else unwrap(moved, turn)
+
+    def unknown_shift(self, crs: str) -> str | None:
+        """Return which shift PROJ does not know between the datums of this grid and of another CRS, at its centre.
+
+        Raises:
+            SceneError: There is no transformation to that CRS.
+        """
+        x, y = self.affine @ (self.width / 2, self.height / 2)
+        return unknown_shift(self.crs, crs, (x, y))
+
+    def check_shift(self, crs: str) -> None:
+        """Raise an error if what lies in another CRS cannot be placed on this grid because of an unknown shift.
+
+        Raises:
+            SceneError: PROJ does not know the shift (see `imagery.projection.unknown_shift`), or no transformation.
+        """
+        if shift := self.unknown_shift(crs):
+            raise SceneError(
+                f"found no known transformation {shift} at the scene; without one, places are off by tens to hundreds "
+                "of metres; expected a known one: reproject the file of the older survey with its parameters (ogr2ogr "
+                "or gdalwarp -t_srs EPSG:4326 -s_srs '+proj=... +ellps=... +towgs84=DX,DY,DZ')"
+            )
 
     def centre_wgs84(self, window: Window | None = None) -> tuple[float, float]:
         """Return longitude (-180 to 180) and latitude of the centre of a window (of the whole grid if None).

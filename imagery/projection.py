@@ -20,6 +20,12 @@ ELLIPSOID: Final = Geod(ellps="WGS84")
 # Names of map projections (EPSG) whose meridians are parallel lines; x grows evenly with longitude.
 _CYLINDRICAL: Final = re.compile(r"mercator|cylindrical|plate carr", re.IGNORECASE)
 _NOT_NORMAL: Final = re.compile(r"transverse|oblique", re.IGNORECASE)
+# What PROJ calls a step between two datums whose shift it does not know, for which it takes 0.
+_BALLPARK: Final = re.compile(r"Ballpark geo(graphic|centric)")
+# Semi-major axis (m) and inverse flattening of the ellipsoids of Earth-centred datums (WGS 84, GRS 1980, WGS 72,
+# PZ-90), and how much they differ. The axes of those that fit one country differ by 13 m or more.
+_EARTH_CENTRED: Final = (6378137.0, 298.2572)
+_NEARLY_EARTH_CENTRED: Final = (3.0, 0.005)
 
 
 @lru_cache(maxsize=64)
@@ -45,6 +51,54 @@ def same_crs(a: str, b: str) -> bool:
         raise SceneError(
             f"found the coordinate systems {a!r} and {b!r}; expected two that PROJ knows ({error})"
         ) from error
+
+
+@lru_cache(maxsize=256)
+def unknown_shift(source: str, target: str, at: tuple[float, float]) -> str | None:
+    """Return which shift between two datums PROJ does not know at a place and takes as 0; None if it knows.
+
+    The datums of older surveys lie 50 to 900 m from WGS 84 (Everest 1830, Beijing 1954, PSAD56, ...), and PROJ has
+    parameters only for some areas. A shift that is unknown is harmless between datums whose ellipsoids are those of
+    the whole Earth, which agree within some metres (WGS 84, ITRF, ETRS89, NAD83, CGCS2000, unnamed ones), and for
+    spheres, on which longitude and latitude of WGS 84 are used as they are (MODIS).
+
+    Takes at most some 50 ms once the transformation has been made, usually 0.1 ms, and is remembered.
+
+    Args:
+        source: A CRS.
+        target: Another.
+        at: Coordinates in `source`.
+
+    Returns:
+        A phrase that names both datums.
+
+    Raises:
+        SceneError: As `reproject`.
+    """
+    if same_crs(source, target):
+        return None
+    transformer = _transformer(source, target)
+    transformer.transform(*at)
+    try:
+        used = transformer.get_last_used_operation()
+    except ProjError:  # there is only one, which PROJ does not look up by place
+        used = transformer
+    ends = CRS.from_user_input(source), CRS.from_user_input(target)
+    if not _BALLPARK.search(used.description) or all(map(_is_earth_centred, ends)):
+        return None
+    names = [crs.geodetic_crs.datum.name if crs.geodetic_crs and crs.geodetic_crs.datum else crs.name for crs in ends]
+    return f"from the datum {names[0]!r} to {names[1]!r}"
+
+
+def _is_earth_centred(crs: CRS) -> bool:
+    """Return whether the ellipsoid of a CRS is that of the whole Earth, or a sphere."""
+    ellipsoid = crs.ellipsoid
+    if ellipsoid is None or ellipsoid.semi_minor_metre == ellipsoid.semi_major_metre:
+        return True
+    found = ellipsoid.semi_major_metre, ellipsoid.inverse_flattening
+    return all(
+        abs(a - b) <= tolerance for a, b, tolerance in zip(found, _EARTH_CENTRED, _NEARLY_EARTH_CENTRED, strict=True)
+    )
 
 
 def reproject(geometry: Any, source: str, target: str) -> Any:

@@ -47,10 +47,11 @@ def method_for(file_grid: Grid, scene_grid: Grid) -> Resampling:
 
 
 def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
-    """Raise an error for a file that does not overlap the scene.
+    """Raise an error for a file that does not overlap the scene, or whose place on it is not known.
 
     Raises:
-        SceneError: It does not, or there is no transformation between the CRSs.
+        SceneError: It does not; or there is no transformation between the CRSs, or none that knows how their datums lie
+            to each other (see `Grid.check_shift`).
     """
     if not overlaps(file_grid, scene_grid):
         raise SceneError(
@@ -58,6 +59,10 @@ def check_overlaps(path: str, file_grid: Grid, scene_grid: Grid) -> None:
             f"{scene_grid.crs}); its own is {format_bounds(file_grid.bounds)} in {file_grid.crs}; expected one that "
             "covers the scene"
         )
+    try:
+        scene_grid.check_shift(file_grid.crs)
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from error
 
 
 def overlaps(file_grid: Grid, scene_grid: Grid) -> bool:

@@ -42,8 +42,10 @@ class Placement:
             extent: The layer's bounds.
 
         Raises:
-            SceneError: There is no transformation between the systems.
+            SceneError: There is no transformation between the systems, or none that knows how their datums lie to each
+                other (see `Grid.check_shift`).
         """
+        grid.check_shift(crs)
         self._grid, self._crs = grid, crs
         self.turn = period(crs)
         self._footprint = grid.footprint_in(crs)

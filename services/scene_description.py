@@ -25,6 +25,7 @@ from imagery.products.bundle import Located
 from imagery.products.plain import recognise_plain
 from imagery.products.product import Product
 from imagery.products.recognise import recognise
+from imagery.projection import WGS84
 from imagery.quality import mask_flags
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
@@ -186,6 +187,11 @@ def _describe_source(
     named = {item.name for item in request.channels}
     extras = [extra for extra in product.extras if extra.name not in named]
     notes: list[str] = []
+    if shift := grid.unknown_shift(WGS84):
+        notes.append(
+            f"no transformation {shift} is known at the scene: on maps it may lie tens to hundreds of metres from its "
+            "place, and files in other systems are refused"
+        )
     for item in request.channels:
         stated = item.model_dump(include={"unit", "scale", "offset", "nodata"})
         extra, doubts = describe_extra(item.name, files(item.path), item.index, grid, **stated)

@@ -119,3 +119,11 @@ def test_a_dem_that_is_named_counts_instead_of_the_elevation_among_the_bands(
     dem = _elevation(tmp_path / "dem.tif", RAMP, {"units": "m"})
     found = describe(**request, dem={"path": dem})
     np.testing.assert_array_equal(read(found, "elevation"), RAMP.astype(np.float32))
+
+
+def test_a_scene_whose_place_on_the_earth_is_not_known_is_doubted(tmp_path: Path, describe: Describe) -> None:
+    for crs, doubted in (("EPSG:4214", True), ("EPSG:4326", False)):  # Beijing 1954, which nobody can place in Nepal
+        place = {"crs": crs, "transform": (0.0003, 0.0, 86.78, 0.0, -0.0003, 28.1)}
+        path = write_geotiff(tmp_path / "stack.tif", colours(), descriptions=BANDS, **place)
+        notes = describe(path=str(path)).summary.notes
+        assert doubted == any(note.startswith("no transformation from the datum 'Beijing 1954'") for note in notes)
