@@ -21,7 +21,7 @@ from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import MARGIN_PX, overlaps, unwrapped, window_under
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource, SceneSource
-from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
+from imagery.stored_numbers import declared_scale, declared_unit, isolated_extremes, sample, void_numbers
 from imagery.units import METRE
 
 LEAST_COVERAGE: Final = 0.99
@@ -48,7 +48,6 @@ _ABOVE_EVEREST_M: Final = 9000.0
 _NO_SEA_WITHIN_M: Final = 100.0
 # Terrain has no such gap between the elevations of many pixels, and no elevation twice beyond it.
 _GAP_M: Final = 500.0
-_LEAST_REPEATED: Final = 4
 _COVERAGE_SIDE_PX: Final = 256
 
 
@@ -198,7 +197,9 @@ def _describe_tile(
 ) -> BandSource | None:
     """Return the description of a tile; None if it has no elevation in this part of it."""
     metres = _metres_per_unit(dataset, path, index, stated, notes)
-    scale, offset = declared_scale(dataset, index)
+    scale, offset = (
+        _declared_scale(dataset, path, index, notes) if None in (stated.scale, stated.offset) else (1.0, 0.0)
+    )
     scale = metres * (scale if stated.scale is None else stated.scale)
     offset = metres * (offset if stated.offset is None else stated.offset)
     if scale == 0 or not math.isfinite(scale + offset):
@@ -223,6 +224,18 @@ def _describe_tile(
     if dataset.dtypes[index - 1] == "uint8" and scale == metres:
         notes.add(path, "its numbers have 8 bits: is it a picture of the relief (hillshade) instead of elevation?")
     return BandSource(ELEVATION, path, index, scale, offset, nodata, METRE)
+
+
+def _declared_scale(dataset: DatasetReader, path: str, index: int, notes: _Notes) -> tuple[float, float]:
+    """Return scale and offset as the file declares them for elevation.
+
+    In a file of several bands, items of the whole file state how the numbers of the others become reflectance.
+    """
+    of_band = declared_scale(dataset, index, of_file=dataset.count == 1)
+    of_file = declared_scale(dataset, index)
+    if of_file != of_band:
+        notes.add(path, f"scale {of_file[0]:g} and offset {of_file[1]:g} of the file are not applied to elevation")
+    return of_band
 
 
 def _metres_per_unit(dataset: DatasetReader, path: str, index: int, stated: _Stated, notes: _Notes) -> float:
@@ -259,7 +272,7 @@ def _without_voids(
     wild = np.unique(rest[_impossible(rest, scale, offset)])
     if wild.size == 1:
         voids.append(float(wild[0]))
-    voids += _isolated(rest[~np.isin(rest, voids)], scale)
+    voids += isolated_extremes(rest[~np.isin(rest, voids)], _GAP_M / abs(scale))
     zero, others = rest == 0, rest[rest != 0] * scale + offset
     if 0 not in voids and offset == 0 and zero.any() and others.size and np.abs(others).min() > _NO_SEA_WITHIN_M:
         voids.append(0.0)
@@ -276,21 +289,6 @@ def _without_voids(
             "value, or declare it in the file (gdal_edit.py -a_nodata)"
         )
     return numbers[~np.isin(numbers, voids)], next(iter(possible or voids), None)
-
-
-def _isolated(numbers: NDArray[np.float64], scale: float) -> list[float]:
-    """Return the lowest and the highest number if they occur repeatedly, 500 m or more from every other elevation."""
-    found = []
-    for end, inward in ((np.min, 1), (np.max, -1)):
-        if numbers.size == 0:
-            break
-        extreme = end(numbers)
-        others = numbers[numbers != extreme]
-        if not others.size or numbers.size - others.size < _LEAST_REPEATED:
-            continue
-        if inward * (end(others) - extreme) * abs(scale) >= _GAP_M:
-            found.append(float(extreme))
-    return found
 
 
 def _without_impossible(

@@ -11,7 +11,7 @@ from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import MARGIN_PX, check_overlaps, unwrapped, window_under
 from imagery.scene_source import BandSource
 from imagery.sensors import SENSORS
-from imagery.stored_numbers import declared_scale, declared_unit, sample, void_numbers
+from imagery.stored_numbers import FEW_VALUES, declared_scale, declared_unit, isolated_extremes, sample, void_numbers
 from imagery.units import DEGREE, DIGITAL_NUMBER, KELVIN, METRE
 
 _SPELLINGS: Final = {
@@ -19,8 +19,6 @@ _SPELLINGS: Final = {
     **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), METRE),
     **dict.fromkeys(("deg", "degree", "degrees"), DEGREE),
 }
-# Whole numbers of so few values are more often classes than measurements.
-_FEW_VALUES: Final = 16
 _BANDS: Final = frozenset(band.name for bands in SENSORS.values() for band in bands if band.stacked)
 
 
@@ -66,7 +64,7 @@ def describe_extra(
         numbers = sample(dataset, index, part or grid.window)
         if nodata is not None:
             numbers = numbers[numbers != nodata]
-        elif voids := void_numbers(numbers):
+        elif voids := void_numbers(numbers) or isolated_extremes(numbers.astype(np.float64)):
             nodata = voids[0]
             numbers = numbers[~np.isin(numbers, voids)]
             if len(voids) > 1:
@@ -78,12 +76,12 @@ def describe_extra(
         if numbers.size == 0:
             raise SceneError(f"{path}: found no valid pixel for {name!r} on the scene's ground; expected some")
         values = np.unique(numbers)
-        if dataset.dtypes[index - 1].startswith(("int", "uint")) and values.size <= _FEW_VALUES:
+        if dataset.dtypes[index - 1].startswith(("int", "uint")) and values.size <= FEW_VALUES:
             notes.append(
                 f"{name}: holds only the whole numbers {', '.join(map(str, values.tolist()))}; if they are classes, "
                 "averages of them have no meaning, and the file is no channel"
             )
-        declared = declared_scale(dataset, index)
+        declared = declared_scale(dataset, index) if None in (scale, offset) else (1.0, 0.0)
         unit = unit or declared_unit(dataset, index)
     if unit is None:
         unit = DIGITAL_NUMBER

@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from imagery.errors import SceneError
 from imagery.scene_source import BandSource
+from imagery.stored_numbers import declared_number, declared_scale
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
 
 RADIANCE: Final = "W/(m2 sr um)"
@@ -118,8 +119,7 @@ def level_of(scaling: Scaling) -> Level | None:
 def declared_scaling(dataset: DatasetReader, index: int) -> Scaling | None:
     """Return scale, offset and fill as the tags of a file state them, or None if they state no scale and no offset.
 
-    GDAL's scale and offset count; if they are not set, metadata items of the band, then of the file: `scale_factor` and
-    `add_offset` (HLS, netCDF), `SCALE` and `OFFSET`, with `_FillValue`. The unit is left to the caller.
+    See `imagery.stored_numbers.declared_scale`; the fill is the item `_FillValue`. The unit is left to the caller.
 
     Args:
         dataset: An open dataset.
@@ -128,32 +128,10 @@ def declared_scaling(dataset: DatasetReader, index: int) -> Scaling | None:
     Raises:
         SceneError: A tag is not a number, or the scale is 0.
     """
-    scale, offset = float(dataset.scales[index - 1]), float(dataset.offsets[index - 1])
-    tags = {key.lower(): value for items in (dataset.tags(), dataset.tags(index)) for key, value in items.items()}
-    if (scale, offset) == (1.0, 0.0):
-        scale = _number(dataset, tags, ("scale_factor", "scale"), 1.0)
-        offset = _number(dataset, tags, ("add_offset", "offset"), 0.0)
+    scale, offset = declared_scale(dataset, index)
     if (scale, offset) == (1.0, 0.0):
         return None
-    if scale == 0.0 or not math.isfinite(scale) or not math.isfinite(offset):
-        raise SceneError(
-            f"{dataset.name}: found the scale {scale} and the offset {offset} of band {index}; expected finite numbers "
-            "and a scale other than 0: correct the tags with gdal_edit.py -scale -offset"
-        )
-    fill = _number(dataset, tags, ("_fillvalue",), math.nan)
-    return Scaling(scale, offset, None if math.isnan(fill) else fill)
-
-
-def _number(dataset: DatasetReader, tags: dict[str, str], keys: tuple[str, ...], default: float) -> float:
-    for key in keys:
-        if key in tags:
-            try:
-                return float(tags[key])
-            except ValueError as error:
-                raise SceneError(
-                    f"{dataset.name}: found the metadata item {key}={tags[key]!r}; expected a number"
-                ) from error
-    return default
+    return Scaling(scale, offset, declared_number(dataset, index, ("_fillvalue",)))
 
 
 def prefer(stated: Scaling, declared: Scaling | None, where: str) -> tuple[Scaling, str | None]:

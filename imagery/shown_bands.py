@@ -8,7 +8,6 @@ from rasterio.crs import CRS
 from imagery.errors import SceneError
 from imagery.grid import Grid
 from imagery.scene_reader import SceneReader
-from imagery.stored_numbers import declared_scale
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def _shown_band(reader: SceneReader, name: str) -> ShownBand:
             raise SceneError(f"found the channel {name!r}, which holds flags; expected measurements only")
         return ShownBand(name)
     dataset = reader.dataset(band.path)
-    scale, offset = declared_scale(dataset, band.index)
+    scale, offset = dataset.scales[band.index - 1], dataset.offsets[band.index - 1]
     declared = dataset.nodatavals[band.index - 1]
     missing = tuple(dict.fromkeys(float(number) for number in (declared, band.nodata) if number is not None))
     factor = band.scale / scale

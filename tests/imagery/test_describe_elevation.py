@@ -55,9 +55,21 @@ def read(folder: Path, tiles: tuple[BandSource, ...]) -> NDArray[np.float32]:
         ((RAMP / 1200 * 3937).astype(np.float32), {"units": "US survey foot"}),
         ((RAMP / 1200 * 3937).astype(np.float32), {"tags": {"units": "us-ft"}}),
         ((RAMP * 100).astype(np.int32), {"tags": {"UNITTYPE": "cm"}}),
+        (((RAMP - 3000) * 10).astype(np.int16), {"tags": {"scale_factor": "0.1", "add_offset": "3000"}}),
         ((RAMP / 0.3048).astype(np.float32), {"crs": "EPSG:32645+8228"}),  # NAVD88 height (ft)
     ],
-    ids=["metres", "scaled", "offset", "feet", "scaled feet", "survey feet", "tag", "centimetres", "vertical CRS"],
+    ids=[
+        "metres",
+        "scaled",
+        "offset",
+        "feet",
+        "scaled feet",
+        "survey feet",
+        "tag",
+        "centimetres",
+        "items",
+        "vertical CRS",
+    ],
 )
 def test_scale_offset_and_unit_of_a_file_make_metres(
     tmp_path: Path, stored: NDArray[Any], declared: dict[str, Any]
@@ -78,6 +90,7 @@ def test_what_the_user_states_comes_before_what_the_file_declares(tmp_path: Path
     ("void", "dtype"),
     [
         (-9999, np.int16),
+        (-10000, np.int16),
         (-32768, np.int16),
         (-32767, np.float32),
         (65535, np.uint16),
@@ -98,6 +111,23 @@ def test_undeclared_voids_are_missing_and_said(tmp_path: Path, void: float, dtyp
     (note,) = notes
     assert note.startswith("dem.tif: 1 % of its pixels are ")
     assert "taken as no data, which it does not declare" in note
+
+
+def test_a_scale_of_all_bands_of_a_file_is_not_that_of_its_elevation(tmp_path: Path) -> None:
+    stack = np.stack([np.full_like(RAMP, 2000), RAMP]).astype(np.int16)
+    path = write_geotiff(tmp_path / "stack.tif", stack, descriptions=("red", "elevation"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(scale_factor="0.0001")
+    tiles, notes = describe_dem([str(path)], index=2, unit="m")
+    np.testing.assert_array_equal(read(tmp_path, tiles), RAMP.astype(np.float32))
+    assert notes == ("stack.tif: scale 0.0001 and offset 0 of the file are not applied to elevation",)
+
+
+def test_an_item_that_is_no_scale_is_refused_unless_the_scale_is_stated(tmp_path: Path) -> None:
+    path = dem(tmp_path, RAMP.astype(np.float32), units="m", tags={"SCALE": "1:50000"})
+    with pytest.raises(SceneError, match="found the metadata item scale='1:50000'; expected a number"):
+        describe_dem([path])
+    np.testing.assert_array_equal(read(tmp_path, describe_dem([path], scale=1, offset=0)[0]), RAMP.astype(np.float32))
 
 
 def test_nan_and_declared_voids_need_no_guess(tmp_path: Path) -> None:

@@ -70,6 +70,39 @@ def test_guesses_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_scale_and_offset_are_read_from_items_as_those_of_bands_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.tif", np.arange(64, dtype=np.int16).reshape(8, 8), unit="m")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(1, scale_factor="0.001", add_offset="2")
+    assert describe_extra("velocity", path)[0] == BandSource("velocity", path, 1, 0.001, 2.0, None, "m")
+
+
+@pytest.mark.parametrize(
+    ("void", "pixels", "nodata"),
+    [
+        (-10000, 1, -10000),  # as MAJA writes it
+        (-777, 4, -777),  # 777 below 0 to 9
+        (255, 4, 255),
+        (-777, 3, None),  # may be measured
+        (18, 4, 18),  # as far from 9 as 9 is from 0
+        (17, 4, None),
+    ],
+)
+def test_a_number_far_from_all_others_is_no_data_if_it_recurs(
+    tmp_path: Path, void: int, pixels: int, nodata: float | None
+) -> None:
+    stored = np.linspace(0, 9, 64, dtype=np.float32)
+    stored[10 : 10 + pixels] = void
+    extra, notes = describe_extra("velocity", write(tmp_path / "v.tif", stored.reshape(8, 8), unit="m"))
+    told = f"velocity: {void} is taken as no data, which the file does not declare"
+    assert (extra.nodata, notes) == (nodata, () if nodata is None else (told,))
+
+
+def test_of_few_values_none_is_far_from_the_others(tmp_path: Path) -> None:
+    stored = np.array([0.0, 1.0, 2.0, 90.0], dtype=np.float32).repeat(16).reshape(8, 8)
+    assert describe_extra("velocity", write(tmp_path / "v.tif", stored))[0].nodata is None
+
+
 @pytest.mark.parametrize(("spelt", "unit"), [("kelvin", "K"), ("Degrees", "degree"), ("metre", "m"), ("dB", "dB")])
 def test_units_are_spelt_as_elsewhere(tmp_path: Path, spelt: str, unit: str) -> None:
     path = write(tmp_path / "a.tif", np.linspace(0, 9, 64, dtype=np.float32).reshape(8, 8), unit=spelt)
