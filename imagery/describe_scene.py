@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -11,12 +12,17 @@ from imagery.border import Border, BorderSource
 from imagery.channels import ELEVATION, INDICES
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
+from imagery.ground_metric import pixel_size_m
 from imagery.quality import check_decoding
 from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import check_overlaps
 from imagery.scene_source import BandSource, ElevationSource, FileGrid, QualityBand, SceneSource
 from imagery.sensors import holds_flags
 from imagery.units import METRE, REFLECTANCE, Level
+
+# Orthophotos of drones have pixels of 1 cm and more. No glacier is mapped in pixels larger than 10 km.
+_SMALLEST_PIXEL_M: Final = 0.005
+_LARGEST_PIXEL_M: Final = 10_000.0
 
 
 def describe(
@@ -51,10 +57,11 @@ def describe(
         border: Polygons in any CRS; pixels whose centre lies in none of them have no data in any channel.
 
     Raises:
-        SceneError: A file is not a GeoTIFF, has no CRS or geotransform, lacks the band, holds complex numbers, or does
-            not overlap the scene; integers are said to be reflectances without a scale; elevation is not in metres; the
-            grid's CRS cannot be transformed to WGS 84; the region reaches beyond the first band's file; names repeat or
-            hide an index.
+        SceneError: A file is not a GeoTIFF, has no CRS or geotransform or such as make no place on the Earth, lacks the
+            band, holds complex numbers, or does not overlap the scene; integers are said to be reflectances without a
+            scale; elevation is not in metres; the grid's CRS cannot be transformed to WGS 84; its pixels are smaller
+            than 5 mm or larger than 10 km; the region reaches beyond the first band's file; names repeat or hide an
+            index.
         OutlineError: The border cannot be read, or does not overlap the scene.
     """
     flags = tuple(QualityBand(band.name, band.path, band.index) for band in bands if holds_flags(band.name))
@@ -85,6 +92,7 @@ def describe(
     grid = first_grid.subgrid(region)
     with _naming(rasters[0].path):
         grid.footprint_wgs84()  # raises SceneError for coordinates outside the CRS's area of use
+        _check_pixel_size(grid)
     resampled = tuple(
         FileGrid(path, file_grid) for path, file_grid in grids.items() if not first_grid.coincides(file_grid)
     )
@@ -96,6 +104,16 @@ def describe(
     if nodata is not None:
         bands = tuple(replace(band, nodata=nodata) for band in bands)
     return SceneSource(bands, grid, offset, level, resampled, tuple(extras), quality, dem, border, border_sha256)
+
+
+def _check_pixel_size(grid: Grid) -> None:
+    across, down = pixel_size_m(grid)
+    if not _SMALLEST_PIXEL_M <= min(across, down) <= max(across, down) <= _LARGEST_PIXEL_M:
+        raise SceneError(
+            f"found pixels of {across:.3g} x {down:.3g} m on the ground; expected {_SMALLEST_PIXEL_M:g} to "
+            f"{_LARGEST_PIXEL_M:g} m. The file declares a wrong coordinate reference system or geotransform (degrees "
+            "as metres?): correct it with gdal_edit.py -a_srs or -a_ullr"
+        )
 
 
 @contextmanager

@@ -20,6 +20,8 @@ ELLIPSOID: Final = Geod(ellps="WGS84")
 # Names of map projections (EPSG) whose meridians are parallel lines; x grows evenly with longitude.
 _CYLINDRICAL: Final = re.compile(r"mercator|cylindrical|plate carr", re.IGNORECASE)
 _NOT_NORMAL: Final = re.compile(r"transverse|oblique", re.IGNORECASE)
+_FARTHEST_DEGREES: Final = 540.0  # some systems count longitudes from 0 to 360, and a layer may continue there
+_HIGHEST_DEGREES: Final = 90.01  # of latitude, with the rounding of headers
 # What PROJ calls a step between two datums whose shift it does not know, for which it takes 0.
 _BALLPARK: Final = re.compile(r"Ballpark geo(graphic|centric)")
 # Semi-major axis (m) and inverse flattening of the ellipsoids of Earth-centred datums (WGS 84, GRS 1980, WGS 72,
@@ -51,6 +53,43 @@ def same_crs(a: str, b: str) -> bool:
         raise SceneError(
             f"found the coordinate systems {a!r} and {b!r}; expected two that PROJ knows ({error})"
         ) from error
+
+
+def impossible_place(crs: str, bounds: tuple[float, float, float, float]) -> str | None:
+    """Return why coordinates are no place on the Earth, as "found ...; expected ..."; None if they may be one.
+
+    Args:
+        crs: Their CRS.
+        bounds: Smallest x, smallest y, largest x, largest y.
+
+    Raises:
+        SceneError: PROJ does not know the CRS.
+    """
+    name, kind, is_map, in_degrees = _kind_of(crs)
+    if not is_map:
+        return (
+            f"found the coordinate reference system {name!r}, which has no place on Earth ({kind}); expected a "
+            "geographic or projected one"
+        )
+    left, bottom, right, top = bounds
+    if in_degrees and (max(-left, right) > _FARTHEST_DEGREES or max(-bottom, top) > _HIGHEST_DEGREES):
+        return (
+            f"found x {left:.6g} to {right:.6g} and y {bottom:.6g} to {top:.6g} in {name}; expected longitude and "
+            "latitude in degrees"
+        )
+    return None
+
+
+@lru_cache(maxsize=64)
+def _kind_of(crs: str) -> tuple[str, str, bool, bool]:
+    """Return name and type of a CRS, whether it is a geographic or projected one, and whether it is in degrees."""
+    try:
+        system = CRS.from_user_input(crs)
+    except ProjError as error:
+        raise SceneError(f"found the coordinate system {crs!r}; expected one that PROJ knows ({error})") from error
+    is_map = "undefined" not in system.name.lower() and (system.is_geographic or system.is_projected)
+    unit = system.axis_info[0].unit_name if system.axis_info else "degree"
+    return system.name, system.type_name, is_map, system.is_geographic and "degree" in unit
 
 
 @lru_cache(maxsize=256)

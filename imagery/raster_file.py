@@ -22,6 +22,7 @@ from imagery.errors import SceneError, UnreadableFileError
 from imagery.gdal_limits import allowed_file, limit_rasterio
 from imagery.grid import Grid, Window
 from imagery.paths import is_address, name_for_rasterio
+from imagery.projection import impossible_place
 from imagery.side_files import SideFiles
 from imagery.vrt import vrt_sources
 
@@ -227,7 +228,7 @@ def grid_of(dataset: DatasetReader) -> Grid:
     """Return the grid of an open dataset.
 
     Raises:
-        SceneError: It has no CRS, no geotransform, or one that cannot be inverted.
+        SceneError: It has no CRS, no geotransform, or one that cannot be inverted; or they make no place on the Earth.
     """
     if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
         raise SceneError(_advice_to_warp(dataset))
@@ -248,9 +249,19 @@ def grid_of(dataset: DatasetReader) -> Grid:
         )
     a, b, c, d, e, f = dataset.transform[:6]
     try:
-        return Grid(dataset.crs.to_string(), (a, b, c, d, e, f), dataset.width, dataset.height)
+        grid = Grid(dataset.crs.to_string(), (a, b, c, d, e, f), dataset.width, dataset.height)
+        # Of the pixels' centres: the outermost rows of grids of the whole globe may be centred on the poles.
+        centres = [grid.affine @ (col, row) for col in (0.5, grid.width - 0.5) for row in (0.5, grid.height - 0.5)]
+        (left, bottom), (right, top) = (tuple(map(end, zip(*centres, strict=True))) for end in (min, max))
+        fault = impossible_place(grid.crs, (left, bottom, right, top))
     except SceneError as error:
         raise SceneError(f"{dataset.name}: {error}") from error
+    if fault:
+        raise SceneError(
+            f"{dataset.name}: {fault}. The file declares a wrong coordinate reference system or geotransform: correct "
+            "it with gdal_edit.py -a_srs or -a_ullr"
+        )
+    return grid
 
 
 def _advice_to_warp(dataset: DatasetReader) -> str:

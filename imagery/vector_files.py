@@ -25,6 +25,7 @@ from imagery.gdal_limits import limited_pyogrio
 from imagery.geojson_crs import check_geojson_crs
 from imagery.geopackage import check_geopackage
 from imagery.paths import name_for_pyogrio
+from imagery.projection import impossible_place
 from imagery.side_files import SideFiles
 
 Bounds = tuple[float, float, float, float]
@@ -51,7 +52,6 @@ _HEAD: Final = 4096
 # Of a binary format only what is near the scene is read. Text is parsed from its start each time, some 50 MB a second.
 _LARGEST_BYTES: Final = 4 << 30
 _LARGEST_TEXT: Final = 1 << 28
-_FARTHEST_DEGREES: Final = 540.0  # some systems count longitudes from 0 to 360, and a layer may continue there
 # Features without a place are found by reading all bounds, about 0.3 s for this many.
 _MOST_COUNTED: Final = 200_000
 
@@ -337,18 +337,10 @@ def _check_header(path: str, header: LayerHeader) -> None:
     system = CRS.from_user_input("EPSG:4326" if grids else header.crs)
     if grids := [*grids, *grid_paths(system.to_wkt())]:
         raise _grid_refused(path, grids[0])
-    if "undefined" in system.name.lower() or not (system.is_geographic or system.is_projected):
+    if fault := impossible_place(header.crs, header.extent):
         raise OutlineError(
-            f"{path}: found the coordinate reference system {system.name!r}, which has no place on Earth; expected a "
-            "geographic or projected one: assign it with ogr2ogr -a_srs"
-        )
-    left, bottom, right, top = header.extent
-    degrees = system.is_geographic and "degree" in (system.axis_info[0].unit_name if system.axis_info else "degree")
-    if degrees and (max(-left, right) > _FARTHEST_DEGREES or max(-bottom, top) > 90.01):
-        raise OutlineError(
-            f"{path}: found x {left:.6g} to {right:.6g} and y {bottom:.6g} to {top:.6g} in {system.name}; expected "
-            "longitude and latitude in degrees. The file declares a wrong coordinate reference system (GeoJSON without "
-            "one is in degrees), or latitude comes first: export it again, or correct it with ogr2ogr -a_srs"
+            f"{path}: {fault}. The file declares a wrong coordinate reference system (GeoJSON without one is in "
+            "degrees), or latitude comes first: export it again, or correct it with ogr2ogr -a_srs"
         )
 
 

@@ -19,7 +19,7 @@ from rasterio.control import GroundControlPoint
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
-from imagery.raster_file import check_files_below, open_raster
+from imagery.raster_file import check_files_below, grid_of, open_raster
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import BandSource
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
@@ -271,3 +271,35 @@ def test_of_a_file_behind_an_address_only_the_window_is_fetched(tmp_path: Path, 
     np.testing.assert_array_equal(pixels, noise[1000:1064, 1200:1264])
     assert _Ranges.sent < 0.1 * size
     assert set(_Ranges.asked) == {"/cog.tif"}  # no folder, no file beside it
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "pixel", "message"),
+    [
+        ("EPSG:4326", (478000.0, 3108140.0), 30.0, r"x 478015 to 478225 and y .* in WGS 84; expected longitude and"),
+        ("EPSG:4326", (86.7, 95.0), 0.0003, r"x 86\.7002 to 86\.7023 and y 94\.9977 to 94\.9998 in WGS 84"),
+        ("EPSG:4978", (478000.0, 3108140.0), 30.0, r"'WGS 84', which has no place on Earth \(Geocentric CRS\)"),
+        (
+            'LOCAL_CS["mine",UNIT["metre",1]]',
+            (0.0, 0.0),
+            30.0,
+            r"'mine', which has no place on Earth \(Engineering CRS\)",
+        ),
+    ],
+    ids=["metres as degrees", "latitude 95", "geocentric", "local"],
+)
+def test_a_place_that_is_not_on_the_earth_is_refused(
+    tmp_path: Path, crs: str, corner: tuple[float, float], pixel: float, message: str
+) -> None:
+    transform = (pixel, 0.0, corner[0], 0.0, -pixel, corner[1])
+    path = write_geotiff(tmp_path / "a.tif", np.ones((8, 8), np.uint8), crs=crs, transform=transform)
+    with open_raster(str(path)) as dataset, pytest.raises(SceneError, match=rf"^{path}: found .*{message}.*gdal_edit"):
+        grid_of(dataset)
+
+
+@pytest.mark.parametrize("west", [-180.125, -0.125])  # longitudes from -180 or from 0
+def test_a_grid_of_the_globe_may_be_centred_on_the_poles(tmp_path: Path, west: float) -> None:
+    transform = (0.25, 0.0, west, 0.0, -0.25, 90.125)
+    path = write_geotiff(tmp_path / "a.tif", np.ones((721, 1440), np.uint8), crs="EPSG:4326", transform=transform)
+    with open_raster(str(path)) as dataset:
+        assert grid_of(dataset).transform == transform

@@ -187,7 +187,9 @@ def test_a_file_without_a_place_on_earth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="no geotransform"):
         describe([_one_band(write_geotiff(tmp_path / "transform.tif", ones, transform=None))])
     local = 'LOCAL_CS["map",UNIT["metre",1]]'
-    with pytest.raises(SceneError, match=r"local\.tif: no transformation from"):
+    with pytest.raises(
+        SceneError, match=r"local\.tif: found the coordinate reference system 'map', which has no place"
+    ):
         describe([_one_band(write_geotiff(tmp_path / "local.tif", ones, crs=local))])
     with pytest.raises(SceneError, match=r"far\.tif: .*has no place in EPSG:4326"):
         far = (1e9, 0.0, 1e12, 0.0, -1e9, 1e12)
@@ -262,3 +264,14 @@ def test_the_reader_closes_its_files(tmp_path: Path) -> None:
         files = list(reader._files.values())
         assert [file.dataset.closed for file in files] == [False]
     assert all(file.dataset.closed for file in files)
+
+
+@pytest.mark.parametrize(("pixel", "metres"), [(0.00027, "0.000269 x 0.000269"), (30_000.0, r"3e\+04 x 3e\+04")])
+def test_pixels_of_an_impossible_size_are_refused(tmp_path: Path, pixel: float, metres: str) -> None:
+    """Degrees in a file that says metres, and millimetres."""
+    transform = (pixel, 0.0, 86.7, 0.0, -pixel, 28.1)
+    path = str(write_geotiff(tmp_path / "a.tif", np.ones((8, 8), np.uint8), transform=transform))
+    with pytest.raises(
+        SceneError, match=rf"^{path}: found pixels of {metres}.* m on the ground; expected 0\.005 to 10000 m"
+    ):
+        describe([BandSource("red", path, 1)])
