@@ -16,11 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
-from rasterio.windows import Window as RasterioWindow
 
-from imagery.errors import SceneError
+from imagery.grid import Window
+from imagery.raster_file import alpha_index, declared_valid, read_window
 from imagery.scene_source import BandSource
 from imagery.stored_numbers import declared_number, declared_scale
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
@@ -147,6 +146,8 @@ def prefer(stated: Scaling, declared: Scaling | None, where: str) -> tuple[Scali
 def sample(dataset: DatasetReader, index: int, nodata: float | None = None) -> NDArray[np.float64]:
     """Return some valid stored numbers of a band: a few thousand pixels along the diagonal, whatever the file's size.
 
+    What the file declares invalid is left out as when the band is read (`imagery.raster_file.declared_valid`).
+
     Args:
         dataset: An open dataset.
         index: The 1-based band index.
@@ -159,15 +160,14 @@ def sample(dataset: DatasetReader, index: int, nodata: float | None = None) -> N
         SceneError: The pixels cannot be read.
     """
     side = 64
+    alpha = alpha_index(dataset, [index])
     parts: list[NDArray[Any]] = []
-    try:
-        for share in (0.1, 0.3, 0.5, 0.7, 0.9):
-            col = max(0, int(dataset.width * share) - side // 2)
-            row = max(0, int(dataset.height * share) - side // 2)
-            window = RasterioWindow(col, row, min(side, dataset.width - col), min(side, dataset.height - row))
-            parts.append(dataset.read(index, window=window, masked=True).compressed())
-    except RasterioIOError as error:
-        raise SceneError(f"{dataset.name}: the pixels cannot be read ({error}); copy the file again") from error
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        col = max(0, int(dataset.width * share) - side // 2)
+        row = max(0, int(dataset.height * share) - side // 2)
+        window = Window(row, col, min(side, dataset.height - row), min(side, dataset.width - col))
+        raw = read_window(dataset, [index], window)[0]
+        parts.append(raw[declared_valid(dataset, index, raw, window, alpha)])
     values = np.concatenate(parts).astype(np.float64)
     keep = np.isfinite(values)
     if nodata is not None:

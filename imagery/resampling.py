@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from rasterio.vrt import WarpedVRT
 from imagery.coordinates import format_bounds
 from imagery.errors import SceneError
 from imagery.grid import Grid, Window
+from imagery.projection import period, reproject
 from imagery.raster_file import read_window, read_with_nan
 
 F = TypeVar("F", np.float32, np.float64)
@@ -79,13 +81,19 @@ def overlaps(file_grid: Grid, scene_grid: Grid) -> bool:
 def unwrapped(file_grid: Grid, scene_grid: Grid) -> Grid:
     """Return a file's grid in a CRS in which the scene is in one piece.
 
-    Across the 180th meridian, longitudes from Greenwich jump within the scene. For a file in degrees they are counted
-    from the 180th meridian instead, which places the files on either side of it beside each other; other grids are
-    returned as they are.
+    Longitudes of a file in degrees may be counted from 0 to 360 or beyond: they are shifted by whole turns to those of
+    the scene. Across the 180th meridian, longitudes from Greenwich jump within the scene. They are counted from the
+    180th meridian instead, which places the files on either side of it beside each other. Other grids are returned as
+    they are.
+
+    Raises:
+        SceneError: There is no transformation between the CRSs.
     """
     crs = CRS.from_user_input(file_grid.crs)
-    if not crs.is_geographic or scene_grid.footprint_wgs84().geom_type == "Polygon":
+    if not crs.is_geographic:
         return file_grid
+    if scene_grid.footprint_wgs84().geom_type == "Polygon":
+        return _turned_to(scene_grid, file_grid)
     west, _, east, _ = file_grid.bounds
     turn = -180.0 if (west + east) / 2 > 0 else 180.0
     a, b, c, d, e, f = file_grid.transform
@@ -93,6 +101,16 @@ def unwrapped(file_grid: Grid, scene_grid: Grid) -> Grid:
         warnings.simplefilter("ignore", UserWarning)  # names are lost in a PROJ string; datum and ellipsoid are not
         turned = CRS.from_dict({**crs.to_dict(), "pm": 180})
     return Grid(turned.to_wkt(), (a, b, c + turn, d, e, f), file_grid.width, file_grid.height)
+
+
+def _turned_to(scene_grid: Grid, file_grid: Grid) -> Grid:
+    """Shift a grid in degrees by as many whole turns as bring its middle nearest to that of a scene."""
+    turn = period(file_grid.crs) or 360.0
+    middle = shapely.Point(scene_grid.affine @ (scene_grid.width / 2, scene_grid.height / 2))
+    west, _, east, _ = file_grid.bounds
+    turns = round((reproject(middle, scene_grid.crs, file_grid.crs).x - (west + east) / 2) / turn)
+    a, b, c, d, e, f = file_grid.transform
+    return replace(file_grid, transform=(a, b, c + turns * turn, d, e, f)) if turns else file_grid
 
 
 def read_onto(

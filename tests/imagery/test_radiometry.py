@@ -126,3 +126,16 @@ def test_impossible_reflectances_are_noticed(scale: float, offset: float, stored
 def test_values_agree_only_if_both_scale_and_offset_do() -> None:
     assert not Scaling(1e-4, 0.0).agrees(Scaling(1e-4, -0.1))
     assert Scaling(1e-4, 0.0).agrees(Scaling(math.nextafter(1e-4, 1), 0.0))
+
+
+def test_a_sample_leaves_out_both_what_the_mask_and_what_the_nodata_value_exclude(tmp_path: Path) -> None:
+    numbers = np.full((32, 32), 0.5, np.float32)
+    numbers[8:16], numbers[:8] = -9999, 0.25
+    mask = np.full((32, 32), 255, np.uint8)
+    mask[:8] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write_geotiff(tmp_path / "a.tif", numbers, nodata=-9999)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(mask)
+    with rasterio.open(path) as dataset:
+        assert set(sample(dataset, 1)) == {0.5}

@@ -187,9 +187,7 @@ def test_a_file_without_a_place_on_earth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="no geotransform"):
         describe([_one_band(write_geotiff(tmp_path / "transform.tif", ones, transform=None))])
     local = 'LOCAL_CS["map",UNIT["metre",1]]'
-    with pytest.raises(
-        SceneError, match=r"local\.tif: found the coordinate reference system 'map', which has no place"
-    ):
+    with pytest.raises(SceneError, match=r"local\.tif: found the coordinate reference system 'map', which has no"):
         describe([_one_band(write_geotiff(tmp_path / "local.tif", ones, crs=local))])
     with pytest.raises(SceneError, match=r"far\.tif: .*has no place in EPSG:4326"):
         far = (1e9, 0.0, 1e12, 0.0, -1e9, 1e12)

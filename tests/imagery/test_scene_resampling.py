@@ -15,7 +15,7 @@ from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError, UnreadableFileError
 from imagery.grid import Grid, Window, tile
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource, ElevationSource, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, QualityBand, SceneSource
 from imagery.sensors import sensor_bands
 from imagery.units import METRE
 from imagery.valid_pixels import check_has_data
@@ -309,3 +309,27 @@ def test_a_plane_in_a_coarse_dem_keeps_its_slope_when_resampled(tmp_path: Path, 
     col = np.tile(np.arange(8, dtype=np.float32), (8, 1))
     dem = model(write_geotiff(tmp_path / "dem.tif", col * 90, transform=pixels_of(90, x=X - 180, y=Y + 180)))
     np.testing.assert_allclose(read(describe([red], dem=dem), "slope"), math.degrees(math.atan(SCALE)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("turns", [0, 1, -1])
+def test_longitudes_may_be_counted_from_0_to_360(tmp_path: Path, turns: int) -> None:
+    """Each pixel of the model and of the quality band holds its column: 0.001 degrees from 73.8 degrees west on."""
+    utm_18s = {"crs": "EPSG:32718", "transform": (30.0, 0.0, 600000.0, 0.0, -30.0, 4570000.0)}
+    red = band(write_geotiff(tmp_path / "red.tif", np.ones((8, 8), np.uint8), **utm_18s), "red")
+    degrees = {"crs": "EPSG:4326", "transform": (0.001, 0.0, -73.8 + 360 * turns, 0.0, -0.001, -48.8)}
+    column = np.tile(np.arange(600, dtype=np.int16), (600, 1))
+    path = write_geotiff(tmp_path / "dem.tif", column, **degrees)
+    source = describe([red], dem=model(path), quality=[QualityBand("quality", str(path), 1)])
+    lon, _ = source.grid.centre_wgs84(Window(3, 5, 1, 1))
+    assert read(source, "elevation")[3, 5] == pytest.approx((lon + 73.8) / 0.001 - 0.5, abs=1e-3)
+    assert read(source, "quality")[3, 5] == math.floor((lon + 73.8) / 0.001)
+
+
+@pytest.mark.parametrize(("scene", "file"), [(286.5, -73.6), (-73.5, 286.4)])
+def test_a_scene_in_degrees_may_count_them_otherwise(tmp_path: Path, scene: float, file: float) -> None:
+    place = {"crs": "EPSG:4326", "transform": (0.001, 0.0, scene, 0.0, -0.001, -49.0)}
+    red = band(write_geotiff(tmp_path / "red.tif", np.ones((8, 8), np.uint8), **place), "red")
+    column = np.tile(np.arange(300, dtype=np.int16), (300, 1))
+    place |= {"transform": (0.001, 0.0, file, 0.0, -0.001, -48.9)}
+    source = describe([red], dem=model(write_geotiff(tmp_path / "dem.tif", column, **place)))
+    np.testing.assert_allclose(read(source, "elevation")[0], 100 + np.arange(8), atol=1e-3)  # 0.1 degrees to the west
