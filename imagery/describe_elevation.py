@@ -41,6 +41,14 @@ _METRES_OF: Final = {
         _US_SURVEY_FOOT,
     ),
 }
+# What may follow the unit: above what the elevations are.
+_ABOVE_SEA: Final = re.compile(r"\ba\W*(m\W*)?s\W*l\b")
+_REFERENCES: Final = frozenset(
+    (
+        *("above", "over", "the", "mean", "sea", "level", "msl", "amsl", "asl", "ellipsoid", "ellipsoidal", "geoid"),
+        *("egm", "wgs", "grs", "navd", "evrf", "height", "heights", "elevation", "orthometric"),
+    )
+)
 # A few wild pixels are errors of a model that is right elsewhere; ASTER's has some.
 _TOLERATED_SHARE: Final = 0.001
 _ABOVE_EVEREST_M: Final = 9000.0
@@ -247,7 +255,7 @@ def _metres_per_unit(dataset: DatasetReader, path: str, index: int, stated: _Sta
         notes.add(path, "heights are above the ellipsoid, as the file says")
     unit = stated.unit or declared_unit(dataset, index)
     if unit is not None:
-        known = _METRES_OF.get(" ".join(re.sub(r"[^a-z]", " ", unit.lower()).split()))
+        known = _metres_of(unit)
         if known is None:
             raise SceneError(
                 f"{path}: found elevation in {unit!r}; expected m, ft, US survey foot, cm, dm, mm or km: state the unit"
@@ -261,6 +269,14 @@ def _metres_per_unit(dataset: DatasetReader, path: str, index: int, stated: _Sta
     map_unit = f" (its map is in {horizontal}: check it)" if "foot" in horizontal.lower() else ""
     notes.add(path, f"it does not say the unit of its elevations, which are taken as metres{map_unit}")
     return 1.0
+
+
+def _metres_of(unit: str) -> float | None:
+    """Return how many metres a unit is, with or without a reference ("m a.s.l.", "metre (EGM96)"); None if unknown."""
+    words = re.sub(r"[^a-z]", " ", _ABOVE_SEA.sub(" asl", unit.lower())).split()
+    while words and words[-1] in _REFERENCES:
+        words.pop()
+    return _METRES_OF.get(" ".join(words))
 
 
 def _without_voids(

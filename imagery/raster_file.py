@@ -79,6 +79,7 @@ _REMOTE: Final[Mapping[str, str]] = {
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_TIMEOUT": "60",
 }
+_IN_ARCHIVES: Final = ("/vsizip/", "/vsitar/")
 _REMOTE_JPEG_2000: Final = re.compile(r"[^?#]*\.(jp2|j2k)([?#].*)?", re.IGNORECASE)
 
 
@@ -116,12 +117,22 @@ def _open(path: str, driver: str, *, remote: bool) -> DatasetReader:
                 dataset = rasterio.open(name_for_rasterio(path), driver=driver)
     except OSError as error:  # RasterioIOError is one
         raise UnreadableFileError(
-            path, f"{path}: found no readable raster ({error}); expected {EXPECTED}: copy it again"
+            path, f"{path}: found no readable raster ({error}); expected {EXPECTED}: {_advice_to_copy(path)}"
         ) from error
     if fault := _fault(dataset):
         dataset.close()
         raise SceneError(f"{path}: {fault}")
     return dataset
+
+
+def _advice_to_copy(path: str) -> str:
+    """Return what to do about a file that cannot be opened."""
+    if path.startswith(_IN_ARCHIVES):
+        return (
+            "extract the archive and give the folder: letters beyond ASCII and names of more than 100 characters in a "
+            ".tar, and backslashes and braces in the names of any archive and its files cannot be read in place"
+        )
+    return "copy it again"
 
 
 def _fault(dataset: DatasetReader) -> str | None:

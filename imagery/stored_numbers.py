@@ -38,12 +38,21 @@ FEW_VALUES: Final = 16
 _LEAST_REPEATED: Final = 4
 
 _UNIT_TAGS: Final = frozenset({"unit", "units", "unittype", "unit_type"})
+# What software writes as a unit that it does not know.
+_NO_UNIT: Final = frozenset(
+    {"", "unknown", "none", "null", "undefined", "unspecified", "not specified", "n/a", "na", "-"}
+)
 
 
 def declared_unit(dataset: DatasetReader, index: int) -> str | None:
-    """Return the unit of a band as the file spells it: its unit type, or a tag of the band named "units"; or None."""
+    """Return the unit of a band as the file spells it: its unit type, or a tag of the band named "units".
+
+    Returns:
+        None without one, or if it says that it is unknown.
+    """
     tags = (text for tag, text in dataset.tags(index).items() if tag.lower() in _UNIT_TAGS)
-    return next((text.strip() for text in (dataset.units[index - 1], *tags) if text and text.strip()), None)
+    texts = ((text or "").strip() for text in (dataset.units[index - 1], *tags))
+    return next((text for text in texts if text.lower() not in _NO_UNIT), None)
 
 
 def declared_scale(dataset: DatasetReader, index: int, *, of_file: bool = True) -> tuple[float, float]:

@@ -79,6 +79,31 @@ def test_scale_offset_and_unit_of_a_file_make_metres(
     np.testing.assert_allclose(read(tmp_path, tiles), RAMP, atol=0.11)
 
 
+@pytest.mark.parametrize(
+    ("unit", "metres"),
+    [
+        *(("m a.s.l.", 1), ("m.a.s.l.", 1), ("m amsl", 1), ("meters above mean sea level", 1), ("metre (EGM96)", 1)),
+        *(("m above WGS 84 ellipsoid", 1), ("Meters (EGM2008 height)", 1), ("feet above mean sea level", 0.3048)),
+    ],
+)
+def test_a_reference_may_follow_the_unit(tmp_path: Path, unit: str, metres: float) -> None:
+    tiles, notes = describe_dem([dem(tmp_path, RAMP.astype(np.float32), units=unit)])
+    assert tiles[0].scale == metres
+    assert notes == (() if metres == 1 else (f"dem.tif: elevation is in {unit!r}; it is converted to metres",))
+
+
+@pytest.mark.parametrize("unit", ["m/s", "m s-1", "above sea level", "km/h", "m a year"])
+def test_other_units_that_begin_like_metres_are_refused(tmp_path: Path, unit: str) -> None:
+    with pytest.raises(SceneError, match=f"found elevation in '{unit}'; expected m, ft"):
+        describe_dem([dem(tmp_path, RAMP.astype(np.float32), units=unit)])
+
+
+@pytest.mark.parametrize("unit", ["unknown", "None", " n/a "])
+def test_a_unit_that_is_said_to_be_unknown_is_none(tmp_path: Path, unit: str) -> None:
+    _, notes = describe_dem([dem(tmp_path, RAMP.astype(np.float32), units=unit)])
+    assert notes == ("dem.tif: it does not say the unit of its elevations, which are taken as metres",)
+
+
 def test_what_the_user_states_comes_before_what_the_file_declares(tmp_path: Path) -> None:
     path = dem(tmp_path, (RAMP * 10).astype(np.int32), scales=0.01, units="ft")
     tiles, notes = describe_dem([path], scale=0.1, unit="m")

@@ -1,6 +1,8 @@
 """From a product to the numbers that a network gets: recognised, described, read by `SceneReader`."""
 
 import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from rasterio.shutil import copy
 
 from imagery.describe_scene import describe
+from imagery.errors import SceneError
 from imagery.products.product import Product
 from imagery.products.recognise import recognise
 from imagery.quality import FLAG_TABLES
@@ -93,3 +96,21 @@ def test_cloud_of_a_recognised_product_becomes_unknown(tmp_path: Path) -> None:
         valid = reader.valid_mask(source.grid.window)
     assert not valid[:20, 20:40].any()
     assert valid[20:, 8:].all()
+
+
+@pytest.mark.parametrize(
+    ("archive", "member"),
+    [("a.tar", "Gletscher_ö.tif"), ("a.tar", f"{'a' * 120}.tif"), ("a.zip", "in\\a.tif"), ("a}b.zip", "a.tif")],
+)
+def test_an_archive_with_names_that_gdal_cannot_read_has_to_be_extracted(
+    tmp_path: Path, archive: str, member: str
+) -> None:
+    file, path = write(tmp_path / "a.tif", np.ones((1, 8, 8), np.uint8), descriptions=("red",)), tmp_path / archive
+    if path.suffix == ".tar":
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+            tar.add(file, member)
+    else:
+        with zipfile.ZipFile(path, "w") as zipped_files:
+            zipped_files.write(file, member)
+    with pytest.raises(SceneError, match=r"found no readable raster .*: extract the archive and give the folder"):
+        recognise(str(path))
