@@ -31,11 +31,15 @@ class Repair:
         feature: The feature's number in the file (OGR's FID, as GIS programs show it).
         reason: Why it was invalid, in GEOS's words, with the place in the layer's CRS: "Self-intersection[x y]".
         dropped: Whether it was dropped because nothing with an area was left.
+        nested: Whether it was rebuilt by which ring lies inside which, because its shells and holes contradict that.
+        lost: Whether it encloses an area of which most was lost: a hole is larger than its shell, and rings cross.
     """
 
     feature: int
     reason: str
     dropped: bool
+    nested: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def decode(features: NDArray[np.int64], wkb: NDArray[np.object_], turn: float | 
     Polygons inside collections, and the faces of 3-D surfaces (MultiPatch, TIN) as seen from above, are polygons.
     Rings that are not closed are closed. Each ring of an invalid polygon is repaired by itself and holes are then
     subtracted from their shell, so that a hole that crosses the shell never becomes ice and overlapping parts never
-    become a hole.
+    become a hole. Shells and holes that contradict how their rings lie (a hole around its shell, a shell inside of
+    another one, as GDAL sorts the rings of shapefiles that wind the wrong way) are taken by which ring lies inside
+    which: the outermost is a shell, those in it are holes, those in a hole are shells again.
 
     Args:
         features: (n,) numbers of the features.
@@ -113,15 +119,17 @@ def unwrapped(polygon: Polygon | MultiPolygon, turn: float) -> Polygon | MultiPo
     """
     if np.ptp(polygon.bounds[::2]) <= turn / 2 or not _jumps(polygon, turn):
         return polygon
-    parts = []
+    parts, stored = [], []
     for part in shapely.get_parts(polygon):
         shell, *holes = (unwrap(Polygon(ring), turn) for ring in (part.exterior, *part.interiors))
         # A hole lies beside its own shell.
         turns = [round((shell.centroid.x - hole.centroid.x) / turn) for hole in holes]
         moved = [shapely.affinity.translate(hole, k * turn) for hole, k in zip(holes, turns, strict=True)]
+        stored.append(Polygon(shell.exterior, [hole.exterior for hole in moved]))
         shell, *moved = make_valid(np.array([shell, *moved], dtype=object))
         parts.append(shapely.difference(shell, shapely.union_all(moved)))
-    whole: Polygon | MultiPolygon = shapely.union_all(parts)
+    nested, _ = _by_nesting(MultiPolygon(stored))
+    whole: Polygon | MultiPolygon = shapely.union_all(parts) if nested is None else nested
     return whole
 
 
@@ -149,10 +157,12 @@ def describe_repairs(repairs: Sequence[Repair]) -> str:
     kinds = Counter(repair.reason.partition("[")[0] for repair in repairs)
     why = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
     dropped = sum(repair.dropped for repair in repairs)
+    nested = sum(repair.nested for repair in repairs)
+    taken = f"; of {nested}, rings inside of other rings are taken as holes" if nested else ""
     first = repairs[0]
     return (
         f"invalid outlines: {len(repairs) - dropped} repaired, {dropped} dropped for having no area; "
-        f"{why}; the first is feature {first.feature}: {first.reason}"
+        f"{why}{taken}; the first is feature {first.feature}: {first.reason}"
     )
 
 
@@ -254,11 +264,74 @@ def _repair(
     invalid = np.flatnonzero(~shapely.is_valid(geometries))
     repaired = make_valid(geometries)
     reasons = shapely.is_valid_reason(geometries[invalid])
-    repairs = tuple(
-        Repair(int(features[index]), str(reason), bool(repaired[index].is_empty))
-        for index, reason in zip(invalid, reasons, strict=True)
+    repairs = []
+    for index, reason in zip(invalid, reasons, strict=True):
+        nested, lost = _by_nesting(geometries[index])
+        if nested is not None:
+            repaired[index] = nested
+        dropped = bool(repaired[index].is_empty)
+        repairs.append(Repair(int(features[index]), str(reason), dropped, nested=nested is not None, lost=lost))
+    return repaired, tuple(repairs)
+
+
+def _by_nesting(polygon: Polygon | MultiPolygon) -> tuple[Polygon | MultiPolygon | None, bool]:
+    """Rebuild a polygon whose shells and holes contradict which ring lies inside which.
+
+    Returns:
+        The polygon; None if they do not contradict it, or rings cross. And whether rings cross while a hole is as large
+        as its shell or larger, so that most of the polygon is lost.
+    """
+    rings, part_of = shapely.get_rings(shapely.get_parts(polygon), return_index=True)
+    if len(rings) < 2:
+        return None, False
+    regions = make_valid(shapely.polygons(rings))
+    areas = shapely.area(regions)
+    is_shell = np.diff(part_of, prepend=-1) > 0
+    shells, holes = np.flatnonzero(is_shell), np.flatnonzero(~is_shell)
+    own = shells[part_of[holes]]
+    larger = (areas[holes] >= areas[own]) & shapely.intersects(regions[holes], regions[own])
+    cuts = shapely.within(regions[holes], regions[own]) | shapely.overlaps(regions[holes], regions[own])
+    stray = ~cuts & (areas[holes] > 0)
+    tree = shapely.STRtree(regions)
+    inner, outer = tree.query(regions, predicate="within")
+    inside = areas[inner] < areas[outer]
+    inner, outer = inner[inside], outer[inside]
+    if not (larger | stray).any() and not _has_nested_shells(regions, part_of, is_shell, inner, outer):
+        return None, False
+    if len(tree.query(regions, predicate="overlaps")[0]) or (areas[holes[larger]] == areas[own[larger]]).any():
+        return None, bool(larger.any())
+    depth = np.bincount(inner, minlength=len(rings))
+    whole = shapely.union_all(regions[depth == 0])
+    for level in range(1, depth.max(initial=0) + 1):
+        change = shapely.difference if level % 2 else shapely.union
+        whole = change(whole, shapely.union_all(regions[depth == level]))
+    return whole, False
+
+
+def _has_nested_shells(
+    regions: NDArray[np.object_],
+    part_of: NDArray[np.intp],
+    is_shell: NDArray[np.bool_],
+    inner: NDArray[np.intp],
+    outer: NDArray[np.intp],
+) -> bool:
+    """Return whether a shell lies inside of another part, and neither along its edge nor in one of its holes.
+
+    Args:
+        regions: (n,) what each ring encloses.
+        part_of: (n,) the part that a ring belongs to.
+        is_shell: (n,) whether a ring is the shell of its part.
+        inner: (m,) rings that lie inside of others.
+        outer: (m,) those others.
+    """
+    in_hole = {(ring, part_of[around]) for ring, around in zip(inner, outer, strict=True) if not is_shell[around]}
+    return any(
+        is_shell[ring]
+        and is_shell[around]
+        and (ring, part_of[around]) not in in_hole
+        and not shapely.intersection(regions[ring].boundary, regions[around].boundary).length
+        for ring, around in zip(inner, outer, strict=True)
     )
-    return repaired, repairs
 
 
 def _jumps(polygon: Polygon | MultiPolygon, turn: float) -> bool:

@@ -1,7 +1,7 @@
 """Reading the polygons of a vector layer near a scene."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -75,7 +75,8 @@ def read_layer(
     """Read the polygons of a layer whose bounding boxes overlap a scene.
 
     Invalid geometries are repaired (see `imagery.vector_geometry.decode`); what is no polygon is left out. Both are
-    listed. Edges are straight in the layer's CRS, also where they are long.
+    listed. One that cannot be repaired without losing most of it is refused. Edges are straight in the layer's CRS,
+    also where they are long.
 
     Args:
         path: A local file with one of `imagery.vector_files.ENDINGS`, in any CRS; the name is taken literally.
@@ -89,8 +90,9 @@ def read_layer(
 
     Raises:
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, no
-            field of the filter, only other things than polygons near the scene, or polygons that cannot be transformed
-            to the scene's CRS.
+            field of the filter, only other things than polygons near the scene, a polygon whose holes leave little of
+            it because its rings cross and wind the wrong way, or polygons that cannot be transformed to the scene's
+            CRS.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
@@ -103,6 +105,7 @@ def read_layer(
             values = dict(Counter(texts.tolist())) if class_filter else {}
             near = _of_class(path, near, texts, class_name, class_names, class_filter)
         shapes = decode(near.ids, near.wkb, placement.turn)
+        _check_kept(path, shapes.repairs)
         left_out = (*shapes.left_out, *_without_place(file, header, shapes.left_out))
         if len(near.ids) and not len(shapes.polygons) and not shapes.repairs:
             lines = any("Line" in item.reason for item in shapes.left_out)
@@ -193,6 +196,17 @@ def _without_place(file: VectorFile, header: LayerHeader, found: Collection[Left
     known = {item.feature for item in found}
     missing = (int(number) for number in file.without_place(header))
     return [LeftOut(number, "no geometry") for number in missing if number not in known]
+
+
+def _check_kept(path: str, repairs: Sequence[Repair]) -> None:
+    """Refuse polygons of which a repair loses most: what is lost would be background."""
+    lost = [repair for repair in repairs if repair.lost]
+    if lost:
+        raise OutlineError(
+            f"{path}: found {len(lost)} polygons with a hole as large as the shell around which it lies, and rings "
+            f"that cross; the first is feature {lost[0].feature}: {lost[0].reason}; expected holes inside of their "
+            'shells: repair them in QGIS ("Fix geometries") and look at the result'
+        )
 
 
 def _digest(crs: str, stored: NDArray[np.object_]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from pyproj import CRS
 
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
@@ -64,6 +65,78 @@ def test_parts_that_overlap_make_no_hole(tmp_path: Path) -> None:
     (found,), repairs = _read(tmp_path, parts)
     assert found.equals(shapely.box(0, 0, 6, 4))
     assert len(repairs) == 1
+
+
+SHELL, HOLE, ISLAND = shapely.box(0, 0, 6, 6), shapely.box(1, 1, 5, 5), shapely.box(2, 2, 4, 4)
+
+
+def _shapefile(path: Path, rings: list[shapely.LinearRing]) -> Path:
+    """Write one polygon with rings in the order and direction given, which GDAL would turn."""
+    points = np.concatenate([shapely.get_coordinates(_ground(ring)) for ring in rings])
+    starts = np.cumsum([0, *(len(ring.coords) for ring in rings[:-1])])
+    bounds = struct.pack("<4d", *points.min(axis=0), *points.max(axis=0))
+    record = struct.pack("<i", 5) + bounds + struct.pack(f"<2i{len(rings)}i", len(rings), len(points), *starts)
+    record += points.astype("<f8").tobytes()
+
+    def header(size: int) -> bytes:
+        return struct.pack(">7i", 9994, 0, 0, 0, 0, 0, size // 2) + struct.pack("<2i", 1000, 5) + bounds + bytes(32)
+
+    words = len(record) // 2
+    path.write_bytes(header(108 + len(record)) + struct.pack(">2i", 1, words) + record)
+    path.with_suffix(".shx").write_bytes(header(108) + struct.pack(">2i", 50, words))
+    path.with_suffix(".prj").write_text(CRS(UTM_45N).to_wkt("WKT1_ESRI"))
+    return path
+
+
+def _wound(shape: shapely.Polygon, direction: str) -> shapely.LinearRing:
+    return shapely.geometry.polygon.orient(shape, -1 if direction == "cw" else 1).exterior
+
+
+@pytest.mark.parametrize("spike", [False, True], ids=["plain", "with a spike"])
+@pytest.mark.parametrize(
+    "winding",
+    [
+        ("cw", "ccw", "cw"),  # as the format says: shells clockwise
+        ("ccw", "cw", "ccw"),
+        ("cw", "cw", "cw"),
+        ("ccw", "ccw", "ccw"),
+    ],
+    ids="-".join,
+)
+def test_shells_and_holes_are_told_apart_however_their_rings_wind(
+    tmp_path: Path, winding: tuple[str, ...], spike: bool
+) -> None:
+    """A glacier of 36 px with a rock of 16 px in it, and 4 px of ice on the rock; perhaps a ring touches itself."""
+    rings = [_wound(shape, way) for shape, way in zip((SHELL, HOLE, ISLAND), winding, strict=True)]
+    if spike:  # a spike without area at a corner of the shell
+        corners = list(rings[0].coords)
+        rings[0] = shapely.LinearRing([*corners[:2], (8, 8), *corners[1:]])
+    layer = read_layer(str(_shapefile(tmp_path / "a.shp", rings)), None, GRID)
+    (found,) = layer.polygons
+    assert found.equals(_ground(SHELL.difference(HOLE).union(ISLAND)))
+    assert [repair.nested for repair in layer.repairs] == ([winding != ("cw", "ccw", "cw")] if layer.repairs else [])
+
+
+def test_a_part_inside_of_another_is_a_hole_unless_it_lies_along_its_edge(tmp_path: Path) -> None:
+    inside, at_edge = shapely.MultiPolygon([SHELL, HOLE]), shapely.MultiPolygon([SHELL, shapely.box(0, 1, 3, 3)])
+    (rock, drawn_twice), (first, second) = _read(tmp_path, inside, at_edge)
+    assert rock.equals(SHELL.difference(HOLE))
+    assert drawn_twice.equals(SHELL)
+    assert (first.nested, second.nested) == (True, False)
+    assert "; of 1, rings inside of other rings are taken as holes; the first is" in describe_repairs([first, second])
+
+
+def test_a_hole_beside_its_shell_is_ice(tmp_path: Path) -> None:
+    """A shapefile's second ring with the winding of a hole, along an edge of the first: nothing is lost."""
+    beside = shapely.box(6, 0, 8, 3)
+    (found,), _ = _read(tmp_path, shapely.Polygon(SHELL.exterior, [beside.exterior]))
+    assert found.area == 36 + 6
+
+
+@pytest.mark.parametrize("hole", [SHELL, shapely.box(-1, -1, 8, 5)], ids=["the same", "larger, crossing"])
+def test_a_polygon_that_a_repair_would_lose_is_refused(tmp_path: Path, hole: shapely.Polygon) -> None:
+    with pytest.raises(OutlineError, match=r"1 polygons with a hole as large as the shell .* the first is feature 1"):
+        _read(tmp_path, shapely.Polygon(SHELL.exterior, [hole.exterior]))
 
 
 def test_repairs_are_described_in_one_line() -> None:
