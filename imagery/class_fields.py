@@ -22,8 +22,9 @@ from imagery.glacier_vocabulary import (
     SCHEME,
     VALUES,
     WHOLE_GLACIER,
-    YES_NO,
+    answer_meanings,
     is_debris_name,
+    is_doubtful_name,
     normalise,
     recognise_inventory,
 )
@@ -142,7 +143,8 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         notes += [f"{value!r} means whole glaciers: clean ice where no debris is outlined" for value in whole]
         return ClassField(path, header.name, field, None, values, header.feature_count, tuple(notes))
     class_name = _class_by_name(path, header.name, words)
-    if class_name is None and inventory:
+    doubtful = words.glaciers and any(is_doubtful_name(name) for name in (header.name, Path(path).stem))
+    if class_name is None and inventory and not doubtful:
         class_name = words.whole_glaciers
     if class_name is None:
         return None
@@ -265,9 +267,10 @@ class _Words:
         """Return why features with a value are no outlines; None if they are, or it is not recognised."""
         return IGNORED.get(normalise(text)) if self.glaciers else None
 
-    def class_of_answer(self, text: str) -> str | None:
-        """Return the class that an answer to "covered by debris?" means; None if it is no answer."""
-        return self._names[YES_NO[normalise(text)]] if self.glaciers and normalise(text) in YES_NO else None
+    def class_of_answer(self, field: str, text: str) -> str | None:
+        """Return the class that a value answers if its field asks for debris; None if it is no answer, or does not."""
+        value = answer_meanings(field).get(normalise(text)) if self.glaciers else None
+        return None if value is None else self._names[value]
 
     @property
     def background(self) -> str:
@@ -280,8 +283,8 @@ def _values_of(name: str, column: NDArray[Any], words: _Words) -> tuple[str, tup
     counts = Counter(value_text(value) for value in column)
     if len(counts) > _MOST_VALUES:
         return None
-    answers = {text: words.class_of_answer(text) for text in counts}
-    is_answer = is_debris_name(name) and all(answers.values())
+    answers = {text: words.class_of_answer(name, text) for text in counts}
+    is_answer = all(answers.values())
     values = tuple(
         ClassValue(text, count, answers[text] if is_answer else words.class_of(text), words.why_ignored(text))
         for text, count in counts.most_common()
@@ -292,10 +295,15 @@ def _values_of(name: str, column: NDArray[Any], words: _Words) -> tuple[str, tup
 
 
 def _class_by_name(path: str, layer: str, words: _Words) -> str | None:
-    """Return the class that the name of a layer or file means, as "clean_ice.gpkg" and "region_13_debris.shp"."""
+    """Return the class that the name of a layer or file means, as "clean_ice.gpkg" and "region_13_debris.shp".
+
+    A layer whose name is doubtful is of no class, whatever its file is called.
+    """
     for name in (layer, Path(path).stem):
         if (meant := words.class_of(name)) not in {None, words.background}:
             return meant
+        if words.glaciers and is_doubtful_name(name):
+            return None
         if words.glaciers and is_debris_name(name):
             return words.class_of("debris")
     return None

@@ -7,6 +7,7 @@ and debris-covered outlines of ICIMOD's inventory of the Hindu Kush Himalaya, wh
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +67,11 @@ YES_NO: Final[dict[str, int]] = {
 }
 """Values of a field that says whether a glacier is covered by debris."""
 
+_NO_YES: Final = {
+    word: CLEAN_ICE.value if value == DEBRIS_COVERED_ICE.value else DEBRIS_COVERED_ICE.value
+    for word, value in YES_NO.items()
+}
+
 _OF_INVENTORIES: Final = (
     "rgi_id o1region o2region glims_id anlys_id subm_id src_date utm_zone primeclass conn_lvl surge_type term_type "
     "glac_name is_rgi6 aspect_sec dem_source rgiid rgiflag glimsid glactype bgndate enddate status connect form "
@@ -80,6 +86,19 @@ SCHEME: Final = {CLEAN_ICE.value: CLEAN_ICE.name, DEBRIS_COVERED_ICE.value: DEBR
 """Value -> name of the classes that a scheme must have for this vocabulary to apply."""
 
 _DEBRIS_NAME: Final = re.compile(r"(^|[^a-z])(dc|debris\w*|supra ?glacial|sgd)([^a-z]|$)")
+# Words that turn the meaning around, as in "no_debris" and "debrisfree".
+_NEGATION: Final = re.compile(
+    r"(?<![a-z])(?:no|non|not|without|excl\w*|ohne|sin|sans|senza)(?![a-z])|(?:(?<=debris)|(?<![a-z]))free(?![a-z])"
+)
+# Other classes, as in "clean_and_debris", and other things on the ice or beside it.
+_OTHER_THING: Final = re.compile(
+    r"(?<![a-z])(?:clean|bare|exposed|rocks?|lakes?|ponds?|water|streams?|channels?|flows?|fans?)(?![a-z])"
+)
+# The words of a field whose values yes and no, or 1 and 0, answer "covered by debris?"; shapefiles cut them off.
+_ASKS: Final = re.compile(
+    r"is|has|with|dc|sgd|debris(?:cov\w*|mantl\w*)?|cov\w*|mantled?|supra|supraglaci\w*|glacial|ice|glaciers?|flag|yn"
+    r"|bool|present|presence|\d+"
+)
 
 
 @dataclass(frozen=True)
@@ -107,8 +126,31 @@ def normalise(text: str) -> str:
 
 
 def is_debris_name(name: str) -> bool:
-    """Return whether the name of a field, layer or file says that it is about debris cover ("S2_DC_2017")."""
-    return _DEBRIS_NAME.search(normalise(name)) is not None
+    """Return whether the name of a layer or file says that it holds debris-covered ice ("S2_DC_2017").
+
+    It does not where it also names another class or thing, or what is without debris ("glaciers_without_debris").
+    """
+    return _DEBRIS_NAME.search(normalise(name)) is not None and not is_doubtful_name(name)
+
+
+def is_doubtful_name(name: str) -> bool:
+    """Return whether a name speaks of debris, but not of debris-covered ice alone: "no_debris", "clean_and_debris"."""
+    text = normalise(name)
+    return _DEBRIS_NAME.search(text) is not None and (_NEGATION.search(text) or _OTHER_THING.search(text)) is not None
+
+
+def answer_meanings(name: str) -> Mapping[str, int]:
+    """Return what answers mean in a field of a name: normalised value -> value of the class.
+
+    They are `YES_NO` where the name asks for debris ("debris", "is_debris_covered", "DC_2017"), the opposite where it
+    asks for ice without it ("debris_free", "no_debris"), and nothing where it asks for something else, such as a share,
+    an area or a source ("debris_pct", "dc_source").
+    """
+    text = normalise(name)
+    asks, negations = _NEGATION.subn(" ", text)
+    if not _DEBRIS_NAME.search(text) or not all(_ASKS.fullmatch(word) for word in asks.split()) or negations > 1:
+        return {}
+    return _NO_YES if negations else YES_NO
 
 
 def recognise_inventory(fields: frozenset[str]) -> Inventory | None:

@@ -89,6 +89,52 @@ def test_a_field_that_tells_classes_is_proposed(tmp_path: Path, field: str, clea
     assert _burnt(proposal) == [15700, 100, 200]
 
 
+@pytest.mark.parametrize(
+    ("field", "no", "yes"),
+    [
+        ("debris", CLEAN, DEBRIS),
+        ("is_debris", CLEAN, DEBRIS),
+        ("DEBRISCOVE", CLEAN, DEBRIS),  # a shapefile cuts names off after ten characters
+        ("DC_2017", CLEAN, DEBRIS),
+        ("debris_free", DEBRIS, CLEAN),
+        ("debrisfree", DEBRIS, CLEAN),
+        ("no_debris", DEBRIS, CLEAN),
+        ("DC_free", DEBRIS, CLEAN),
+    ],
+)
+@pytest.mark.parametrize("answers", [("no", "yes"), (0, 1), ("F", "T")])
+def test_yes_means_debris_unless_the_field_asks_for_ice_without_it(
+    tmp_path: Path, field: str, no: str, yes: str, answers: tuple[Any, Any]
+) -> None:
+    proposal = _proposed(_write(tmp_path / "a.gpkg", _row(2), **{field: list(answers)}))
+    assert {item.value: item.class_name for item in proposal.values} == {str(answers[0]): no, str(answers[1]): yes}
+
+
+@pytest.mark.parametrize(
+    "field", ["debris_pct", "debris_perc", "debris_area", "debris_id", "dc_source", "debris_thk", "not_debris_free"]
+)
+def test_ones_and_zeros_of_another_measure_are_no_answers(tmp_path: Path, field: str) -> None:
+    assert propose(_write(tmp_path / "a.gpkg", _row(2), **{field: [0, 1]}), None, GLACIER_SCHEME) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("no_debris", "non_debris_glaciers", "glaciers_without_debris", "clean_ice_no_debris"),
+        *("clean_and_debris", "debris_flow", "supraglacial_lakes"),
+    ],
+)
+@pytest.mark.parametrize("fields", [{"number": [1]}, {"rgi_id": ["a"]}])
+def test_a_name_that_speaks_of_debris_and_of_something_else_tells_no_class(
+    tmp_path: Path, name: str, fields: dict[str, list[Any]]
+) -> None:
+    assert propose(_write(tmp_path / f"{name}.gpkg", _row(1), **fields), None, GLACIER_SCHEME) is None
+
+
+def test_ice_without_debris_is_clean_where_its_name_is_known(tmp_path: Path) -> None:
+    assert _proposed(_write(tmp_path / "debris_free.gpkg", _row(1), number=[1])).class_name == CLEAN
+
+
 def test_rock_inside_of_glaciers_is_cut_out_and_lakes_on_them_are_not(tmp_path: Path) -> None:
     path = _write(
         tmp_path / "glims_polygons.shp",
