@@ -28,7 +28,7 @@ from imagery.glacier_vocabulary import (
     normalise,
     recognise_inventory,
 )
-from imagery.vector_files import choose_layer, open_vector
+from imagery.vector_files import LayerHeader, choose_layer, open_vector
 from imagery.vectors import CLASS_FIELD, ClassFilter, find_field, no_field, value_text
 
 # Fields that may name classes, and those among them that are recognised although they also hold unknown values.
@@ -124,7 +124,7 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         The proposal; None if nothing was recognised.
 
     Raises:
-        OutlineError: As `imagery.vectors.read_layer`.
+        OutlineError: Two fields tell classes that contradict each other, or as `imagery.vectors.read_layer`.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
@@ -138,7 +138,7 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         notes += [note for name in status if (note := _nominal(columns[name]))]
     found = [item for name in candidates if (item := _values_of(name, columns[name], words))]
     if found:
-        field, values = max(found, key=lambda item: (len({value.class_name for value in item[1]} - {None}), item[0]))
+        field, values = _chosen(path, header, found, columns)
         whole = [item.value for item in values if words.glaciers and normalise(item.value) in WHOLE_GLACIER]
         notes += [f"{value!r} means whole glaciers: clean ice where no debris is outlined" for value in whole]
         return ClassField(path, header.name, field, None, values, header.feature_count, tuple(notes))
@@ -292,6 +292,53 @@ def _values_of(name: str, column: NDArray[Any], words: _Words) -> tuple[str, tup
     known = sum(item.class_name is not None for item in values)
     understood = all(item.class_name or item.ignored for item in values)
     return (name, values) if known and (understood or _TELLS.search(name)) else None
+
+
+def _chosen(
+    path: str,
+    header: LayerHeader,
+    found: Sequence[tuple[str, tuple[ClassValue, ...]]],
+    columns: Mapping[str, NDArray[Any]],
+) -> tuple[str, tuple[ClassValue, ...]]:
+    """Return the field, with its values, that tells what all fields that were recognised tell, or more.
+
+    Raises:
+        OutlineError: There is none: two fields contradict each other, or each tells what the other does not.
+    """
+    texts = {name: [value_text(value) for value in columns[name]] for name, _ in found}
+    means = {name: {item.value: item for item in values} for name, values in found}
+
+    def contradicted(name: str, other: str) -> tuple[str, str] | None:
+        """Return the values of the first feature of which the other field tells something else."""
+        pairs = zip(texts[name], texts[other], strict=True)
+        return next((pair for pair in pairs if not _agrees(means[name][pair[0]], means[other][pair[1]])), None)
+
+    ranked = sorted(found, key=lambda item: (len({value.class_name for value in item[1]} - {None}), item[0]))[::-1]
+    doubts = []
+    for name, values in ranked:
+        told = [(other, pair) for other in means if other != name and (pair := contradicted(name, other))]
+        if not told:
+            return name, values
+        doubts += [f"{name!r} is {pair[0]!r} where {other!r} is {pair[1]!r}" for other, pair in told]
+    described = [ClassField(path, header.name, name, None, values, header.feature_count, ()) for name, values in ranked]
+    raise OutlineError(
+        f"{path}: found fields that tell classes differently: {doubts[0]}; "
+        f"{'; '.join(item.describe() for item in described)}; expected one: choose it "
+        f"({' or '.join(item.options() for item in described)}), or write one field of both"
+    )
+
+
+def _agrees(item: ClassValue, other: ClassValue) -> bool:
+    """Return whether the value of another field tells nothing of a feature that this one does not.
+
+    Outlines of whole glaciers leave open whether their ice is covered, and no value says nothing.
+    """
+    is_whole = other.class_name is not None and normalise(other.value) in WHOLE_GLACIER
+    return (
+        not other.value
+        or (item.class_name, item.ignored) == (other.class_name, other.ignored)
+        or (is_whole and item.class_name in SCHEME.values())
+    )
 
 
 def _class_by_name(path: str, layer: str, words: _Words) -> str | None:

@@ -215,6 +215,57 @@ def test_other_schemes_are_recognised_by_their_own_names(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize(
+    ("fields", "chosen"),
+    [
+        # Whole glaciers leave open whether their ice is covered.
+        ({"line_type": ["glac_bound", "glac_bound"], "debris": ["no", "yes"]}, "debris"),
+        ({"Type": ["Glacier", "Glacier"], "Cover": ["Clean Ice", "Debris covered"]}, "Cover"),
+        # The same twice, and the same where it is told.
+        ({"category": ["glac_bound", "debris_cov"], "line_type": ["glac_bound", "debris_cov"]}, "line_type"),
+        ({"Type": ["clean", None], "Cover": ["clean ice", "DC"]}, "Cover"),
+    ],
+)
+def test_of_two_fields_the_one_that_tells_more_is_taken(
+    tmp_path: Path, fields: dict[str, list[str]], chosen: str
+) -> None:
+    proposal = _proposed(_write(tmp_path / "a.gpkg", _row(2), **fields))
+    assert proposal.field == chosen
+    assert _burnt(proposal) == [15800, 100, 100]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "doubt"),
+    [
+        (
+            ("Type", ["Glacier", "Glacier", "Rock"]),
+            ("Cover", ["Clean Ice", "Debris covered", "Clean Ice"]),
+            "'Type' is 'Glacier' where 'Cover' is 'Debris covered'",
+        ),
+        (
+            ("debris", ["no", "yes", "no"]),
+            ("Type", ["glac_bound", "glac_bound", "intrnl_rock"]),
+            "'debris' is 'no' where 'Type' is 'intrnl_rock'",
+        ),
+        (
+            ("Cover", ["Clean Ice", "Debris", "Clean Ice"]),
+            ("Class", ["Clean Ice", "Debris", "dirty"]),
+            "'Cover' is 'Clean Ice' where 'Class' is 'dirty'",
+        ),
+    ],
+)
+def test_two_fields_that_contradict_each_other_are_refused_and_both_shown(
+    tmp_path: Path, first: tuple[str, list[str]], second: tuple[str, list[str]], doubt: str
+) -> None:
+    """Each tells something of a feature that the other does not."""
+    with pytest.raises(OutlineError) as raised:
+        propose(_write(tmp_path / "a.gpkg", _row(3), **dict([first, second])), None, GLACIER_SCHEME)
+    assert f"fields that tell classes differently: {doubt}; field {first[0]!r} tells classes: " in str(raised.value)
+    assert f"; field {second[0]!r} tells classes: " in str(raised.value)
+    for name in (first[0], second[0]):
+        assert f"--class-field {name} --map" in str(raised.value)
+
+
 @pytest.mark.parametrize("named", [[CLEAN, DEBRIS], [CLEAN]])
 def test_a_layer_of_several_classes_is_refused_with_the_proposal(tmp_path: Path, named: list[str]) -> None:
     path = _write(tmp_path / "a.shp", _row(2), Glaciers=["Clean Ice", "Debris covered"])
