@@ -40,6 +40,11 @@ _MAY_TELL: Final = re.compile(
 _TELLS: Final = re.compile(
     r"class|klass|categ|legend|^type|line_?type|ice_?type|surf|cover|debris|^dc$|^glaciers?$|clase|^tipo|^typ$", re.I
 )
+_ANY: Final = re.compile("")
+# Names of fields whose codes may tell classes, values that are measures or numbers, and values that are words.
+_CODES: Final = re.compile(f"{_TELLS.pattern}|code", re.IGNORECASE)
+_MEASURE: Final = re.compile(r"-?\d+\.\d+(?:e.*)?|-?\d{4,}")
+_WORD: Final = re.compile(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]")  # Chinese writes one in two characters
 _MOST_VALUES: Final = 50  # a field with more is a name or a number, not a class
 _MOST_SHOWN, _FEW_SHOWN = 12, 4  # values listed in a message, of one field and of each of many
 
@@ -141,6 +146,7 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         field, values = _chosen(path, header, found, columns)
         whole = [item.value for item in values if words.glaciers and normalise(item.value) in WHOLE_GLACIER]
         notes += [f"{value!r} means whole glaciers: clean ice where no debris is outlined" for value in whole]
+        notes += _untold(path, layer, words, _TELLS)
         return ClassField(path, header.name, field, None, values, header.feature_count, tuple(notes))
     class_name = _class_by_name(path, header.name, words)
     doubtful = words.glaciers and any(is_doubtful_name(name) for name in (header.name, Path(path).stem))
@@ -148,7 +154,7 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         class_name = words.whole_glaciers
     if class_name is None:
         return None
-    notes += _untold(path, layer, INVENTORY_FIELDS if inventory else frozenset())
+    notes += _untold(path, layer, words)
     return ClassField(path, header.name, None, class_name, (), header.feature_count, tuple(notes))
 
 
@@ -185,6 +191,20 @@ def check_told_apart(path: str, layer: str | None, class_names: Sequence[str], s
             f"{path}: found one layer named for the classes {', '.join(class_names)}; expected a field that tells "
             f"them apart, or a layer for each; {told}"
         )
+
+
+def unrecognised_fields(path: str, layer: str | None, scheme: ClassScheme) -> list[str]:
+    """Return a note on fields that may tell classes, for a layer that is named for one; empty without such a field.
+
+    Args:
+        path: The vector file.
+        layer: The layer; None only if the file has exactly one with features.
+        scheme: The classes.
+
+    Raises:
+        OutlineError: As `imagery.vectors.read_layer`.
+    """
+    return _untold(path, layer, _Words(scheme))
 
 
 def check_values(path: str, layer: str | None, field: str, values: Collection[str]) -> None:
@@ -356,26 +376,34 @@ def _class_by_name(path: str, layer: str, words: _Words) -> str | None:
     return None
 
 
-def _untold(path: str, layer: str | None, known: Collection[str]) -> list[str]:
+def _untold(path: str, layer: str | None, words: _Words, names: re.Pattern[str] = _ANY) -> list[str]:
     """Return a note on fields that may tell classes in words or codes that are not recognised.
 
-    Such a field has 2 to 12 values that recur: texts, or anything if the field's name speaks of classes.
+    Such a field has 2 to 12 values: texts that recur, or codes if the field's name speaks of classes. Fields of
+    published inventories are known not to tell classes.
 
     Args:
         path: The vector file.
         layer: The layer.
-        known: Fields, in lower case, of which it is known that they tell no classes.
+        words: What values mean.
+        names: Which names the fields have.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
-        names = [name for name in header.fields if name.casefold() not in known]
-        columns = file.attributes(header, names) if names else {}
+        inventory = (
+            recognise_inventory(frozenset(name.casefold() for name in header.fields)) if words.glaciers else None
+        )
+        known = INVENTORY_FIELDS if inventory else frozenset()
+        fields = [name for name in header.fields if name.casefold() not in known and names.search(name)]
+        columns = file.attributes(header, fields) if fields else {}
     told = []
     for name, column in columns.items():
         counts = Counter(value_text(value) for value in column)
-        if not 2 <= len(counts - Counter([""])) <= _MOST_SHOWN or len(counts) == len(column):
+        if not 2 <= len(counts) <= _MOST_SHOWN or _values_of(name, column, words):
             continue
-        if _TELLS.search(name) or any(re.search(r"[^\W\d_]{3}", text) for text in counts):
+        is_code = _CODES.search(name) and not any(_MEASURE.fullmatch(text) for text in counts)
+        recurs = len(counts) < len(column) and len(counts.keys() - {""}) > 1
+        if is_code or (recurs and any(_WORD.search(text) for text in counts)):
             told.append(f"{name} ({_listed(counts, _FEW_SHOWN)})")
     if not told:
         return []

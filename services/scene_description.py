@@ -13,6 +13,7 @@ from pyproj import CRS
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
 from imagery.border import BorderSource
+from imagery.class_fields import unrecognised_fields
 from imagery.classes import ClassScheme
 from imagery.describe_elevation import Coverage, check_coverage, describe_dem
 from imagery.describe_scene import describe
@@ -236,11 +237,12 @@ def _describe_dem(
 def _outlines(
     requests: Sequence[OutlineRequest], files: SceneFiles, scheme: ClassScheme
 ) -> tuple[list[OutlineLayer], list[str]]:
-    """Return the outlines of each class that are named, and how classes were told apart where that was recognised."""
+    """Return the outlines of each class that are named, and notes: how classes were recognised, and what was not."""
     outlines: list[OutlineLayer] = []
     notes: list[str] = []
     for item in requests:
         path = files(item.path)
+        place = f"{path}, layer {item.layer}" if item.layer else path
         if item.class_name is None and item.class_field is None and not item.classes:
             for layer in [item.layer] if item.layer else layers_to_propose(path):
                 proposal, proposed = propose_outlines(path, layer, scheme)
@@ -249,6 +251,8 @@ def _outlines(
                 notes += [f"{place}: {text}" for text in (proposal.describe(), *proposal.notes)]
         else:
             outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
+            if item.class_name is not None:
+                notes += [f"{place}: {text}" for text in unrecognised_fields(path, item.layer, scheme)]
     return outlines, notes
 
 

@@ -8,7 +8,7 @@ import pyogrio
 import pytest
 import shapely
 
-from imagery.class_fields import ClassField, propose
+from imagery.class_fields import ClassField, propose, unrecognised_fields
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.glacier_vocabulary import is_debris_name
@@ -349,3 +349,31 @@ def test_fields_of_inventories_and_names_are_not_taken_for_classes(tmp_path: Pat
         proposal = propose(_write(path, _row(3), **columns), None, GLACIER_SCHEME)
         assert proposal is not None
         assert not any("--class-field" in note for note in proposal.notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"class": [1, 1, 2]}, "class ('1' (2), '2' (1))"),
+        ({"GL_CODE": ["GL", "DG", None]}, "GL_CODE ('GL' (1), 'DG' (1), 'no value' (1))"),
+        ({"type": ["открытый лед", "под мореной", "горы"]}, "type ('открытый лед' (1), 'под мореной' (1), 'горы' (1))"),
+        ({"lx": ["裸冰", "裸冰", "表碛"]}, "lx ('裸冰' (2), '表碛' (1))"),
+        ({"cover_km2": [0.25, 1.5, 2]}, None),
+        ({"class": [1, 1, 1]}, None),
+        ({"name": ["Lirung", "Yala", "Shalbachum"]}, None),
+        ({"rgi_id": ["a", "b", "c"], "category": [1, 1, 2]}, None),  # RGI's own
+        ({"Glaciers": ["Clean Ice"] * 2 + ["DC"]}, None),  # recognised, and refused elsewhere
+    ],
+)
+def test_fields_that_are_not_recognised_are_told_for_a_class_that_is_named(
+    tmp_path: Path, values: dict[str, list[Any]], told: str | None
+) -> None:
+    notes = unrecognised_fields(_write(tmp_path / "a.gpkg", _row(3), **values), None, GLACIER_SCHEME)
+    expected = f"its fields {told} were not recognised: if one tells classes, name it with --class-field and --map"
+    assert notes == ([expected] if told else [])
+
+
+def test_a_further_field_of_codes_is_told_beside_the_one_that_is_recognised(tmp_path: Path) -> None:
+    fields = {"Cover": ["clean ice", "debris"], "Class": ["C1", "C2"], "valley": ["Langtang", "Langtang"]}
+    (note,) = _proposed(_write(tmp_path / "a.gpkg", _row(2), **fields)).notes
+    assert note.startswith("its fields Class ('C1' (1), 'C2' (1)) were not recognised")
