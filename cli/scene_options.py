@@ -90,11 +90,9 @@ def to_request(name: str | None, role: str, path: str | None, given: Mapping[str
         given: The values of `scene_options`.
 
     Raises:
-        click.UsageError: An option is malformed.
+        click.UsageError: An option is malformed, or tells classes of outlines that are not named.
     """
     region = given["region"]
-    class_map = dict(_mapping(text) for text in given["class_map"])
-    prior_map = dict(_mapping(text) for text in given["prior_class_map"])
     return {
         "name": name,
         "role": role,
@@ -112,8 +110,8 @@ def to_request(name: str | None, role: str, path: str | None, given: Mapping[str
         "dem": [raster(text) for text in given["dem"]],
         "allow_partial_dem": given["allow_partial_dem"],
         "border": file_with(given["border"], "layer") if given["border"] else None,
-        "outlines": [outlines(text, given["class_field"], class_map) for text in given["outlines"]],
-        "prior_outlines": [outlines(text, given["prior_class_field"], prior_map) for text in given["prior_outlines"]],
+        "outlines": _all_outlines("", given),
+        "prior_outlines": _all_outlines("prior_", given),
         "prior_date": given["prior_date"],
         "prior_source": given["prior_source"],
         "patch_size_px": given["patch_size"],
@@ -148,12 +146,12 @@ def raster(text: str) -> dict[str, Any]:
 
 
 def outlines(text: str, class_field: str | None, class_map: Mapping[str, str]) -> dict[str, Any]:
-    """Read ``[CLASS=]FILE[:LAYER]``; without a class the field tells it, if one is named."""
-    class_name, equals, rest = text.partition("=")
-    if not equals or Path(text).is_file() or Path(text.rpartition(":")[0]).is_file():
-        told = {"class_field": class_field, "classes": dict(class_map)} if class_field or class_map else {}
+    """Read ``[CLASS=]FILE[:LAYER]``, with the field that tells the class and the classes of its values."""
+    told = {"class_field": class_field, "classes": dict(class_map)} if class_field or class_map else {}
+    if not _names_class(text):
         return {**file_with(text, "layer"), **told}
-    return {"class": class_name, **file_with(rest, "layer")}
+    class_name, _, rest = text.partition("=")
+    return {"class": class_name, **file_with(rest, "layer"), **told}
 
 
 def file_with(text: str, second: str) -> dict[str, Any]:
@@ -169,6 +167,28 @@ def file_with(text: str, second: str) -> dict[str, Any]:
         return {"path": text}
     expected = "a name of a layer" if second == "layer" else "the number of a band"
     raise click.UsageError(f"found {last!r} after the file {file} and a colon; expected {expected}")
+
+
+def _all_outlines(prefix: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Read all outlines that are true of the scene, or the prior ones; a field tells classes of those without one.
+
+    Where each names its class, the field is sent along, so that the contradiction is refused as it is over HTTP.
+    """
+    texts, class_field = given[f"{prefix}outlines"], given[f"{prefix}class_field"]
+    class_map = dict(_mapping(text) for text in given[f"{prefix}class_map"])
+    if (class_field or class_map) and not texts:
+        options = [f"--{prefix}{name}".replace("_", "-") for name in ("class_field", "map", "outlines")]
+        raise click.UsageError(f"found {options[0]} or {options[1]} without {options[2]}; expected both")
+    lacking = any(not _names_class(text) for text in texts)
+    return [
+        outlines(text, None, {}) if lacking and _names_class(text) else outlines(text, class_field, class_map)
+        for text in texts
+    ]
+
+
+def _names_class(text: str) -> bool:
+    """Return whether outlines begin with a class; what exists as a file as a whole is one, whatever its name."""
+    return "=" in text and not Path(text).is_file() and not Path(text.rpartition(":")[0]).is_file()
 
 
 def _is_band_of_file(text: str) -> bool:

@@ -2,6 +2,7 @@ from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
+import click
 import numpy as np
 import pyogrio
 import pytest
@@ -240,3 +241,54 @@ def test_outlines_of_several_classes_are_added_and_replaced(
         invoke("replace", write("odd"), "--class-field", "Glaciers").exception
     )
     assert len(stored()) == 2
+
+
+def _classes_told(*options: str) -> list[dict[str, object]]:
+    """Return what a command sends as outlines, without the paths."""
+    sent: list[dict[str, object]] = []
+
+    @click.command()
+    @scene_options.scene_options
+    def command(**given: object) -> None:
+        request = scene_options.to_request("khumbu", "pool", "scene.tif", given)
+        sent.extend({**item, "path": None} for name in ("outlines", "prior_outlines") for item in request[name])
+
+    result = CliRunner().invoke(command, options)
+    if result.exit_code:
+        raise click.UsageError(result.output)
+    return sent
+
+
+@pytest.mark.parametrize("prior", ["", "prior-"])
+def test_a_field_of_classes_is_never_dropped(prior: str) -> None:
+    """It is sent along with a class, which the API refuses, unless it is there for other outlines."""
+    field = [f"--{prior}class-field", "TYPE", f"--{prior}map", "1=clean ice"]
+    told = {"path": None, "class_field": "TYPE", "classes": {"1": "clean ice"}}
+    option = f"--{prior}outlines"
+    assert _classes_told(option, "clean ice=a.shp", *field) == [{"class": "clean ice", **told}]
+    assert _classes_told(option, "clean ice=a.shp", option, "b.shp", *field) == [
+        {"class": "clean ice", "path": None},
+        told,
+    ]
+    with pytest.raises(
+        click.UsageError, match=rf"found --{prior}class-field or --{prior}map without --{prior}outlines"
+    ):
+        _classes_told(*field)
+
+
+def test_a_class_and_a_field_are_refused(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
+    forged = forge_scene(tmp_path / "scene.tif")
+    path = tmp_path / "a.shp"
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb([shapely.box(*forged.grid.bounds)]),
+        field_data=[np.array([1])],
+        fields=["TYPE"],
+        geometry_type="Polygon",
+        crs=forged.grid.crs,
+    )
+    options = ["--outlines", f"clean ice={path}", "--class-field", "TYPE", "--map", "1=clean ice", "--yes"]
+    described = ["add", "khumbu", "--role", "pool", "--file", str(forged.path), "--patch-size", "32"]
+    result = CliRunner().invoke(scene_commands.scene, [*described, *options])
+    assert "found the class 'clean ice' and a field of classes or mapped values" in str(result.exception)
