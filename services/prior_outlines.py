@@ -13,6 +13,7 @@ from imagery.grid import Grid
 from imagery.masks import OutlineLayer
 from imagery.outline_dating import date_outlines
 from services.outline_check import OutlineSummary
+from services.outline_dates import notes_on_doubled
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def describe_priors(
         if source is None and found.source is not None:
             source = found.source
             notes.append(f"prior outlines: the source {source!r} is guessed from the fields of {path}")
+    notes += [f"prior outlines: {note}" for note in notes_on_doubled(layers, grid)]
     unknown = [name for name, value in (("date", date), ("source", source)) if value is None]
     if unknown:
         notes.append(f"prior outlines: the {' and the '.join(unknown)} could not be guessed; name it if you know it")

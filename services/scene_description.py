@@ -31,6 +31,7 @@ from imagery.quality import mask_flags
 from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.units import DIGITAL_NUMBER, REFLECTANCE
 from services.outline_check import OutlineSummary, check_outlines, layers_to_propose, outline_layers, propose_outlines
+from services.outline_dates import notes_on_truth
 from services.pixel_check import check_pixels
 from services.prior_outlines import PriorOutlines, describe_priors
 from services.scene_files import SceneFiles
@@ -92,6 +93,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
     outlined = check_outlines(outlines, source.grid, scheme)
     prior, prior_summary, doubts_of_prior = _prior_outlines(settings, request, source.grid, files, scheme)
     acquired = request.acquired or product.acquired
+    doubts_of_truth = notes_on_truth(outlines, source.grid, acquired)
     tell = partial(
         _tell,
         paths=[
@@ -129,7 +131,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         border=files.shown(source.border.path) if source.border else None,
         notes=[
             files.shown(tell(note))
-            for note in dict.fromkeys((*product.notes, *notes, *doubts, *told, *doubts_of_prior))
+            for note in dict.fromkeys((*product.notes, *notes, *doubts, *told, *doubts_of_truth, *doubts_of_prior))
         ],
         left_out=[LeftOut(file=files.shown(tell(file)), reason=reason) for file, reason in product.left_out],
     )

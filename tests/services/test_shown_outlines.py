@@ -56,3 +56,34 @@ def test_codes_of_a_layer_that_is_named_for_a_class_are_told(tmp_path: Path) -> 
     assert note in _notes(tmp_path, outlines=[{"path": path, "class": CLEAN}])
     mapped = {"path": path, "class_field": "TYPE", "classes": {"1": CLEAN, "2": "debris-covered ice"}}
     assert note not in _notes(tmp_path, outlines=[mapped])
+
+
+def test_outlines_of_other_years_than_the_scene_are_doubted(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "glaciers.shp",
+        [_square(0, 0, 20), _square(0, 0, 10), _square(40, 0, 10)],
+        year=[1980, 2017, 2018],
+        Glaciers=["Clean Ice"] * 3,
+    )
+    told = [note for note in _notes(tmp_path, outlines=[{"path": path}]) if note.startswith("glaciers.shp: ")]
+    assert told[1:] == [
+        "glaciers.shp: 1 of 3 features are more than a year from the scene by their 'year' (1980), and taken as true "
+        "of it: if the ice has changed, give them as prior outlines",
+        # 100 pixels of 900 square metres.
+        "glaciers.shp: 2 features of clean ice lie on each other (the first is feature 0, of 1980, 2017), on 0.0901 "
+        "km2: clean ice of every date counts. Keep one date of each glacier: in QGIS, or with --class-field and --map "
+        "of the field that tells them apart",
+    ]
+    one_year = {"path": path, "class_field": "year", "classes": {"2017": CLEAN, "2018": CLEAN}}
+    assert not [note for note in _notes(tmp_path, outlines=[one_year]) if "lie on each other" in note]
+
+
+def test_prior_outlines_of_several_dates_are_doubted_too(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "rgi.gpkg", [_square(0, 0, 20), _square(0, 0, 10)], rgi_id=["a", "a"], src_date=["1990", "2000"]
+    )
+    notes = _notes(tmp_path, prior_outlines=[{"path": path}])
+    (doubt,) = [note for note in notes if "lie on each other" in note]
+    assert doubt.startswith(
+        "prior outlines: rgi.gpkg: 2 features of clean ice lie on each other (a, of 1990, 2000), on 0.0901 km2"
+    )
