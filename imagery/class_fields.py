@@ -6,7 +6,7 @@ cannot be recognised is never guessed: it is listed, and a person maps it.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -147,6 +147,8 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
         whole = [item.value for item in values if words.glaciers and normalise(item.value) in WHOLE_GLACIER]
         notes += [f"{value!r} means whole glaciers: clean ice where no debris is outlined" for value in whole]
         notes += _untold(path, layer, words, _TELLS)
+        if doubt := _encoding_doubt(header, [item.value for item in values]):
+            notes.append(f"values of {field!r}{doubt}")
         return ClassField(path, header.name, field, None, values, header.feature_count, tuple(notes))
     class_name = _class_by_name(path, header.name, words)
     doubtful = words.glaciers and any(is_doubtful_name(name) for name in (header.name, Path(path).stem))
@@ -233,7 +235,7 @@ def check_values(path: str, layer: str | None, field: str, values: Collection[st
     if not any(value in counts for value in values):
         raise OutlineError(
             f"{path}: found no feature whose {column!r} is {' or '.join(map(repr, values))}; its values are "
-            f"{_listed(counts, _MOST_SHOWN)}"
+            f"{_listed(counts, _MOST_SHOWN)}{_encoding_doubt(header, counts)}"
         )
 
 
@@ -251,7 +253,9 @@ def describe_fields(path: str, layer: str | None) -> str:
         counts = Counter(value_text(value) for value in column)
         if 1 < len(counts) <= _MOST_VALUES:
             told.append(f"{name} ({_listed(counts, _FEW_SHOWN)})")
-    return f"its fields and their values: {'; '.join(told)}" if told else "no field of it has 2 to 50 values"
+    if not told:
+        return "no field of it has 2 to 50 values"
+    return f"its fields and their values: {'; '.join(told)}{_encoding_doubt(header, told)}"
 
 
 def _spelling(text: str) -> str:
@@ -262,6 +266,16 @@ def _spelling(text: str) -> str:
 def _listed(counts: Counter[str], most: int) -> str:
     shown = ", ".join(f"{value or 'no value'!r} ({count})" for value, count in counts.most_common(most))
     return f"{shown}, ..." if len(counts) > most else shown
+
+
+def _encoding_doubt(header: LayerHeader, texts: Iterable[str]) -> str:
+    """Return the end of a sentence on values that may be misread; empty if their encoding is known or ASCII."""
+    if not header.encoding_unknown or all(text.isascii() for text in texts):
+        return ""
+    return (
+        "; a shapefile without a .cpg file does not tell how its texts are encoded, and was read as ISO 8859-1: write "
+        "the encoding, such as GBK or CP1251, into a .cpg file beside it"
+    )
 
 
 class _Words:
@@ -409,6 +423,7 @@ def _untold(path: str, layer: str | None, words: _Words, names: re.Pattern[str] 
         return []
     return [
         f"its fields {'; '.join(told)} were not recognised: if one tells classes, name it with --class-field and --map"
+        f"{_encoding_doubt(header, told)}"
     ]
 
 

@@ -18,7 +18,7 @@ from imagery.errors import OutlineError
 
 _MOST_TABLES: Final = 10_000
 _STEPS: Final = 10_000_000  # of SQLite's virtual machine, about a second
-_RTREE: Final = re.compile(r'CREATE VIRTUAL TABLE ("[^"]+"|\w+) USING rtree\s*\(', re.IGNORECASE)
+_RTREE: Final = re.compile(r'CREATE VIRTUAL TABLE ("(?:[^"]|"")+"|\w+) USING rtree\s*\(', re.IGNORECASE)
 # 2 and 3 are the numbers of computed columns (https://sqlite.org/pragma.html#pragma_table_xinfo).
 _GENERATED: Final = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden IN (2, 3)"
 _SYSTEMS: Final = "gpkg_spatial_ref_sys"

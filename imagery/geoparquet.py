@@ -57,6 +57,10 @@ class GeoParquetFile:
         """Return the name of the geometry column."""
         return [self._column]
 
+    def polygon_layers(self) -> list[str]:
+        """Return the same: what a file holds is known only once it is read."""
+        return self.layers()
+
     def header(self, layer: str) -> LayerHeader:
         """Return what the layer says about itself; its extent is measured."""
         bounds = np.concatenate([shapely.bounds(_shapes(wkb)) for _, wkb, _ in self._batches([])] or [np.empty((0, 4))])

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -28,23 +29,31 @@ class ArchivedFiles:
     """The vector files of an archive as one file; its layers are the layers of all."""
 
     def __init__(self, files: Mapping[str, VectorFile]) -> None:
-        """Take the files by the name that their layers get: of a file of one layer, its own."""
+        """Take the files by the name that their layers get: of a file of one layer, its own.
+
+        Layers of points and lines are left out only beside others, as inside of one file: GLIMS packs both.
+        """
+        self._polygonal = any(file.polygon_layers() for file in files.values())
         self._places: dict[str, tuple[VectorFile, str]] = {}
         for name, file in files.items():
-            inner = file.layers()
+            inner = file.polygon_layers() if self._polygonal else file.layers()
             for layer in inner:
                 label = layer if len(files) == 1 else name if len(inner) == 1 else f"{name}/{layer}"
                 self._places[label] = (file, layer)
 
     def layers(self) -> list[str]:
-        """Return the names of the layers that may hold polygons."""
+        """Return the names of the layers that may hold polygons, or of all if none may."""
         return list(self._places)
+
+    def polygon_layers(self) -> list[str]:
+        """Return the names of the layers that may hold polygons."""
+        return list(self._places) if self._polygonal else []
 
     def header(self, layer: str) -> LayerHeader:
         """Return what a layer says about itself, under its name in the archive."""
         file, inner = self._places[layer]
         header = file.header(inner)
-        return LayerHeader(layer, header.crs, header.fields, header.feature_count, header.extent)
+        return replace(header, name=layer)
 
     def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
         """Return the features whose bounds touch a box."""
@@ -63,7 +72,7 @@ class ArchivedFiles:
 
     def _own(self, header: LayerHeader) -> tuple[VectorFile, LayerHeader]:
         file, inner = self._places[header.name]
-        return file, LayerHeader(inner, header.crs, header.fields, header.feature_count, header.extent)
+        return file, replace(header, name=inner)
 
 
 @contextmanager

@@ -47,6 +47,11 @@ _ARCHIVES: Final = (".zip", ".kmz")
 ENDINGS: Final = (*_OGR_FORMATS, *_PARQUET, *_ARCHIVES)
 """Endings of the files that are read."""
 
+# Of a .dbf file: none, and "ANSI", the code page of whatever Windows wrote it (https://www.clicketyclick.dk/databases/
+# xbase/format/dbf.html). GDAL reads both as ISO 8859-1.
+_LANGUAGE_BYTE: Final = 29
+_NO_LANGUAGES: Final = (b"\0", b"\x57")
+
 _KML_ROOT: Final = re.compile(rb"<(?:\w+:)?kml[\s>]")
 _HEAD: Final = 4096
 # Of a binary format only what is near the scene is read. Text is parsed from its start each time, some 50 MB a second.
@@ -66,6 +71,8 @@ class LayerHeader:
         fields: Names of its attribute fields.
         feature_count: Number of its features.
         extent: Bounds of all features, in its CRS.
+        encoding_unknown: Whether nothing tells the encoding of its texts: a shapefile without a .cpg file, read as
+            ISO 8859-1.
     """
 
     name: str
@@ -73,6 +80,7 @@ class LayerHeader:
     fields: tuple[str, ...]
     feature_count: int
     extent: Bounds
+    encoding_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,9 @@ class VectorFile(Protocol):
     """An open vector file."""
 
     def layers(self) -> list[str]:
+        """Return the names of the layers that may hold polygons, or of all if none may."""
+
+    def polygon_layers(self) -> list[str]:
         """Return the names of the layers that may hold polygons."""
 
     def header(self, layer: str) -> LayerHeader:
@@ -196,9 +207,17 @@ class OgrFile:
 
         Points and lines are left out only beside others: in a file of nothing else they are what is wrong with it.
         """
+        return self.polygon_layers() or [name for name, _ in self._listed()]
+
+    def polygon_layers(self) -> list[str]:
+        """Return the names of the layers, without points and lines."""
+        return [name for name, kind in self._listed() if not re.search(r"Point|LineString|Curve$", kind)]
+
+    def _listed(self) -> list[tuple[str, str]]:
+        """Return the names of the layers that have a geometry, with its type as GDAL names it."""
         pyogrio = limited_pyogrio()
         try:
-            listed = [(str(name), kind) for name, kind in pyogrio.list_layers(self._name) if kind is not None]
+            return [(str(name), str(kind)) for name, kind in pyogrio.list_layers(self._name) if kind is not None]
         except pyogrio.errors.DataSourceError as error:
             if self._driver != _GEOJSON:
                 raise
@@ -206,8 +225,6 @@ class OgrFile:
                 f"{self._path}: found JSON that is no GeoJSON ({error}); expected one FeatureCollection; TopoJSON, "
                 "ESRI JSON and one feature a line are other formats: convert it with ogr2ogr"
             ) from error
-        polygonal = [name for name, kind in listed if not re.search(r"Point|LineString|Curve$", str(kind))]
-        return polygonal or [name for name, _ in listed]
 
     def header(self, layer: str) -> LayerHeader:
         """Return what a layer says about itself."""
@@ -219,7 +236,14 @@ class OgrFile:
         bounds = info["total_bounds"]
         left, bottom, right, top = (float(value) for value in ((np.nan,) * 4 if bounds is None else bounds))
         fields = tuple(str(name) for name in info["fields"])
-        return LayerHeader(layer, info["crs"] or "", fields, int(info["features"]), (left, bottom, right, top))
+        return LayerHeader(
+            layer,
+            info["crs"] or "",
+            fields,
+            int(info["features"]),
+            (left, bottom, right, top),
+            self._driver == _SHAPEFILE and _lacks_encoding(Path(self._path)),
+        )
 
     def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
         """Return the features whose bounds touch a box."""
@@ -250,6 +274,16 @@ class OgrFile:
             axis=0
         )  # zeros are GDAL's bounds of POLYGON EMPTY
         return np.asarray(ids[nowhere], dtype=np.int64)
+
+
+def _lacks_encoding(path: Path) -> bool:
+    """Return whether neither a .cpg file nor the language of a shapefile's table tells how its texts are encoded."""
+    table = next((part for ending in (".dbf", ".DBF") if (part := path.with_suffix(ending)).is_file()), None)
+    if table is None or any(path.with_suffix(ending).is_file() for ending in (".cpg", ".CPG")):
+        return False
+    with table.open("rb") as file:
+        head = file.read(_LANGUAGE_BYTE + 1)
+    return head[_LANGUAGE_BYTE:] in _NO_LANGUAGES
 
 
 def _check_format(path: str, suffix: str) -> None:

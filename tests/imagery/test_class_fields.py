@@ -8,7 +8,7 @@ import pyogrio
 import pytest
 import shapely
 
-from imagery.class_fields import ClassField, propose, unrecognised_fields
+from imagery.class_fields import ClassField, check_values, describe_fields, propose, unrecognised_fields
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.glacier_vocabulary import is_debris_name
@@ -377,3 +377,36 @@ def test_a_further_field_of_codes_is_told_beside_the_one_that_is_recognised(tmp_
     fields = {"Cover": ["clean ice", "debris"], "Class": ["C1", "C2"], "valley": ["Langtang", "Langtang"]}
     (note,) = _proposed(_write(tmp_path / "a.gpkg", _row(2), **fields)).notes
     assert note.startswith("its fields Class ('C1' (1), 'C2' (1)) were not recognised")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "clean", "debris", "language"), [("GBK", "裸冰", "表碛", b"\0"), ("CP1251", "лед", "морена", b"\x57")]
+)
+def test_texts_of_an_unknown_encoding_are_doubted(
+    tmp_path: Path, encoding: str, clean: str, debris: str, language: bytes
+) -> None:
+    """The .dbf file has the bytes of another encoding in its rows, and no .cpg file tells which."""
+    path = tmp_path / "a.shp"
+    _write(path, _row(3), type=["clean ", "debris", "debris"])
+    table = path.with_suffix(".dbf")
+    data = table.read_bytes()
+    for old, new in ((b"clean ", clean), (b"debris", debris)):
+        data = data.replace(old, new.encode(encoding).ljust(6))
+    table.write_bytes(data[:29] + language + data[30:])
+    stated = path.with_suffix(".cpg")
+    stated.unlink(missing_ok=True)
+    doubt = "was read as ISO 8859-1: write the encoding, such as GBK or CP1251, into a .cpg file beside it"
+    assert doubt in describe_fields(str(path), None)
+    assert doubt in unrecognised_fields(str(path), None, GLACIER_SCHEME)[0]
+    with pytest.raises(OutlineError, match=doubt):
+        check_values(str(path), None, "type", [clean])
+    stated.write_text(encoding)
+    check_values(str(path), None, "type", [clean, debris])
+    assert describe_fields(str(path), None) == f"its fields and their values: type ({debris!r} (2), {clean!r} (1))"
+
+
+def test_ascii_needs_no_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.shp"
+    _write(path, _row(3), type=["one", "two", "two"])
+    path.with_suffix(".cpg").unlink()
+    assert describe_fields(str(path), None) == "its fields and their values: type ('two' (2), 'one' (1))"

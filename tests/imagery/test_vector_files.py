@@ -18,6 +18,7 @@ from pyproj import CRS
 from imagery.border import Border, BorderSource
 from imagery.errors import OutlineError
 from imagery.grid import Grid
+from imagery.vector_files import filled_layers
 from imagery.vectors import read_layer
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_polygons
 
@@ -227,6 +228,25 @@ def test_layers_that_hold_no_polygons_are_no_choice(tmp_path: Path) -> None:
     no_geometry = {"field_data": [np.array(["x"], object)], "fields": ["styleName"], "geometry_type": None}
     pyogrio.raw.write(path, None, layer="layer_styles", **no_geometry)  # as QGIS stores the colours of layers
     assert _area_px(path) == 900
+
+
+def test_points_beside_polygons_in_an_archive_are_no_choice(tmp_path: Path) -> None:
+    """GLIMS packs its outlines with the places of its images, each in a shapefile of its own."""
+    folder = tmp_path / "parts"
+    parts = list(_shapefile(folder, "glims_polygons").values())
+    write_polygons(folder / "glims_image_info.shp", {"glims_image_info": [shapely.Point(X + 9, Y - 9)]})
+    points = [part for part in folder.iterdir() if part.stem == "glims_image_info"]
+    path = _zip(tmp_path / "glims.zip", {part.name: part for part in (*parts, *points)})
+    assert filled_layers(str(path)) == ["glims_polygons"]
+    assert _area_px(path) == _area_px(path, "glims_polygons") == 900
+    only = _zip(tmp_path / "points.zip", {part.name: part for part in points})
+    with pytest.raises(OutlineError, match="left out because they are no polygons: Point"):
+        read_layer(str(only), None, GRID)
+
+
+@pytest.mark.parametrize("layer", ['gla"cier', 'gla"""cier', "gla''cier", "gla cier"])
+def test_a_layer_of_a_geopackage_may_have_any_name(tmp_path: Path, layer: str) -> None:
+    assert _area_px(write_polygons(tmp_path / "a.gpkg", {layer: [SQUARE]})) == 900
 
 
 def test_a_layer_with_features_is_chosen_among_empty_folders(tmp_path: Path) -> None:
