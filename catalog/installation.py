@@ -24,3 +24,14 @@ def get_installation(session: Session) -> Installation:
     except IntegrityError:  # another process inserted it after our query
         return session.get_one(Installation, _ROW_ID)
     return added
+
+
+def lock_installation(session: Session) -> Installation:
+    """Return the row of the installation freshly loaded, and lock it until the session ends.
+
+    Who adds or replaces a scene, or begins a training run, does so before anything else: what they find in all scenes
+    and labels together then holds until they are done (`catalog.scene_locks` names the order of locks).
+    """
+    installation = get_installation(session)
+    session.refresh(installation, with_for_update=True)
+    return installation

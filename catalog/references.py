@@ -2,7 +2,8 @@
 
 What is drawn on a honeypot is measured against the truth and never learnt from, and neither is anything that was drawn
 on a reference patch: a network that has seen the truth would draw it into the pre-annotation. Where the accepted
-label was changed, deleted or withdrawn, the others teach again, and the patch may be proposed as any other.
+label was changed, deleted or withdrawn, the others teach again, and the patch may be proposed as any other. Nothing
+is learnt on a scene that was removed.
 """
 
 from typing import Final
@@ -21,8 +22,16 @@ REFERENCE_PATCHES: Final[Select[int]] = (
     .where(_ACCEPTED.superseded_at.is_(None))
 )
 """Query of the ids of the patches whose accepted label stands."""
+_REMOVED_PATCHES: Final[Select[int]] = (
+    select(Patch.id)
+    .join(Scene, Patch.scene_id == Scene.id)
+    .where(Scene.state == SceneState.REMOVED)
+    .correlate(None)  # it is about all patches, whatever the query around it joins
+)
 TEACHES: Final[ColumnElement[bool]] = and_(
-    Proposal.reason != ProposalReason.KNOWN_TRUTH, Label.patch_id.not_in(REFERENCE_PATCHES)
+    Proposal.reason != ProposalReason.KNOWN_TRUTH,
+    Label.patch_id.not_in(REFERENCE_PATCHES),
+    Label.patch_id.not_in(_REMOVED_PATCHES),
 )
 """Condition on labels joined with their proposals."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from catalog import jobs
+from catalog import jobs, scene_locks
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import (
     JobKind,
@@ -97,11 +97,17 @@ def count_scored(session: Session, before: int) -> int:
     return session.scalar(select(func.count(Round.id)).where(*earlier)) or 0
 
 
-def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> None:
-    """Store choices as proposals, ranked in their order, and enqueue their publication. Idempotent."""
+def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) -> bool:
+    """Store choices as proposals, ranked in their order, and enqueue their publication. Idempotent.
+
+    Returns:
+        False, without storing anything, if a scene of theirs was removed or replaced since: choose again.
+    """
     chosen_round = lock(session, round_id)
     if chosen_round.state is not RoundState.CHOOSING:
-        return
+        return True
+    if not scene_locks.all_ready(session, {choice.patch_id for choice in choices}):
+        return False
     for rank, choice in enumerate(choices):
         session.add(
             Proposal(
@@ -117,6 +123,7 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
     session.execute(update(Patch).where(chosen).values(state=PatchState.PROPOSED))
     chosen_round.state = RoundState.PUBLISHING
     jobs.enqueue(session, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
+    return True
 
 
 def mark_published(session: Session, proposal_id: int, project_id: int, task_id: int, base_url: str) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds, scorings, set_aside, withdrawals
 from catalog.errors import ConflictError
+from catalog.installation import lock_installation
 from catalog.records import (
     Job,
     JobKind,
@@ -282,6 +283,7 @@ def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> 
     Raises:
         ConflictError: there is neither a label nor a prior outline to learn from.
     """
+    lock_installation(session)  # a scene that is replaced at this moment takes its labels with it
     run = TrainingRun(trigger=trigger, label_ids=[], labels_sha256="", seed=0)
     session.add(run)
     session.flush()

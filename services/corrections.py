@@ -16,10 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import jobs
+from catalog import jobs, scene_locks
 from catalog.errors import ConflictError, InvalidInputError
 from catalog.event_order import CORRECTED, MAP
-from catalog.records import JobKind, LabelEvent, Patch, Scene, SceneRole, SceneState, now
+from catalog.records import EventState, JobKind, LabelEvent, Patch, Scene, SceneRole, SceneState, now
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.grid import Window
 from services.scenes import window_of
@@ -129,11 +129,15 @@ def check_may_correct(scene: Scene, window: Window) -> None:
             f"scene {scene.name!r} is a {scene.role.value} scene: it judges models, so nothing that is drawn on it may "
             "teach them; correct a scene of the pool"
         )
-    if scene.state is not SceneState.READY:
-        raise ConflictError(f"scene {scene.name!r} is {scene.state.value}; only a ready scene can be corrected")
+    _check_ready(scene)
     height, width = scene.source["grid"]["height"], scene.source["grid"]["width"]
     if window.row_off + window.height > height or window.col_off + window.width > width:
         raise InvalidInputError(f"found {window}; expected one inside the scene's {height} rows x {width} columns")
+
+
+def _check_ready(scene: Scene) -> None:
+    if scene.state is not SceneState.READY:
+        raise ConflictError(f"scene {scene.name!r} is {scene.state.value}; only a ready scene can be corrected")
 
 
 def record(
@@ -156,7 +160,7 @@ def record(
         The events, and whether they are new.
 
     Raises:
-        ConflictError: Another correction was submitted under this id.
+        ConflictError: Another correction was submitted under this id, or the scene was removed or replaced meanwhile.
         InvalidInputError: No pixel is judged, or no patch lies there.
     """
     content = hashlib.sha256(f"{scene.id} {correction.window}".encode() + classes.tobytes()).hexdigest()
@@ -167,6 +171,7 @@ def record(
         return known, False
     if (classes == UNKNOWN).all():
         raise InvalidInputError("found no judged pixel; expected at least one with a class")
+    _check_ready(scene_locks.hold(session, scene.id))
     bodies = _of_patches(session, scene, correction, classes, shown)
     if not bodies:
         raise InvalidInputError(
@@ -191,6 +196,13 @@ def record(
         return _recorded(session, correction.id), False
     jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(event.id): {"event_id": event.id} for event in events})
     return events, True
+
+
+def are_waiting(session: Session, scene_id: int) -> bool:
+    """Return whether corrections of a scene wait to be ingested: until then only their keys say of which patch."""
+    waiting = select(LabelEvent.dedupe_key).where(LabelEvent.state == EventState.RECEIVED, LabelEvent.origin == MAP)
+    patches = {int(key.rpartition(":")[2]) for key in session.scalars(waiting)}
+    return not patches.isdisjoint(session.scalars(select(Patch.id).where(Patch.scene_id == scene_id)))
 
 
 def _key(correction: UUID) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
-from catalog.installation import find_installation, get_installation
+from catalog.installation import find_installation, lock_installation
 from catalog.records import Proposal
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
@@ -141,8 +141,7 @@ def forget_project(session: Session, project_id: int) -> None:
 def _store_project(catalog: Catalog, project_id: int) -> int:
     """Store the id of our project, unless another worker has stored one; return the stored id."""
     with catalog.write() as session:
-        installation = get_installation(session)
-        session.refresh(installation, with_for_update=True)
+        installation = lock_installation(session)
         if installation.label_studio_project_id is None:
             installation.label_studio_project_id = project_id
         return installation.label_studio_project_id

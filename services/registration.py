@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
+from catalog.installation import lock_installation
 from catalog.records import NOT_USED, Job, JobKind, Scene, SceneRole, SceneState
 from catalog.settings import Settings
 from imagery.channels import named_channels
@@ -97,6 +98,7 @@ def store_scene(session: Session, settings: Settings, scene: Scene, *, has_champ
         ConflictError: as `check`.
         SceneError: as `check`.
     """
+    lock_installation(session)
     rejected = _check_name(session, scene.name)
     if rejected is not None:
         remove_scene(session, rejected.id)  # a rejected scene does not keep its name

@@ -9,9 +9,25 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.errors import ConflictError
+from catalog.event_order import SAVED
 from catalog.job_queue import ASKED_BY_READERS
-from catalog.records import Job, JobKind, JobState, Label, Patch, Proposal, Round, Scene, SceneState, Score, Shard
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    LabelEvent,
+    Patch,
+    Proposal,
+    Round,
+    Scene,
+    SceneState,
+    Score,
+    Shard,
+)
 from catalog.rounds import UNANSWERED
+from services import corrections
 from services.scenes import find_scene
 
 _NAME_LENGTH = 100  # length of the column scenes.name
@@ -26,7 +42,8 @@ def remove_scene(session: Session, scene_id: int) -> Scene:
 
     Raises:
         NotFoundError: there is no such scene.
-        ConflictError: it has labels, proposals wait for annotators, or a job is working on it.
+        ConflictError: it has labels, what was drawn on it waits to be ingested, proposals wait for annotators, or a job
+            is working on it.
     """
     scene = lock_scene(session, scene_id)
     if has_labels(session, scene):
@@ -58,8 +75,10 @@ def retire_scene(session: Session, scene: Scene) -> None:
     """Give up a scene with its scores and the patches that were never proposed; its name and ground are free again.
 
     Raises:
-        ConflictError: proposals wait for annotators, or a job is working on it.
+        ConflictError: what was drawn on it waits to be ingested, proposals wait for annotators, or a job is working on
+            it.
     """
+    _check_nothing_waits(session, scene)
     check_not_asked_about(session, scene)
     stop_jobs(session, scene)
     forget_scores(session, scene)
@@ -109,11 +128,33 @@ def check_not_asked_about(session: Session, scene: Scene) -> None:
         raise ConflictError(f"round {round_id} asks annotators about scene {scene.name!r}; abandon the round first")
 
 
+def _check_nothing_waits(session: Session, scene: Scene) -> None:
+    """Refuse to go on while answers or corrections were received that are no labels yet: nobody counted them.
+
+    Raises:
+        ConflictError: there are some.
+    """
+    answered = (
+        select(LabelEvent.id)
+        .join(Proposal, LabelEvent.proposal_id == Proposal.id)
+        .join(Patch, Proposal.patch_id == Patch.id)
+        .where(Patch.scene_id == scene.id, LabelEvent.state == EventState.RECEIVED, LabelEvent.action.in_(SAVED))
+    )
+    if session.scalar(answered.limit(1)) is not None or corrections.are_waiting(session, scene.id):
+        raise ConflictError(
+            f"labels that were drawn on scene {scene.name!r} wait to be ingested; wait until that is done, then say "
+            "again what becomes of the scene"
+        )
+
+
 def _open_jobs(session: Session, scene: Scene) -> list[Job]:
     """Return the open jobs that are about this scene or one of its shards."""
     kinds = (JobKind.TILE_SCENE, JobKind.SCORE_SHARD, *ASKED_BY_READERS)
     shards = set(session.scalars(select(Shard.id).where(Shard.scene_id == scene.id)))
     candidates = session.scalars(select(Job).where(Job.kind.in_(kinds), Job.state.in_(jobs.OPEN)))
+    named = ("scene_id", "earlier", "later")  # a comparison names two scenes
     return [
-        job for job in candidates if job.subject.get("scene_id") == scene.id or job.subject.get("shard_id") in shards
+        job
+        for job in candidates
+        if scene.id in {job.subject.get(name) for name in named} or job.subject.get("shard_id") in shards
     ]

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
+from catalog.installation import lock_installation
 from catalog.records import Job, JobKind, Label, Patch, RunState, Scene, SceneState, TrainingRun, now
 from catalog.settings import Settings
 from services.channel_rules import check_champion
@@ -153,8 +154,10 @@ def replace_scene(
     Raises:
         NotFoundError: there is no such scene.
         ConflictError: it has labels and their fate was not named, or they cannot be kept; a round asks annotators about
-            it; a job works on it, or a fine-tune learns from its labels; or the new one does not fit the other scenes.
+            it; what was drawn on it waits to be ingested, unless labels are kept; a job works on it, or a fine-tune
+            learns from its labels; or the new one does not fit the other scenes.
     """
+    lock_installation(session)
     old = lock_scene(session, old_id)
     if not has_labels(session, old):
         remove_scene(session, old_id)

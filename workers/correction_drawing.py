@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from catalog import labels, withdrawals
+from catalog import labels, scene_locks, withdrawals
 from catalog.context import Catalog
 from catalog.pixel_regions import encode_region
 from catalog.records import (
@@ -18,7 +18,6 @@ from catalog.records import (
     ProposalReason,
     ProposalState,
     Scene,
-    SceneState,
 )
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.grid import Window
@@ -29,7 +28,7 @@ from services.class_scheme import class_scheme
 from services.corrections import CorrectedPatch, decode_runs, onto_patch
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from workers.label_drawing import Drawing, has_data
+from workers.label_drawing import Drawing, check_not_removed, has_data
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +79,11 @@ def apply_correction(catalog: Catalog, event: LabelEvent) -> None:
     """
     body = read_body(event)
     with catalog.read() as session:
-        patch = session.get_one(Patch, body.patch)
+        patch = session.get(Patch, body.patch)
+        if patch is None:  # it went with its scene
+            raise EventError(f"its patch {body.patch} is gone: the scene was removed or replaced before it was applied")
         scene = session.get_one(Scene, patch.scene_id)
-    if scene.state is SceneState.REMOVED:
-        raise EventError(f"its scene {scene.name!r} was removed")
+    check_not_removed(scene)
     drawing = draw_correction(body, patch, scene, class_scheme(catalog))
     key = raster_keys.correction(patch.id, event.id)
     checksum = raster_store(catalog).put(key, drawing.geotiff)
@@ -92,6 +92,7 @@ def apply_correction(catalog: Catalog, event: LabelEvent) -> None:
         row = session.get_one(LabelEvent, event.id, with_for_update=True)
         if row.state is not EventState.RECEIVED:
             return  # another attempt has applied it
+        check_not_removed(scene_locks.hold(session, scene.id))
         proposal = Proposal(
             round_id=None,
             patch_id=patch.id,

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
-from catalog import event_order, labels, rounds, withdrawals
+from catalog import event_order, labels, rounds, scene_locks, withdrawals
 from catalog.logs import bound
-from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene, SceneState
+from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.errors import SceneError, StoreError
 from imagery.grid import Window
@@ -36,7 +36,7 @@ from workers.carried_drawings import carry_over
 from workers.correction_drawing import apply_correction
 from workers.doubted_event import is_contradicted
 from workers.jobs import JobContext
-from workers.label_drawing import draw_annotation, event_of_row
+from workers.label_drawing import check_not_removed, draw_annotation, event_of_row
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +112,10 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
         _drop_unused_mask(context, event.id)  # of an attempt that was killed
         log.info("label event %d has no effect: %s", event.id, ignored)
         return
-    if scene.state is SceneState.REMOVED:
-        raise EventError(f"its scene {scene.name!r} was removed")
+    check_not_removed(scene)
     label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)
     with context.catalog.write() as session:
-        # Checked with both locked, because another worker may have applied a newer state, or this one, meanwhile.
+        # Checked with all locked: another worker may have applied a newer state, or this one, or the scene was removed.
         locked = labels.lock(session, proposal)
         row = labels.lock_event(session, event.id)
         if _is_settled(session, row):
@@ -125,6 +124,8 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
             identify(session, row, saved)
         rounds.note_task(locked, saved.project_id, saved.task_id)
         ignored = event_order.why_ignored(session, row)
+        if ignored is None:
+            check_not_removed(scene_locks.hold(session, scene.id))
         if ignored is not None:
             labels.settle(row, EventState.SUPERSEDED, ignored)
             log.info("label event %d has no effect: %s", row.id, ignored)

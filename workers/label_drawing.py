@@ -10,7 +10,7 @@ from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from catalog.pixel_regions import decode_region
-from catalog.records import LabelEvent, Patch, Proposal, Scene
+from catalog.records import LabelEvent, Patch, Proposal, Scene, SceneState
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.grid import Window
 from imagery.masks import compose, mask_to_geotiff
@@ -39,6 +39,16 @@ class Drawing:
     asked: NDArray[np.bool_]
     mask: NDArray[np.uint8]
     geotiff: bytes
+
+
+def check_not_removed(scene: Scene) -> None:
+    """Refuse what was drawn on a scene that was removed since.
+
+    Raises:
+        EventError: it was.
+    """
+    if scene.state is SceneState.REMOVED:
+        raise EventError(f"its scene {scene.name!r} was removed")
 
 
 def draw_annotation(

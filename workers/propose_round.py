@@ -1,5 +1,6 @@
 """Job: choose the patches of a round by its strategy (``services.strategies``)."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,9 +24,13 @@ from workers.asked_regions import AskedRegions
 from workers.check_choices import Checks, insert
 from workers.jobs import JobContext
 
+log = logging.getLogger(__name__)
+
 
 def propose_round(context: JobContext, round_id: int, second_looks: int = 0) -> None:
     """Choose the patches of an opened round and store them as its proposals.
+
+    They are chosen again if one of their scenes is removed or replaced meanwhile.
 
     Args:
         context: the job.
@@ -36,23 +41,29 @@ def propose_round(context: JobContext, round_id: int, second_looks: int = 0) -> 
         ConflictError: the scores that the round ranks by have been removed, or an earlier release made them; or the
             round consists of second looks, and no label is contradicted.
     """
-    with context.catalog.read() as session:
+    while not _propose(context.catalog, round_id, second_looks):
+        log.warning("round %d is chosen again: a scene was removed or replaced meanwhile", round_id)
+
+
+def _propose(catalog: Catalog, round_id: int, second_looks: int) -> bool:
+    """Choose once; return False if it has to be done again."""
+    with catalog.read() as session:
         opened = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
         if opened.state is not RoundState.CHOOSING:
-            return
+            return True
         if opened.scoring is not None and opened.scoring.removed_at is not None:
             raise ConflictError(
                 f"the scores by version {opened.scoring.model_version}, which round {round_id} ranks by, have been "
                 "removed; open another round"
             )
-        checks = Checks(session, context.catalog, opened, second_looks).choose()
-        choices = insert(_choices(session, context.catalog, opened, checks, second_looks), checks, opened.seed)
+        checks = Checks(session, catalog, opened, second_looks).choose()
+        choices = insert(_choices(session, catalog, opened, checks, second_looks), checks, opened.seed)
     if not choices and second_looks:
         raise ConflictError(
             f"found no label that the newest scoring contradicts with confidence; round {round_id} has nothing to ask"
         )
-    with context.catalog.write() as session:
-        rounds.store_choices(session, round_id, choices)
+    with catalog.write() as session:
+        return rounds.store_choices(session, round_id, choices)
 
 
 def _choices(

@@ -68,6 +68,17 @@ def test_queued_work_on_it_is_cancelled_and_running_work_finished_first(catalog:
         assert session.get_one(Job, job.id).state is JobState.CANCELLED
 
 
+@pytest.mark.parametrize("place", ["earlier", "later"])
+def test_a_scene_is_not_removed_while_it_is_compared_with_another(catalog: Catalog, place: str) -> None:
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session)
+        compared = {"earlier": scene.id + 1, "later": scene.id + 1, place: scene.id}
+        job = jobs.enqueue(session, JobKind.COMPARE_SCENES, "a comparison", **compared)
+        jobs.claim(session, job.id)
+    with pytest.raises(ConflictError, match="works on scene 'pool'"), catalog.database.write() as session:
+        remove_scene(session, scene.id)
+
+
 def test_a_removed_scene_is_scored_no_more(catalog: Catalog) -> None:
     with catalog.database.write() as session:
         scene, _ = add_scene(session)

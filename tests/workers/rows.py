@@ -125,6 +125,12 @@ def tiled(
         return session.get_one(Scene, scene_id), forged
 
 
+def described_anew(scene: Scene, **changes: Any) -> Scene:
+    """Another description of a scene, not stored, by which it may be replaced."""
+    columns = ("name", "role", "source", "footprint", "outlines", "prior_outlines", "patch_size_px", "patch_overlap_px")
+    return Scene(**{**{name: getattr(scene, name) for name in columns}, **changes})
+
+
 def patches(catalog: Catalog, scene_id: int) -> list[Patch]:
     with catalog.read() as session:
         return list(session.scalars(select(Patch).where(Patch.scene_id == scene_id).order_by(Patch.id)))

@@ -11,7 +11,7 @@ from services.places import raster_store
 from services.scene_replacement import replace_scene
 from services.scenes import source_of
 from tests.models.cards import origin
-from tests.workers.rows import champion, context_of, tiled
+from tests.workers.rows import champion, context_of, described_anew, tiled
 from workers.evaluation import Evaluation, evaluate, evaluation_set, recorded_evaluation
 from workers.tile_scene import tile_scene
 from workers.windows import predict_classes
@@ -111,8 +111,7 @@ def test_other_outlines_make_another_truth_and_another_evaluation_set(catalog, t
     scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
     before = evaluation_set(catalog, [scene])
     with catalog.database.write() as session:
-        columns = ("name", "role", "source", "footprint", "patch_size_px", "patch_overlap_px")
-        new = Scene(outlines=[vars(forged.outlines[0])], **{name: getattr(scene, name) for name in columns})
+        new = described_anew(scene, outlines=[vars(forged.outlines[0])])
         done = replace_scene(session, catalog.settings, scene.id, new, None, has_champion=True)
     tile_scene(context_of(catalog, JobKind.TILE_SCENE, str(done.scene.id)), done.scene.id)
     after = evaluation_set(catalog, [done.scene])

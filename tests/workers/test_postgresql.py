@@ -10,16 +10,35 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog import labels, withdrawals
+from catalog import labels, training, withdrawals
 from catalog import rounds as stored_rounds
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobKind, LabelEvent, Proposal, ProposalState, Round, RoundState, now
+from catalog.errors import ConflictError
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    LabelEvent,
+    Proposal,
+    ProposalState,
+    Round,
+    RoundState,
+    RunTrigger,
+    SceneRole,
+    now,
+)
 from catalog.withdrawal_records import Withdrawal
+from labeling.errors import EventError
 from services import rounds
+from services.class_scheme import store_scheme
 from services.label_studio import _store_project
+from services.registration import store_scene
+from services.scene_removal import remove_scene
+from services.scene_replacement import LabelFate, replace_scene
 from tests.catalog.conftest import database_url
+from tests.catalog_fixtures import add_scene
 from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
-from tests.workers.rows import claimed
+from tests.workers.rows import claimed, described_anew
 from tests.workers.threads import together
 from workers import ingest_label as ingestion
 from workers.jobs import JobContext, _call
@@ -229,3 +248,78 @@ def test_of_an_error_of_the_database_readers_are_told_what_it_says_and_the_log_h
         assert session.get_one(Job, job.id).error == f"IntegrityError: {says}"
     assert "INSERT INTO jobs" in caplog.text
     assert "values" in caplog.text
+
+
+def wait_for_lock(session: Session) -> None:
+    """Give the other session time to come as far as it can, unless it is done."""
+    session.flush()
+    time.sleep(0.5)
+
+
+def test_of_two_scenes_of_different_roles_on_the_same_ground_one_is_registered(catalog: Catalog) -> None:
+    with catalog.write() as session:
+        store_scheme(session, catalog.settings)
+        scene, _ = add_scene(session)
+        pool, judging = described_anew(scene, name="a"), described_anew(scene, name="b", role=SceneRole.VALIDATION)
+        remove_scene(session, scene.id)
+    is_stored = threading.Event()
+
+    def register_first() -> None:
+        with catalog.write() as session:
+            store_scene(session, catalog.settings, pool, has_champion=True)
+            is_stored.set()
+            wait_for_lock(session)
+
+    def register_second() -> None:
+        is_stored.wait(30)
+        with pytest.raises(ConflictError, match="shares ground with 'a'"), catalog.write() as session:
+            store_scene(session, catalog.settings, judging, has_champion=True)
+
+    together(register_first, register_second)
+
+
+def test_a_run_that_begins_while_a_scene_is_replaced_does_not_learn_what_is_discarded(desk: Desk) -> None:
+    catalog = desk.catalog
+    with catalog.write() as session:
+        store_scheme(session, catalog.settings)
+    desk.deliver(saved(desk.first, [ICE]))
+    abandon(desk)
+    is_replaced = threading.Event()
+
+    def discard() -> None:
+        with catalog.write() as session:
+            new = described_anew(desk.scene)
+            replace_scene(session, catalog.settings, desk.scene.id, new, LabelFate.DISCARD, has_champion=True)
+            is_replaced.set()
+            wait_for_lock(session)
+
+    def begin() -> None:
+        is_replaced.wait(30)
+        with pytest.raises(ConflictError, match="found no label to learn from"), catalog.write() as session:
+            training.begin_run(session, RunTrigger.MANUAL)
+
+    together(discard, begin)
+
+
+def test_an_answer_that_comes_while_its_scene_is_replaced_becomes_no_label(desk: Desk) -> None:
+    catalog = desk.catalog
+    desk.deliver(saved(desk.first, [ICE]))
+    abandon(desk)
+    if catalog.database.is_sqlite:
+        pytest.skip("SQLite has one writer: nothing can come meanwhile")
+    is_replaced = threading.Event()
+
+    def discard() -> None:
+        with catalog.write() as session:
+            new = described_anew(desk.scene)
+            replace_scene(session, catalog.settings, desk.scene.id, new, LabelFate.DISCARD, has_champion=True)
+            is_replaced.set()
+            wait_for_lock(session)
+
+    def answer() -> None:
+        is_replaced.wait(30)
+        with pytest.raises(EventError, match="was removed"):
+            desk.deliver(updated(desk.first, [], 5))
+
+    together(discard, answer)
+    assert desk.standing() == []
