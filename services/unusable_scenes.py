@@ -1,4 +1,7 @@
-"""Scenes whose files are missing, damaged or replaced: set aside while they are, and taken back when they are whole."""
+"""Scenes whose files are missing, damaged or replaced: set aside while they are, and taken back when they are whole.
+
+Files are looked at before anything is written: a host that hangs takes minutes, in which nobody else could write.
+"""
 
 import hashlib
 import json
@@ -11,7 +14,7 @@ from sqlalchemy.orm import Session
 from catalog import jobs, labels, set_aside
 from catalog.context import Catalog
 from catalog.records import EventState, JobKind, LabelEvent, Patch, Proposal, Scene, SceneRole, SceneState, now
-from catalog.set_aside import Kind
+from catalog.set_aside import Kind, SetAside
 from imagery.errors import OutlineError, SceneError
 from imagery.paths import is_address, name_for_rasterio
 from imagery.scene_reader import SceneReader
@@ -19,17 +22,18 @@ from imagery.scene_source import SceneSource
 from services.scenes import outlines_of, priors_of, source_of
 
 
-def set_aside_scenes(session: Session, path: str, reason: str) -> list[str]:
+def set_aside_scenes(catalog: Catalog, path: str, reason: str) -> list[str]:
     """Set aside the ready scenes that a file belongs to; return the names of those that were not yet.
 
     Args:
-        session: a writing session.
+        catalog: the catalog.
         path: the file that cannot be read, as the scene or GDAL names it.
         reason: what was found, and what was expected.
     """
-    ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY).order_by(Scene.id))
+    with catalog.read() as session:
+        ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY).order_by(Scene.id)).all()
     concerned = [scene for scene in ready if path in _names(source_of(scene))]
-    return [scene.name for scene in concerned if set_aside_scene(session, scene, reason)]
+    return [scene.name for scene in concerned if set_aside_scene(catalog, scene, reason)]
 
 
 def check_scenes(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
@@ -40,8 +44,7 @@ def check_scenes(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
         if reason is None:
             usable.append(scene)
         else:
-            with catalog.write() as session:
-                set_aside_scene(session, scene, reason)
+            set_aside_scene(catalog, scene, reason)
     return usable
 
 
@@ -54,26 +57,48 @@ def why_unusable(scene: Scene) -> str | None:
         return str(error)
 
 
-def take_back(session: Session) -> list[str]:
+def take_back(catalog: Catalog) -> list[str]:
     """Take back the scenes whose files have changed since they were set aside and can be opened; return their names.
 
     Scenes of the pool join the scoring again, and label events that failed without the scene are ingested again.
     """
+    with catalog.read() as session:
+        rows = set_aside.standing(session, Kind.SCENE)
+        scenes = {row.id: session.get(Scene, row.number) for row in rows}
     back = []
-    for row in set_aside.standing(session, Kind.SCENE):
-        scene = session.get(Scene, row.number)
+    for row in rows:
+        scene = scenes[row.id]
         if scene is None or scene.state is not SceneState.READY:
-            set_aside.end(row, "the scene was removed or replaced")
+            _end(catalog, row, "the scene was removed or replaced")
         elif row.seen != look_at(scene) and why_unusable(scene) is None:
-            set_aside.end(row, "its files are readable again")
-            back.append(scene.name)
-            if scene.role is SceneRole.POOL:
-                jobs.enqueue(session, JobKind.SCORE_POOL)
-            for event_id in _failed_events(session, scene):
-                labels.replay(session, event_id)
+            if _end(catalog, row, "its files are readable again", scene):
+                back.append(scene.name)
         else:
-            row.checked_at = now()
+            with catalog.write() as session:
+                session.get_one(SetAside, row.id).checked_at = now()
     return back
+
+
+def _end(catalog: Catalog, before: SetAside, outcome: str, back: Scene | None = None) -> bool:
+    """End what was set aside, unless it was set aside anew since it was read; return whether it was ended.
+
+    Args:
+        catalog: the catalog.
+        before: the row as it was read.
+        outcome: why it ends.
+        back: the scene, if it can be used again.
+    """
+    with catalog.write() as session:
+        row = session.get_one(SetAside, before.id, with_for_update=True)
+        if row.ended_at is not None or row.seen != before.seen:
+            return False
+        set_aside.end(row, outcome)
+        if back is not None:
+            if back.role is SceneRole.POOL:
+                jobs.enqueue(session, JobKind.SCORE_POOL)
+            for event_id in _failed_events(session, back):
+                labels.replay(session, event_id)
+    return True
 
 
 def look_at(scene: Scene) -> str:
@@ -97,9 +122,11 @@ def look_at(scene: Scene) -> str:
     return hashlib.sha256(json.dumps(found, default=str).encode()).hexdigest()
 
 
-def set_aside_scene(session: Session, scene: Scene, reason: str) -> bool:
+def set_aside_scene(catalog: Catalog, scene: Scene, reason: str) -> bool:
     """Set a scene aside until its files, or its description, change; return whether it was not aside yet."""
-    return set_aside.set_aside(session, Kind.SCENE, scene.name, reason, scene.id, look_at(scene))
+    seen = look_at(scene)
+    with catalog.write() as session:
+        return set_aside.set_aside(session, Kind.SCENE, scene.name, reason, scene.id, seen)
 
 
 def _opens(source: SceneSource) -> bool:

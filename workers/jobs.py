@@ -169,7 +169,7 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
     if isinstance(error, ServiceDownError) or (isinstance(error, LabelStudioError) and not error.refused):
         log.warning("%s waits: %s", job.key, error)
         return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
-    if isinstance(error, UnreadableFileError) and (aside := _set_aside(context.catalog, error)):
+    if isinstance(error, UnreadableFileError) and (aside := set_aside_scenes(context.catalog, error.path, str(error))):
         log.error("%s goes on without scene %s: %s", job.key, " and ".join(aside), error)
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=str(error))
     if isinstance(error, PERMANENT) and not isinstance(error, DamagedFileError):  # it is made again meanwhile
@@ -186,9 +186,3 @@ def _described(error: BaseException) -> str:
     if isinstance(error, SQLAlchemyError):
         said = str(error.orig if isinstance(error, StatementError) and error.orig else error).partition("\n")[0]
     return f"{type(error).__name__}: {said}"
-
-
-def _set_aside(catalog: Catalog, error: UnreadableFileError) -> list[str]:
-    """Set aside the scenes that a file belongs to; return the names of those that were not yet."""
-    with catalog.write() as session:
-        return set_aside_scenes(session, error.path, str(error))

@@ -78,9 +78,9 @@ def mend(catalog: Catalog, report: Callable[[int, int, str], object]) -> None:
             store.forget_damaged(key)
             _end(catalog, key, outcome)
     _look_at_labels(catalog)
+    for name in take_back(catalog):
+        log.warning("scene %s is back", name)
     with catalog.write() as session:
-        for name in take_back(session):
-            log.warning("scene %s is back", name)
         training.enqueue_if_due(session, catalog.settings)
     _check_served(catalog)
     for clean_up in (_remove_unneeded, _remove_unused, _remove_abandoned, _remove_half_written, _remove_drafts):
@@ -149,8 +149,7 @@ def _make_again(catalog: Catalog, key: str) -> str | None:
     try:
         return None if maker is None else maker(catalog, key)
     except UnreadableFileError as error:
-        with catalog.write() as session:
-            set_aside_scenes(session, error.path, str(error))
+        set_aside_scenes(catalog, error.path, str(error))
     except ServiceDownError as error:
         log.warning("%s is made again when MLflow answers: %s", key, error)
     return None

@@ -94,8 +94,7 @@ def usable_scenes(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
             make_whole(catalog, scene)
         except (SceneError, OutlineError) as error:
             log.warning("scene %s is set aside: %s", scene.name, error)
-            with catalog.write() as session:
-                set_aside_scene(session, scene, str(error))
+            set_aside_scene(catalog, scene, str(error))
         else:
             usable.append(scene)
     return usable

@@ -31,10 +31,11 @@ from catalog.records import (
 from catalog.set_aside import SetAside
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import DamagedFileError, UnreadableFileError
+from imagery.scene_source import SceneSource
 from services import raster_keys
 from services.places import raster_store
 from services.scenes import ready_scenes
-from services.unusable_scenes import check_scenes, take_back
+from services.unusable_scenes import check_scenes, set_aside_scenes, take_back
 from tests.workers.desk import Desk, box, brush, saved, sit_down
 from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, score_shards, tiled
 from workers import mend_files
@@ -144,10 +145,38 @@ def test_a_label_event_of_a_moved_scene_is_ingested_when_the_scene_is_back(desk:
     assert standing(desk.catalog) == [("scene", desk.scene.name)]
     for path, kept in away:
         shutil.move(kept, path)
-    with desk.catalog.database.write() as session:
-        assert take_back(session) == [desk.scene.name]
+    assert take_back(desk.catalog) == [desk.scene.name]
     perform(desk.catalog, next_job(desk.catalog, JobKind.INGEST_LABEL))
     assert desk.event(event_id).state is EventState.APPLIED
+
+
+def test_others_can_write_while_a_host_that_hangs_is_asked_for_a_scene(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = desk.catalog
+    monkeypatch.setattr("catalog.database.LOCK_TIMEOUT_S", 0.2)
+
+    class Hanging:
+        """A reader of scenes whose host answers nobody; another process writes meanwhile."""
+
+        def __init__(self, source: SceneSource) -> None:
+            with catalog.write() as session:
+                jobs.enqueue(session, JobKind.SYNC_LABEL_STUDIO)
+            raise UnreadableFileError(source.rasters[0].path, "the host does not answer")
+
+    source = {**desk.scene.source}
+    address = "https://scenes.example/a.tif"
+    source["bands"] = [{**band, "path": address} for band in source["bands"]]
+    with catalog.write() as session:
+        session.get_one(Scene, desk.scene.id).source = source
+    monkeypatch.setattr("services.unusable_scenes.SceneReader", Hanging)
+    assert set_aside_scenes(catalog, address, "it hangs") == [desk.scene.name]
+    with catalog.write() as session:  # as a scene is that was set aside when its host still answered
+        row = set_aside.find(session, set_aside.Kind.SCENE, desk.scene.name)
+        assert row is not None
+        row.seen = "something else"
+    assert take_back(catalog) == []
+    assert standing(catalog) == [("scene", desk.scene.name)]
 
 
 def next_job(catalog: Catalog, kind: JobKind) -> Job:
@@ -184,8 +213,7 @@ def test_a_truth_that_cannot_be_burned_sets_its_scene_aside(catalog: Catalog, tm
         (row,) = set_aside.standing(session)
         assert outlines.name in row.reason
     (tmp_path / "elsewhere").rename(outlines)
-    with catalog.database.write() as session:
-        assert take_back(session) == [scene.name]
+    assert take_back(catalog) == [scene.name]
     make_whole(catalog, scene)
     assert raster_store(catalog).exists(raster_keys.truth(scene.id))
 
@@ -212,8 +240,8 @@ def test_the_scoring_is_complete_without_a_moved_scene_and_takes_it_in_when_it_i
         assert scorings.progress(session, scoring).done == 1.0
     for path, kept in away:
         shutil.move(kept, path)
+    assert take_back(catalog) == ["there-pool"]
     with catalog.database.write() as session:
-        assert take_back(session) == ["there-pool"]
         assert jobs.is_open(session, JobKind.SCORE_POOL)
         session.execute(delete(Job))  # the test does it itself
     score_pool(catalog, version)
