@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
-from catalog.records import RunState, TrainingRun
+from catalog.records import RunState, Scene, SceneRole, SceneState, TrainingRun
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, registry_of
 from catalog.tracking import Tracking
 from models.gate import GateEvidence, Verdict
@@ -22,8 +22,11 @@ from services.promotion import (
 )
 from services.version_figures import figures_of, verdict_tags
 from services.withdrawals import is_affected, note_trained_version
+from workers.evaluation import evaluation_set
+from workers.scene_masks import usable_scenes
 from workers.stopwatch import Stopwatch
 from workers.training_run import close, note
+from workers.versions import load_card
 
 
 def conclude(
@@ -32,7 +35,8 @@ def conclude(
     """Move the aliases and close the run. Idempotent: steps of an earlier attempt are not repeated.
 
     The version becomes the learner whatever the verdict, unless a person moved the learner during the training. It is
-    not promoted if another champion is served than the one that it was compared with; its tags then say so.
+    not promoted if another champion is served than the one that it was compared with, or if the validation scenes are
+    not those any more that both were judged on; its tags then say so.
 
     Args:
         catalog: the catalog.
@@ -58,6 +62,8 @@ def conclude(
 def _apply(catalog: Catalog, tracking: Tracking, registry: ModelRegistry, run: TrainingRun, given: Verdict) -> None:
     aliases, version = registry.aliases(), run.model_version or 0
     verdict = withheld_if_champion_moved(aliases.get(CHAMPION), given, {judged_against(run), version})
+    if judged_against(run) is not None and aliases.get(CHAMPION) != version:  # the first version is served unjudged
+        verdict = _withheld_if_truth_changed(catalog, version, verdict)
     if verdict != given:
         tracking.amend(version, verdict_tags(KEPT, verdict.reason), verdict.reason)
     if aliases.get(CHAMPION if verdict.promoted else CHALLENGER) == version:
@@ -112,6 +118,20 @@ def withheld_if_champion_moved(serving: int | None, verdict: Verdict, expected: 
         reason = f"{verdict.reason}, but meanwhile the champion was moved to version {serving}"
         return Verdict(False, reason, verdict.evidence)
     return verdict
+
+
+def _withheld_if_truth_changed(catalog: Catalog, version: int, verdict: Verdict) -> Verdict:
+    """Return the verdict, withheld if a validation scene was removed, replaced or set aside since it was judged on."""
+    if not verdict.promoted:
+        return verdict
+    judged_on = load_card(catalog, version).evaluation[SceneRole.VALIDATION.value]
+    with catalog.read() as session:
+        scenes = [session.get_one(Scene, scene_id) for scene_id in judged_on.scenes]
+    usable = usable_scenes(catalog, [scene for scene in scenes if scene.state is SceneState.READY])
+    if len(usable) == len(scenes) and evaluation_set(catalog, usable) == judged_on:
+        return verdict
+    reason = f"{verdict.reason}, but meanwhile validation scenes that it was judged on were changed or set aside"
+    return Verdict(False, reason, verdict.evidence)
 
 
 def _set_back_if_astray(catalog: Catalog, registry: ModelRegistry, run: TrainingRun) -> None:

@@ -37,6 +37,7 @@ from services import changing_settings, raster_keys
 from services.block_changes import block_changes, most_changed
 from services.places import raster_store
 from services.promotion import promote, roll_back
+from services.scene_replacement import replace_scene
 from services.scenes import ready_scenes, source_of, window_of
 from services.stability import Agreement
 from services.version_figures import figures_of
@@ -55,7 +56,7 @@ from tests.workers.fine_tuning import (
     runs,
     settings,
 )
-from tests.workers.rows import patches, score_pool, tiled
+from tests.workers.rows import described_anew, patches, score_pool, tiled
 from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.reproduction import reproduce
@@ -417,6 +418,29 @@ def test_a_roll_back_while_the_version_is_uploaded_is_not_overwritten(labelled, 
     client, name = MlflowClient(tracking_uri=labelled.settings.mlflow_url), labelled.settings.registered_model
     assert client.get_model_version(name, "3").description == tags["verdict.reason"]
     assert decisions(labelled)[-1].reason == tags["verdict.reason"]
+
+
+@pytest.mark.parametrize("is_prepared", [True, False], ids=["and is ready again", "and is not ready yet"])
+def test_a_version_that_was_judged_on_outlines_replaced_meanwhile_is_not_served(labelled, monkeypatch, is_prepared):
+    fine_tune(labelled)
+
+    def replace_meanwhile(catalog: Catalog, version: int, bundle: Path) -> None:
+        with catalog.write() as session:
+            (old,) = ready_scenes(session, [SceneRole.VALIDATION])
+            new = described_anew(old, outlines=old.outlines[:1])
+            replace_scene(session, catalog.settings, old.id, new, None, has_champion=True)
+        if is_prepared:
+            perform(catalog, waiting(catalog, JobKind.TILE_SCENE))
+
+    monkeypatch.setattr("workers.fine_tune._fill_cache", replace_meanwhile)
+    assert fine_tune(labelled).state is JobState.FINISHED
+    registry = registry_of(labelled.settings)
+    assert registry.aliases() == {"champion": 1, "challenger": 2, "learner": 2}
+    tags = registry.get(2).tags
+    assert tags["verdict"] == "kept"
+    assert tags["verdict.reason"].endswith(
+        ", but meanwhile validation scenes that it was judged on were changed or set aside"
+    )
 
 
 def running_jobs(catalog: Catalog) -> list[Job]:
