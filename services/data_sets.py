@@ -177,10 +177,11 @@ def remove_drafts(catalog: Catalog) -> list[Path]:
     folder = drafts(catalog.settings)
     if not folder.is_dir():
         return []
+    there = set(folder.iterdir())  # first: what a job that begins now makes is not among them
     with catalog.read() as session:
         running = select(Job.subject, Job.attempt).where(Job.kind == JobKind.EXPORT_DATASET, Job.state.in_(OPEN))
         kept = {draft_of(catalog.settings, job["uid"], attempt) for job, attempt in session.execute(running)}
-    left = sorted(set(folder.iterdir()) - kept)
+    left = sorted(there - kept)
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
     return left

@@ -183,16 +183,17 @@ def _scored(catalog: Catalog, key: str) -> str | None:
     version = registry_of(catalog.settings).scoring(catalog.settings.scoring_version)
     if version is None or version.version != scoring.model_version:
         return None
-    with catalog.write() as session:
+    with catalog.read() as session:
         of_scoring = select(Shard.scene_id).where(Shard.scoring_id == scoring.id).distinct()
         scene_ids = [int(match[2])] if match[2] else session.scalars(of_scoring).all()
+    for scene_id in scene_ids:  # before a job can begin to write there
+        raster_store(catalog).delete_folder(raster_keys.scored_scene(scoring.id, scene_id))
+    with catalog.write() as session:
         if not match[2]:
             session.get_one(Scoring, scoring.id).completed_at = None  # the scoring before it ranks until all is done
         for scene_id in scene_ids:
             scorings.forget_scene(session, scoring.id, scene_id)
         jobs.enqueue(session, JobKind.SCORE_POOL)
-    for scene_id in scene_ids:
-        raster_store(catalog).delete_folder(raster_keys.scored_scene(scoring.id, scene_id))
     return "it is computed again by a job"
 
 

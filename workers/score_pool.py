@@ -77,10 +77,13 @@ def score_by(context: JobContext, version: int) -> None:
 
 
 def rescore_scene(catalog: Catalog, scoring_id: int, scene_id: int) -> None:
-    """Delete scores, shards and maps of a scene in a scoring; it is scored again like one that is added later."""
+    """Delete maps, scores and shards of a scene in a scoring; it is scored again like one that is added later.
+
+    Maps go first: once the shards are gone, others may write new ones.
+    """
+    raster_store(catalog).delete_folder(raster_keys.scored_scene(scoring_id, scene_id))
     with catalog.write() as session:
         scorings.forget_scene(session, scoring_id, scene_id)
-    raster_store(catalog).delete_folder(raster_keys.scored_scene(scoring_id, scene_id))
 
 
 def _agreement(catalog: Catalog, scoring: Scoring) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from catalog import jobs, scorings, set_aside, training
 from catalog.context import Catalog
@@ -43,6 +44,7 @@ from workers.jobs import JobContext, perform
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.scene_masks import make_whole, usable_scenes
+from workers.score_pool import rescore_scene
 from workers.versions import LoadedVersion
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -336,6 +338,22 @@ def mend(catalog: Catalog) -> None:
     context = context_of(catalog, JobKind.MEND_FILES)
     mend_files.mend_files(context)
     finish(context)
+
+
+def test_what_is_written_as_soon_as_a_scene_is_to_be_scored_again_stays(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, forget = raster_store(catalog), scorings.forget_scene
+    old, new = (f"{raster_keys.scored_scene(1, 1)}/{name}" for name in ("old", "new"))
+    store.put(old, b"of before")
+
+    def forget_and_write(session: Session, scoring_id: int, scene_id: int) -> None:
+        forget(session, scoring_id, scene_id)
+        store.put(new, b"a part of the next attempt")
+
+    monkeypatch.setattr(scorings, "forget_scene", forget_and_write)
+    rescore_scene(catalog, 1, 1)
+    assert (store.exists(old), store.exists(new)) == (False, True)
 
 
 def test_a_map_that_no_version_can_compute_any_more_stays_set_aside_by_name(
