@@ -51,9 +51,9 @@ def export_dataset(context: JobContext, uid: str) -> None:
     with _draft(context, uid) as draft:
         folder, archive = draft / asked.name, draft / "data-set.zip"
         tally = write_data_set(
-            catalog, folder, asked.request, software(), model, _seldom(context, "writing windows", "windows")
+            catalog, folder, asked.request, software(), model, _telling(context, "writing windows", "windows")
         )
-        _pack(folder, archive, _seldom(context, "packing", "files"))
+        _pack(folder, archive, _telling(context, "packing", "files"))
         shutil.rmtree(folder)  # the store takes a copy of the archive: three at once would need too much room
         contents = Contents(
             windows=tally.windows,
@@ -93,9 +93,9 @@ def _draft(context: JobContext, uid: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _seldom(context: JobContext, doing: str, what: str) -> Callable[[int, int], None]:
-    """Return a function that is told what is done and of how much, and reports it now and then."""
-    return paced(lambda done, total: context.progress(done, total, f"{doing}: {done} of {total} {what}"))
+def _telling(context: JobContext, doing: str, what: str) -> Callable[[int, int], None]:
+    """Return a function that is told what is done and of how much."""
+    return lambda done, total: context.progress_of_step(done, total, f"{doing}: {done} of {total} {what}")
 
 
 def _pack(folder: Path, archive: Path, progress: Callable[[int, int], None]) -> None:

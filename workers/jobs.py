@@ -1,11 +1,13 @@
 """The entry point of RQ: claim a job, send heartbeats while its function runs, and store how it ended."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.orm import Session
@@ -26,6 +28,8 @@ from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
 
+STEP_TOLD_EVERY_S: Final = 1.0  # each report writes to the database, and a step may take milliseconds
+
 # Errors that a retry cannot fix: the input is faulty, or the current state does not allow the job.
 PERMANENT = (SceneError, OutlineError, StoreError, ExportError, EventError, PredictionError, RegionError, CatalogError)
 
@@ -39,6 +43,7 @@ class JobContext:
         self.attempt = job.attempt
         self._lost = threading.Event()
         self._cancelled = threading.Event()
+        self._step_told_at = -math.inf
 
     def progress(self, done: int, total: int, message: str) -> None:
         """Store the progress of the job: ``done`` of ``total`` steps, and a message for people.
@@ -56,6 +61,14 @@ class JobContext:
         except OperationalError as error:  # a database that restarts must not end hours of training
             log.warning("job %s could not note its progress: %s", self.job_id, error)
         self._check()
+
+    def progress_of_step(self, done: int, total: int, message: str) -> None:
+        """Store the progress as `progress` does, which it raises as, but of short steps only some, and the last one."""
+        if done < total and time.monotonic() - self._step_told_at < STEP_TOLD_EVERY_S:
+            self._check()
+            return
+        self.progress(done, total, message)
+        self._step_told_at = time.monotonic()
 
     def report(self, found: Mapping[str, Any]) -> None:
         """Store what the job found, as `catalog.jobs.keep_report`; `catalog.jobs.last_reported` finds it again.

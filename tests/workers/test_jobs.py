@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from catalog import bundle_cache, jobs
 from catalog.context import Catalog
-from catalog.errors import JobLostError
+from catalog.errors import JobInterruptedError, JobLostError
 from catalog.job_queue import COMPUTE, IO, LABELS, queue_of
 from catalog.records import (
     EventState,
@@ -28,6 +28,7 @@ from services import changing_settings
 from tests.catalog_fixtures import add_scene, add_scoring
 from tests.imagery.forge import forge_scene
 from tests.workers.rows import claimed, context_of, register
+from workers import interruption
 from workers import jobs as worker_jobs
 from workers.job_functions import function_of
 from workers.jobs import JobContext, perform
@@ -152,6 +153,18 @@ def test_progress_can_be_read_meanwhile(catalog):
         job = session.get_one(Job, context.job_id)
     assert (job.done, job.total, job.message) == (3, 12, "scoring")
     assert jobs.eta_s(job) > 0
+
+
+def test_of_short_steps_the_first_and_the_last_are_stored_and_each_may_end_the_job(catalog, monkeypatch):
+    context, stored = context_of(catalog), []
+    for done in (1, 2, 3):  # within a second
+        context.progress_of_step(done, 3, f"step {done}")
+        with catalog.read() as session:
+            stored.append(session.get_one(Job, context.job_id).message)
+    assert stored == ["step 1", "step 1", "step 3"]
+    monkeypatch.setattr(interruption, "is_requested", lambda: True)
+    with pytest.raises(JobInterruptedError):
+        context.progress_of_step(1, 3, "again")
 
 
 def hand_over(catalog: Catalog, job_id: str) -> None:
