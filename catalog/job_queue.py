@@ -24,7 +24,7 @@ IO = "io"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, COMPUTE)
 COMPUTE_LAST = "compute-last"
-"""What the workers of "compute" take when nothing else waits for them: files that people ask for."""
+"""What the workers of "compute" take when nothing else waits for them: what people ask for beside the loop."""
 LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COMPUTE: (COMPUTE, COMPUTE_LAST)}
 """The lists in Redis of each queue, in the order in which its workers empty them."""
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
@@ -34,7 +34,7 @@ ASKED_BY_READERS: Final = frozenset(
     {JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS, JobKind.COMPARE_SCENES}
 )
 """Jobs that come last, and are bounded (setting ``predictions_at_once``)."""
-_LAST: Final = ASKED_BY_READERS | {JobKind.EXPORT_DATASET}
+_LAST: Final = ASKED_BY_READERS | {JobKind.EXPORT_DATASET, JobKind.REPRODUCE_VERSION}
 _COMPUTE_KINDS = _LAST | {
     JobKind.FINE_TUNE,
     JobKind.SCORE_POOL,

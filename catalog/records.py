@@ -175,6 +175,7 @@ class JobKind(StrEnum):
     BACK_UP = "back_up"
     EXPORT_DATASET = "export_dataset"
     CHECK_INSTALLATION = "check_installation"
+    REPRODUCE_VERSION = "reproduce_version"
 
 
 class JobState(StrEnum):

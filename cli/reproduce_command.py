@@ -1,6 +1,6 @@
 """``glacier-al reproduce``: train a registered version again and compare it."""
 
-from typing import Literal
+from typing import get_args
 
 import click
 
@@ -9,6 +9,7 @@ from cli.exit_codes import ExitCode
 from cli.installation import running_catalog
 from cli.output import as_json, json_option, print_json, print_table
 from cli.progress import progress
+from services.reproductions import OTHER, Options, Outcome, Precision, in_words
 
 
 @click.command()
@@ -17,7 +18,7 @@ from cli.progress import progress
     "--pixels",
     type=click.FloatRange(0, 1),
     help="share of the pixels of the validation scenes that may change their class; default: 0 if code, device, "
-    "threads and torch are those of the training, else 0.1",
+    f"threads and torch are those of the training, else {OTHER.pixels:g}",
 )
 @click.option(
     "--metric",
@@ -27,7 +28,7 @@ from cli.progress import progress
 @click.option("--threads", type=click.IntRange(1), help="torch's threads; default: as the version was trained")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(get_args(Precision)),
     help="of the passes; default: as the version was trained",
 )
 @json_option
@@ -36,7 +37,7 @@ def reproduce(
     pixels: float | None,
     metric: float | None,
     threads: int | None,
-    precision: Literal["float32", "bfloat16"] | None,
+    precision: Precision | None,
 ) -> None:
     """Train VERSION again beside the running system, register nothing, and compare.
 
@@ -46,20 +47,15 @@ def reproduce(
 
     with running_catalog() as catalog:
         prepare_threads(catalog.settings)  # the next import loads torch
-        from workers.reproduction import Tolerance
         from workers.reproduction import reproduce as train_again
 
         registry_of(catalog.settings).get(version)  # first of all: is there such a version?
         with progress("the training") as told:
-            found = train_again(catalog, version, threads, precision, lambda share: told(share, None))
-    allowed = found.tolerance
-    allowed = Tolerance(
-        allowed.pixels if pixels is None else pixels,
-        allowed.metric if metric is None else metric,
-    )
-    is_within = found.is_within(allowed)
+            found = train_again(catalog, version, threads, precision, lambda _, done, steps: told(done / steps, None))
+    tolerance = found.tolerance(Options(pixels=pixels, metric=metric))
+    outcome = found.outcome(tolerance)
     if as_json():
-        print_json({**found.to_json(), "within_tolerance": is_within})
+        print_json(found.to_json(tolerance))
     else:
         rows = [
             (role, name, _figure(then), _figure(now))
@@ -74,10 +70,8 @@ def reproduce(
         )
         for note in found.notes:
             click.echo(f"Note: {note}.")
-        outcome = "exactly the same" if found.is_exact() else "within" if is_within else "outside of"
-        tail = "." if found.is_exact() else f" the tolerance (pixels {allowed.pixels:g}, metrics {allowed.metric:g})."
-        click.echo(f"Version {version} is {outcome}{tail}")
-    if not is_within:
+        click.echo(in_words(version, outcome, tolerance))
+    if outcome is Outcome.OUTSIDE:
         raise SystemExit(ExitCode.FOUND)
 
 

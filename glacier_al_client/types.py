@@ -199,6 +199,7 @@ JobKind = Annotated[
         "back_up",
         "export_dataset",
         "check_installation",
+        "reproduce_version",
     ],
     OR_NEWER,
 ]

@@ -190,8 +190,7 @@ def _learning(situation: Situation, at: datetime) -> Step | None:
     """Return the step while no round waits for anybody, and labels are being learnt or about to be."""
     new = situation.new
     if situation.fine_tune is not None:
-        is_in = "is in training" if situation.fine_tune.running else "waits for its turn to be trained"
-        return Step(f"A version {is_in}{_left(situation.fine_tune)}; then it scores the pool.", Tone.WAIT)
+        return _training(situation.fine_tune, situation.reproduction)
     if situation.scoring is not None:
         after = "the next round opens by itself" if situation.auto_rounds else "the next round can be opened"
         return Step(f"The pool is being scored{_left(situation.scoring)}; then {after}.", Tone.WAIT)
@@ -206,6 +205,19 @@ def _learning(situation: Situation, at: datetime) -> Step | None:
     if new.count and is_due:
         return Step("A fine-tune on the new labels starts within a minute.", Tone.WAIT)
     return None
+
+
+def _training(fine_tune: Work, reproduction: Work | None) -> Step:
+    then = f"{_left(fine_tune)}; then it scores the pool."
+    if fine_tune.running:
+        return Step(f"A version is in training{then}", Tone.WAIT)
+    if reproduction is not None and reproduction.running:
+        text = (
+            f"A version waits to be trained until an earlier one has been trained again{_left(reproduction)}. Cancel "
+            "that if it may not wait."
+        )
+        return Step(text, Tone.WAIT)
+    return Step(f"A version waits for its turn to be trained{then}", Tone.WAIT)
 
 
 def _opening(situation: Situation) -> Step:

@@ -40,6 +40,7 @@ _TOLD_OTHERWISE: Final = (
     JobKind.PROPOSE_ROUND,
     JobKind.PUBLISH_ROUND,
     JobKind.DESCRIBE_SCENE,
+    JobKind.REPRODUCE_VERSION,
 )
 
 
@@ -124,6 +125,7 @@ class Situation:
         labels: Number of labels that stand.
         new: Those that no version has learnt from.
         fine_tune: The training.
+        reproduction: Versions that are trained again, for which a fine-tune may have to wait.
         scoring: The scoring of the pool.
         is_scored: Whether a version has scored the pool.
         has_candidates: Whether the pool has a patch left to propose.
@@ -147,6 +149,7 @@ class Situation:
     labels: int = 0
     new: NewLabels = field(default_factory=NewLabels)
     fine_tune: Work | None = None
+    reproduction: Work | None = None
     scoring: Work | None = None
     is_scored: bool = False
     has_candidates: bool = False
@@ -180,6 +183,7 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
         labels=session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0,
         new=_new_labels(session, settings),
         fine_tune=_work(session, JobKind.FINE_TUNE),
+        reproduction=_work(session, JobKind.REPRODUCE_VERSION),
         scoring=_scoring(session),
         is_scored=scorings.newest(session) is not None,
         has_candidates=candidates.count(session, settings.min_valid_share, at_most=1) > 0,
@@ -260,7 +264,8 @@ def failed_jobs(session: Session) -> list[FailedJob]:
 def _stands(session: Session, job: Job) -> bool:
     """Return whether the work of a failed job is still undone and wanted.
 
-    A label event tells of its own failure, and so do a round and a request for a scene, whose sender waits for it.
+    A label event tells of its own failure, and so do a round and a request for a scene, whose sender waits for it. The
+    page of a version tells that it could not be trained again: that is an answer, which the loop does not wait for.
     """
     if job.kind in _TOLD_OTHERWISE:
         return False

@@ -29,6 +29,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.BACK_UP: "workers.back_up:back_up",
     JobKind.EXPORT_DATASET: "workers.export_dataset:export_dataset",
     JobKind.CHECK_INSTALLATION: "workers.check_installation:check_installation",
+    JobKind.REPRODUCE_VERSION: "workers.reproduce_version:reproduce_version",
 }
 
 

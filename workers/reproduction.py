@@ -5,10 +5,9 @@ checksums of their masks, the patches with prior outlines, the configuration, th
 Nothing is registered. No row is changed, but for masks that had to be drawn again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from models.inference import place
 from models.segmenter import GlacierSegmenter, build_segmenter
 from services.class_scheme import class_scheme
 from services.places import raster_store
+from services.reproductions import Pair, Precision, Reproduction
 from services.scenes import source_of
 from workers.calibration import calibrate
 from workers.code_version import code_version
@@ -36,85 +36,18 @@ from workers.versions import LoadedVersion, device, load_card, load_version
 from workers.weak_patches import WeakPatchDataset, WeakPatches, prior_scenes
 from workers.windows import predict_strips
 
-Pair = tuple[float | None, float | None]
-"""A metric of the registered version and of the one that was trained again; None where undefined."""
+Show = Callable[[str, int, int], None]
+"""Takes what is being done, and how many of how many steps of the training are done."""
 
 _MOST_NAMED = 20  # ids in a message
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How much a version that was trained again may differ from the registered one.
-
-    Attributes:
-        pixels: Share of the pixels of the validation scenes that may be in another class.
-        metric: How much the mean IoU, or the IoU of a class, may differ.
-    """
-
-    pixels: float
-    metric: float
-
-
-SAME: Final = Tolerance(0.0, 0.0)
-"""With the same code, device, threads, torch and CPU instructions: on a CPU the result is the same to the last bit."""
-OTHER: Final = Tolerance(0.1, 0.1)
-"""Otherwise: sums are rounded differently, and a training amplifies that (docs/operations.md has what was measured)."""
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """A version that was trained again, compared with the registered one.
-
-    Attributes:
-        version: Its number.
-        largest_difference: Largest absolute difference of a weight or running statistic.
-        rms_difference: Root mean square of these differences.
-        rms_weight: Root mean square of the registered weights themselves, for comparison.
-        metrics: By role and name: the registered and the reproduced value, mean IoU and IoU of each class.
-        same_class: Share of the pixels of the validation scenes with data that both put into the same class.
-        same_circumstances: Whether code, precision and environment are those of the registered training, on a CPU.
-        notes: What differs from the registered training, or could not be compared.
-    """
-
-    version: int
-    largest_difference: float
-    rms_difference: float
-    rms_weight: float
-    metrics: Mapping[str, Mapping[str, Pair]]
-    same_class: float
-    same_circumstances: bool
-    notes: tuple[str, ...]
-
-    @property
-    def largest_metric_difference(self) -> float:
-        """The largest absolute difference of a metric; 1 if one of the two values is undefined."""
-        pairs = [pair for figures in self.metrics.values() for pair in figures.values()]
-        return max((_difference(*pair) for pair in pairs), default=0.0)
-
-    def is_exact(self) -> bool:
-        """Return whether every weight is the same."""
-        return self.largest_difference == 0.0
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """The tolerance that its circumstances call for."""
-        return SAME if self.same_circumstances else OTHER
-
-    def is_within(self, tolerance: Tolerance) -> bool:
-        """Return whether no more pixels changed their class, and no metric by more, than a tolerance allows."""
-        return 1.0 - self.same_class <= tolerance.pixels and self.largest_metric_difference <= tolerance.metric
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON."""
-        return {**vars(self), "largest_metric_difference": self.largest_metric_difference, "exact": self.is_exact()}
 
 
 def reproduce(
     catalog: Catalog,
     version: int,
     threads: int | None = None,
-    precision: Literal["float32", "bfloat16"] | None = None,
-    show: Callable[[float], None] = lambda _share: None,
+    precision: Precision | None = None,
+    show: Show = lambda _doing, _done, _steps: None,
 ) -> Reproduction:
     """Train a version again and compare it.
 
@@ -123,11 +56,12 @@ def reproduce(
         version: its number.
         threads: torch's CPU threads instead of those recorded, to see what they change.
         precision: "float32" or "bfloat16" instead of the recorded precision, likewise.
-        show: told which share of the steps is trained, 0 to 1.
+        show: told what is being done; what it raises ends the work.
 
     Raises:
         NotFoundError: there is no such version, or its parent was deleted in MLflow.
-        ConflictError: something that it was trained on is lost or was changed; the message says what.
+        ConflictError: something that it was trained on is lost or was changed, the message says what; or the training
+            diverges.
         SceneError: a scene cannot be read any more.
         ServiceDownError: MLflow does not answer.
     """
@@ -137,6 +71,7 @@ def reproduce(
     catalog.settings = catalog.settings.model_copy(update={"torch_threads": threads})
     registered = load_version(catalog, version)
     config = replace(card.training, precision=precision) if precision else card.training
+    show("reading what it learnt from", 0, config.steps)
     scheme = class_scheme(catalog)
     labels = _labels_of(catalog, run)
     weak = _weak_patches(catalog, card, labels, scheme)
@@ -144,16 +79,23 @@ def reproduce(
     segmenter = _start(catalog, card, run)
     segmenter.orientations = card.orientations
     dataset = LabelledPatchDataset(labels, segmenter.channels, raster_store(catalog), scheme)
-    train_network(
-        catalog,
-        segmenter,
-        dataset,
-        weak,
-        config,
-        validation,
-        card.patch_size_px,
-        lambda report: show(report.step / report.steps),
-    )
+    try:
+        train_network(
+            catalog,
+            segmenter,
+            dataset,
+            weak,
+            config,
+            validation,
+            card.patch_size_px,
+            lambda report: show("training", report.step, report.steps),
+        )
+    except FloatingPointError as error:
+        raise ConflictError(
+            f"the training of version {version} diverges here, which it did not do then: {error}; expected finite "
+            "losses: try again with the precision float32"
+        ) from error
+    show("calibrating", config.steps, config.steps)
     form = card.calibration.form if card.calibration else "none"
     calibrate(catalog, segmenter, validation, card.patch_size_px, card.classes, form)
     here = TrainingEnvironment.of(device(catalog))
@@ -162,8 +104,10 @@ def reproduce(
         notes.append("masks were drawn again since, and their files have other checksums than those learnt from")
     same = here == card.environment and config.precision == card.training.precision
     same = same and card.code_version == code_version() and here.device == "cpu"
+    show("comparing metrics", config.steps, config.steps)
     metrics, changed = _compare_metrics(catalog, segmenter, card)
     largest, rms, size = _compare_weights(registered.segmenter, segmenter)
+    show("comparing maps", config.steps, config.steps)
     same_class = _same_class(catalog, registered, segmenter, validation)
     return Reproduction(version, largest, rms, size, metrics, same_class, same, (*notes, *changed))
 
@@ -324,9 +268,3 @@ def _same_class(
             same += int(np.count_nonzero((then == now) & known))
             judged += int(np.count_nonzero(known))
     return same / judged if judged else 1.0
-
-
-def _difference(then: float | None, now: float | None) -> float:
-    if then is None or now is None:
-        return 0.0 if then is now else 1.0
-    return abs(then - now)

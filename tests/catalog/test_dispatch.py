@@ -46,17 +46,18 @@ def test_kinds_go_to_their_queues_and_carry_only_the_id(catalog: Catalog, redis_
     assert json.loads(zlib.decompress(fields[b"data"])) == ["workers.jobs.run", None, [compute.id], {}]
 
 
-def test_no_fine_tune_waits_behind_predictions_and_data_sets(catalog: Catalog, settings: Settings) -> None:
+def test_no_fine_tune_waits_behind_what_people_ask_for(catalog: Catalog, settings: Settings) -> None:
     with catalog.write() as session:
         asked = [jobs.enqueue(session, JobKind.PREDICT_SCENE, str(n), scene_id=n, version=1) for n in range(2)]
         asked.append(jobs.enqueue(session, JobKind.EXPORT_DATASET, "a", uid="a"))
+        asked.append(jobs.enqueue(session, JobKind.REPRODUCE_VERSION, "1", version=1, by="olga"))
         last = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
-    assert len(pushed(catalog)) == 4
+    assert len(pushed(catalog)) == 5
     catalog.sweep()
-    assert len(pushed(catalog)) == 4
+    assert len(pushed(catalog)) == 5
     worker = make_worker(COMPUTE, settings)
     worker.register_birth()
-    taken = [worker.dequeue_job_and_maintain_ttl(timeout=None)[0].args[0] for _ in range(4)]  # type: ignore[index]
+    taken = [worker.dequeue_job_and_maintain_ttl(timeout=None)[0].args[0] for _ in range(5)]  # type: ignore[index]
     assert taken == [last.id, *(job.id for job in asked)]
 
 

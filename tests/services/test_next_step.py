@@ -97,6 +97,13 @@ STATES = {
         Act.NOTHING,
         "A version waits for its turn to be trained; then it scores the pool.",
     ),
+    "fine-tune queued while a version is trained again": (
+        replace(LABELLED, fine_tune=Work(running=False), reproduction=SOON),
+        Tone.WAIT,
+        Act.NOTHING,
+        "A version waits to be trained until an earlier one has been trained again, about 3 minutes left. Cancel that "
+        "if it may not wait.",
+    ),
     "fine-tune running": (
         replace(LABELLED, fine_tune=SOON),
         Tone.WAIT,

@@ -9,10 +9,12 @@ from catalog.context import Catalog
 from catalog.data_set_records import DataSet
 from catalog.records import JobKind, RoundState, Scene, SceneRole, SceneState
 from catalog.registry_records import PartState
+from services import reproductions
 from services.next_step import light, next_step
 from services.part_checks import STALE_S
+from services.reproductions import Options
 from services.rounds import abandon
-from services.situation import Situation, read_situation
+from services.situation import Situation, Work, read_situation
 from tests import dashboard_world as world
 from tests.catalog_fixtures import add_scene
 
@@ -86,6 +88,17 @@ def test_a_failed_data_set_is_no_trouble_once_it_is_removed(in_round_3: Catalog)
     assert step(in_round_3) == "Making a data set failed: found no labels. Mend the cause, then retry."
     with in_round_3.database.write() as session:
         session.delete(session.get_one(DataSet, asked.id))
+    assert light(read(in_round_3)).tone is None
+
+
+def test_a_version_that_cannot_be_trained_again_is_no_trouble_of_the_loop(in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        waiting = reproductions.ask(session, 2, Options(), "olga")
+    assert read(in_round_3).reproduction == Work(running=False)
+    with in_round_3.database.write() as session:
+        jobs.claim(session, waiting.id)
+        jobs.fail(session, waiting.id, 1, "found 1 of the 4 labels without a mask")
+    assert read(in_round_3).reproduction is None
     assert light(read(in_round_3)).tone is None
 
 

@@ -1,8 +1,8 @@
 """Lineage, reproduction and withdrawal with real (tiny) trainings and a real MLflow: one project, step by step."""
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from al_server.app import create_app
-from catalog import jobs, labels
+from catalog import failures, jobs, labels
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, JobState, Label, Patch, PatchState, Proposal, RunState, SceneRole, TrainingRun
@@ -21,17 +21,21 @@ from catalog.settings import Settings
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
-from services import raster_keys
+from services import raster_keys, reproductions
 from services.places import raster_store
 from services.pseudonyms import pseudonym
+from services.reproductions import SAME, Options, Tolerance
 from services.scenes import source_of, window_of
 from services.version_figures import figures_of
 from services.withdrawals import WithdrawalRequest, tag_versions, withdraw
 from tests.catalog_fixtures import NOON, add_round, add_scoring, as_role, label_of
 from tests.workers.rows import patches, tiled
+from workers import interruption
+from workers import jobs as worker_jobs
 from workers.fine_tune import _check_standing
-from workers.jobs import perform
-from workers.reproduction import Tolerance, reproduce
+from workers.jobs import JobContext, perform
+from workers.reproduction import reproduce
+from workers.time_limit import JobTimeLimit
 from workers.versions import load_card
 
 pytestmark = pytest.mark.slow
@@ -160,13 +164,95 @@ def test_another_precision_is_told_and_lies_outside_of_no_tolerance(project):
     assert any("it was trained in" in note for note in found.notes)
     assert not found.same_circumstances
     assert found.is_within(Tolerance(1.0, 1.0))
-    shifted = replace(found, same_class=0.97, metrics={"test": {"mean": (0.5, 0.54), "rock": (None, None)}})
-    assert shifted.largest_metric_difference == pytest.approx(0.04)
-    assert shifted.is_within(Tolerance(0.031, 0.041))
-    assert not shifted.is_within(Tolerance(0.029, 0.041))
-    assert not shifted.is_within(Tolerance(0.031, 0.039))
-    lost = replace(found, metrics={"test": {"rock": (0.1, None)}})
-    assert not lost.is_within(Tolerance(1.0, 0.9))
+
+
+def ask_again(catalog: Catalog, version: int, **options: object) -> Job:
+    """Ask for a version to be trained again, and claim the job as a worker does."""
+    with catalog.database.write() as session:
+        job = jobs.claim(session, reproductions.ask(session, version, Options(**options), "olga").id)
+    assert job is not None
+    return job
+
+
+def ended(catalog: Catalog, job: Job) -> tuple[Job, dict[str, object] | None]:
+    """Do a claimed job; return its row, and the newest report of its version."""
+    perform(catalog, job)
+    with catalog.read() as session:
+        reported = jobs.last_reported(session, JobKind.REPRODUCE_VERSION, str(job.subject["version"]))
+        return session.get_one(Job, job.id), None if reported is None else reported.report
+
+
+def test_a_job_reports_what_the_command_prints_and_registers_nothing(project):
+    job, report = ended(project, ask_again(project, 2))
+    assert (job.state, job.error, job.done, job.total) == (JobState.FINISHED, None, 6, 6)
+    assert (report["outcome"], report["tolerance"]) == ("exact", {"pixels": 0.0, "metric": 0.0})
+    assert report == json.loads(json.dumps(reproduce(project, 2).to_json(SAME)))
+    with project.read() as session:
+        assert len(session.scalars(select(TrainingRun)).all()) == 2
+    assert len(registry_of(project.settings).versions(10)) == 2
+
+
+def test_a_job_judges_by_the_tolerance_that_was_asked_for(project):
+    other = "float32" if load_card(project, 2).training.precision == "bfloat16" else "bfloat16"
+    _, report = ended(project, ask_again(project, 2, precision=other, pixels=1.0, metric=1.0))
+    assert (report["outcome"], report["tolerance"]) == ("within", {"pixels": 1.0, "metric": 1.0})
+    assert report["largest_difference"] > 0
+
+
+def test_a_job_is_cancelled_while_it_trains_and_can_be_retried(project, monkeypatch):
+    monkeypatch.setattr(worker_jobs, "STEP_TOLD_EVERY_S", 0.0)
+    told = []
+
+    class Cancelled(JobContext):
+        def progress(self, done, total, message):
+            told.append((done, message))
+            if done == 2:
+                with project.database.write() as session:
+                    jobs.request_cancel(session, self.job_id)
+            super().progress(done, total, message)
+
+    claimed = ask_again(project, 1)
+    monkeypatch.setattr(worker_jobs, "JobContext", Cancelled)
+    job, report = ended(project, claimed)
+    assert (job.state, report) == (JobState.CANCELLED, None)
+    assert told == [(0, "reading what it learnt from"), (1, "training: step 1 of 6"), (2, "training: step 2 of 6")]
+    monkeypatch.undo()
+    with project.database.write() as session:
+        failures.retry(session, job.id)
+    with project.database.write() as session:
+        again = jobs.claim(session, job.id)
+    job, report = ended(project, again)
+    assert (job.state, job.attempt, report["outcome"]) == (JobState.FINISHED, 2, "exact")
+
+
+def test_a_job_whose_worker_stops_begins_again_later(project, monkeypatch):
+    claimed = ask_again(project, 2)
+    monkeypatch.setattr(interruption, "is_requested", lambda: True)
+    perform(project, claimed)
+    with project.read() as session:
+        job = session.get_one(Job, claimed.id)
+    assert (job.state, job.failures, job.message) == (JobState.QUEUED, 0, "its worker was stopped")
+    with project.database.write() as session:
+        jobs.request_cancel(session, job.id)
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (JobTimeLimit("Task exceeded maximum timeout value (21600 seconds)"), "longer than 21600 s, the setting comp"),
+        (FloatingPointError("the loss of step 3 is nan"), "version 2 diverges here, .* the loss of step 3 is nan"),
+    ],
+)
+def test_what_would_fail_again_is_not_tried_again(project, monkeypatch, raised, told):
+    claimed = ask_again(project, 2)
+
+    def train(*_arguments):
+        raise raised
+
+    monkeypatch.setattr("workers.reproduction.train_network", train)
+    job, _ = ended(project, claimed)
+    assert (job.state, job.failures) == (JobState.FAILED, 1)
+    assert re.search(told, job.error)
 
 
 def test_what_is_lost_is_named(project):
@@ -177,6 +263,9 @@ def test_what_is_lost_is_named(project):
     (project.settings.var_dir / "store" / label.mask_key).write_bytes(data[:-1] + b"!")
     with pytest.raises(ConflictError, match=r"1 of the 4 labels of version 2 without a mask \(ids 3\)"):
         reproduce(project, 2)  # and the ledger of this test holds no drawing
+    job, _ = ended(project, ask_again(project, 2))
+    assert (job.state, job.failures) == (JobState.FAILED, 1)
+    assert "1 of the 4 labels of version 2 without a mask (ids 3)" in job.error
     store.put(label.mask_key, data)
 
 
