@@ -46,6 +46,7 @@ from al_server import (
     qgis_layers,
     quality,
     quality_page,
+    reproductions,
     round_page,
     rounds,
     saliency,
@@ -140,7 +141,7 @@ def create_app(catalog: Catalog) -> Flask:
         *(scene_glaciers, corrections, label_uploads, predictions, area_predictions, changes, qgis, qgis_layers),
         *(patches, scorings, rounds, fine_tunes, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, saliency, interactive, set_aside, backups, users, annotators, tokens),
-        *(data_sets, installation_checks, live, status, settings),
+        *(reproductions, data_sets, installation_checks, live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -9,7 +9,7 @@ from cli.exit_codes import ExitCode
 from cli.installation import running_catalog
 from cli.output import as_json, json_option, print_json, print_table
 from cli.progress import progress
-from services.reproductions import OTHER, Options, Outcome, Precision, in_words
+from services.reproductions import OTHER, Options, Precision, ReproductionOutcome, in_words
 
 
 @click.command()
@@ -71,7 +71,7 @@ def reproduce(
         for note in found.notes:
             click.echo(f"Note: {note}.")
         click.echo(in_words(version, outcome, tolerance))
-    if outcome is Outcome.OUTSIDE:
+    if outcome is ReproductionOutcome.OUTSIDE:
         raise SystemExit(ExitCode.FOUND)
 
 

@@ -792,6 +792,91 @@ class Lineage(Schema):
     version: int
 
 
+ReproductionOutcome = Annotated[Literal["exact", "within", "outside"], OR_NEWER]
+"""How a version that was trained again compares with the registered one."""
+
+
+class ToleranceAnswer(Schema):
+    """How much a version that was trained again may differ.
+
+    Attributes:
+        metric: How much the mean IoU, or the IoU of a class, may differ.
+        pixels: Share of the pixels of the validation scenes that may change their class.
+    """
+
+    metric: float
+    pixels: float
+
+
+class ReproductionReport(Schema):
+    """A version that was trained again, compared with what was registered.
+
+    Attributes:
+        exact: Each weight is the same.
+        largest_difference: Largest absolute difference of a weight; null if it is not a finite number, as the next
+            two.
+        largest_metric_difference: 1 if only one of two values is undefined.
+        metrics: By role of the scenes, then by class or 'mean': the IoU of the registered version, and of the one
+            that was trained again; null where undefined.
+        notes: What differs from the training, or could not be compared.
+        outcome: Exact if each weight is the same, else within or outside of the tolerance.
+        rms_difference: Root mean square of the differences of the weights.
+        rms_weight: Root mean square of the registered weights, for comparison.
+        same_circumstances: Whether code, precision, device, threads and torch are those of the training, on a CPU.
+        same_class: Share of the pixels of the validation scenes that both map as one class.
+    """
+
+    exact: bool
+    largest_difference: float | None
+    largest_metric_difference: float
+    metrics: dict[str, dict[str, tuple[float | None, float | None]]]
+    notes: list[str]
+    outcome: ReproductionOutcome
+    rms_difference: float | None
+    rms_weight: float | None
+    same_circumstances: bool
+    same_class: float
+    tolerance: ToleranceAnswer
+    version: int
+    within_tolerance: bool
+
+
+class ReproductionAnswer(Schema):
+    """A report, and the job that left it: its subject holds what was asked for, `finished_at` when it was made."""
+
+    job: JobAnswer
+    report: ReproductionReport
+
+
+class ReproductionsAnswer(Schema):
+    """Whether a version is being trained again, and what was found last.
+
+    Attributes:
+        job: The newest that was asked for, whatever became of it; null: none.
+        last: The newest that has an outcome; null: none.
+    """
+
+    job: JobAnswer | None
+    last: ReproductionAnswer | None
+
+
+class ReproductionRequest(Schema):
+    """How to train a version again, and how far it may differ; what is missing is as it was trained.
+
+    Attributes:
+        metric: How much the mean IoU, or the IoU of a class, may differ; null: likewise.
+        pixels: Share of the pixels of the validation scenes that may change their class; null: 0 if code, device,
+            threads, precision and torch are those of the training, else 0.1.
+        precision: Of the passes.
+        threads: CPU threads of torch.
+    """
+
+    metric: float | None = None
+    pixels: float | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
+    threads: int | None = None
+
+
 class AreaAnswer(Schema):
     """A prediction of an area, and the files that there are of it.
 

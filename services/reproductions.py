@@ -37,7 +37,7 @@ OTHER: Final = Tolerance(0.1, 0.1)
 """Otherwise: sums are rounded differently, and a training amplifies that (docs/operations.md has what was measured)."""
 
 
-class Outcome(StrEnum):
+class ReproductionOutcome(StrEnum):
     """How a version that was trained again compares with the registered one."""
 
     EXACT = "exact"  # each weight is the same
@@ -108,11 +108,11 @@ class Reproduction:
         """Return whether no more pixels changed their class, and no metric by more, than a tolerance allows."""
         return 1.0 - self.same_class <= tolerance.pixels and self.largest_metric_difference <= tolerance.metric
 
-    def outcome(self, tolerance: Tolerance) -> Outcome:
+    def outcome(self, tolerance: Tolerance) -> ReproductionOutcome:
         """Return how it compares, judged by a tolerance."""
         if not self.is_within(tolerance):
-            return Outcome.OUTSIDE
-        return Outcome.EXACT if self.is_exact() else Outcome.WITHIN
+            return ReproductionOutcome.OUTSIDE
+        return ReproductionOutcome.EXACT if self.is_exact() else ReproductionOutcome.WITHIN
 
     def to_json(self, tolerance: Tolerance) -> dict[str, Any]:
         """Return all of it, judged by a tolerance, as JSON; a difference that is not a finite number is None."""
@@ -125,15 +125,15 @@ class Reproduction:
             "exact": self.is_exact(),
             "tolerance": asdict(tolerance),
             "outcome": outcome,
-            "within_tolerance": outcome is not Outcome.OUTSIDE,
+            "within_tolerance": outcome is not ReproductionOutcome.OUTSIDE,
         }
 
 
-def in_words(version: int, outcome: Outcome, tolerance: Tolerance) -> str:
+def in_words(version: int, outcome: ReproductionOutcome, tolerance: Tolerance) -> str:
     """Return in one sentence how a version that was trained again compares with the registered one."""
-    if outcome is Outcome.EXACT:
+    if outcome is ReproductionOutcome.EXACT:
         return f"Version {version} is exactly the same."
-    where = "within" if outcome is Outcome.WITHIN else "outside of"
+    where = "within" if outcome is ReproductionOutcome.WITHIN else "outside of"
     return f"Version {version} is {where} the tolerance (pixels {tolerance.pixels:g}, metrics {tolerance.metric:g})."
 
 

@@ -226,6 +226,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
     )
     assert {name: status for name, status in refused.items() if not before_the_first_version.match(name)} == {
         "POST /api/v1/models/{version}/promote": 404,
+        "POST /api/v1/models/{version}/reproductions": 404,
         "POST /api/v1/models/rollback": 409,  # none is served
         "GET /api/v1/models/requests/{request_id}": 404,
         "GET /api/v1/predict/{uid}": 404,

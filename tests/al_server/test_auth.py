@@ -136,6 +136,8 @@ EXPECTED = {
     ("POST", "/api/v1/models/<int:version>/promote"): Role.OPERATOR,
     ("POST", "/api/v1/models/rollback"): Role.OPERATOR,
     ("GET", "/api/v1/models/requests/<int:request_id>"): Role.READER,
+    ("POST", "/api/v1/models/<int:version>/reproductions"): Role.OPERATOR,
+    ("GET", "/api/v1/models/<int:version>/reproductions"): Role.READER,
     ("GET", "/api/v1/models/champion"): Role.READER,
     ("GET", "/api/v1/canary"): Role.READER,
     ("POST", "/api/v1/canary/<int:comparison_id>/acknowledge"): Role.OPERATOR,

@@ -87,6 +87,8 @@ GET /api/v1/models
 GET /api/v1/models/{version}
 GET /api/v1/models/{version}/lineage
 GET /api/v1/models/{version}/saliency/{block}.webp
+POST /api/v1/models/{version}/reproductions
+GET /api/v1/models/{version}/reproductions
 POST /api/v1/withdrawals
 GET /api/v1/withdrawals
 GET /api/v1/models/tracks

@@ -10,7 +10,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import JobKind
-from services.reproductions import OTHER, SAME, Options, Outcome, Reproduction, Tolerance, ask, in_words
+from services.reproductions import OTHER, SAME, Options, Reproduction, ReproductionOutcome, Tolerance, ask, in_words
 
 # 3 % of the pixels changed their class, and the mean IoU by 0.04.
 SHIFTED = Reproduction(
@@ -37,16 +37,16 @@ EXACT = replace(
 @pytest.mark.parametrize(
     ("found", "pixels", "metric", "outcome"),
     [
-        (SHIFTED, 0.031, 0.041, Outcome.WITHIN),
-        (SHIFTED, 0.029, 0.041, Outcome.OUTSIDE),
-        (SHIFTED, 0.031, 0.039, Outcome.OUTSIDE),
-        (replace(SHIFTED, metrics={"test": {"rock": (0.1, None)}}), 1.0, 0.9, Outcome.OUTSIDE),
-        (EXACT, 0.0, 0.0, Outcome.EXACT),
-        (replace(EXACT, metrics={"test": {"mean": (0.5, 0.4)}}), 0.0, 0.0, Outcome.OUTSIDE),
+        (SHIFTED, 0.031, 0.041, ReproductionOutcome.WITHIN),
+        (SHIFTED, 0.029, 0.041, ReproductionOutcome.OUTSIDE),
+        (SHIFTED, 0.031, 0.039, ReproductionOutcome.OUTSIDE),
+        (replace(SHIFTED, metrics={"test": {"rock": (0.1, None)}}), 1.0, 0.9, ReproductionOutcome.OUTSIDE),
+        (EXACT, 0.0, 0.0, ReproductionOutcome.EXACT),
+        (replace(EXACT, metrics={"test": {"mean": (0.5, 0.4)}}), 0.0, 0.0, ReproductionOutcome.OUTSIDE),
     ],
 )
 def test_the_outcome_follows_from_pixels_metrics_and_weights(
-    found: Reproduction, pixels: float, metric: float, outcome: Outcome
+    found: Reproduction, pixels: float, metric: float, outcome: ReproductionOutcome
 ) -> None:
     assert found.outcome(Tolerance(pixels, metric)) is outcome
 
@@ -59,9 +59,11 @@ def test_the_tolerance_is_that_of_the_circumstances_where_none_is_set() -> None:
 
 
 def test_a_sentence_tells_the_outcome() -> None:
-    assert in_words(2, Outcome.EXACT, SAME) == "Version 2 is exactly the same."
-    assert in_words(2, Outcome.WITHIN, OTHER) == "Version 2 is within the tolerance (pixels 0.1, metrics 0.1)."
-    assert in_words(2, Outcome.OUTSIDE, Tolerance(0.0, 0.05)) == (
+    assert in_words(2, ReproductionOutcome.EXACT, SAME) == "Version 2 is exactly the same."
+    assert (
+        in_words(2, ReproductionOutcome.WITHIN, OTHER) == "Version 2 is within the tolerance (pixels 0.1, metrics 0.1)."
+    )
+    assert in_words(2, ReproductionOutcome.OUTSIDE, Tolerance(0.0, 0.05)) == (
         "Version 2 is outside of the tolerance (pixels 0, metrics 0.05)."
     )
 
