@@ -285,6 +285,7 @@ def retry(session: Session, job_id: str) -> Job:
 def _reopen(session: Session, job: Job) -> None:
     job.state, job.failures, job.run_after, job.finished_at = JobState.QUEUED, 0, now(), None
     job.cancel_requested, job.error = False, None
+    job.done, job.total, job.message = 0, 0, None
     enqueued(session).append(job)
 
 

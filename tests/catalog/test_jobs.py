@@ -241,6 +241,18 @@ def test_time_left_follows_from_progress(catalog: Catalog) -> None:
     assert jobs.eta_s(stored(catalog, job_id)) == pytest.approx(30.0, rel=0.1)  # 10 s for a quarter: 30 s for the rest
 
 
+def test_a_job_that_is_retried_waits_without_the_progress_of_its_last_attempt(catalog: Catalog) -> None:
+    job_id = enqueue(catalog)
+    claim(catalog, job_id)
+    with catalog.database.write() as session:
+        jobs.report_progress(session, job_id, 1, 25, 100, "training")
+        jobs.fail(session, job_id, 1, "its scene is gone")
+    with catalog.database.write() as session:
+        jobs.retry(session, job_id)
+    waiting = stored(catalog, job_id)
+    assert (waiting.state, waiting.done, waiting.total, waiting.message) == (JobState.QUEUED, 0, 0, None)
+
+
 def test_every_kind_of_work_has_a_queue() -> None:
     compute = {
         JobKind.FINE_TUNE,
