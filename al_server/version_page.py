@@ -4,22 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from flask import Blueprint, Response, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from al_server.auth import has_role
 from al_server.blindness import labels_shown
 from al_server.context import current_catalog, current_parts
 from al_server.decision_schemas import serialize_promotion
-from al_server.page_frame import render_page
+from al_server.page_frame import live_mark, render_page
 from al_server.pictures import Picture, layer_picture, predicted, view_pictures
+from al_server.reproduction_schemas import MOST_THREADS, ReproductionsAnswer, serialize_reproductions
 from al_server.version_schemas import serialize_version
+from catalog.access_records import Role
 from catalog.bundle_cache import CARD
 from catalog.decision_records import Promotion
 from catalog.errors import NotFoundError
-from catalog.records import Label, Patch, Proposal, Scene, SceneState, TrainingRun
+from catalog.jobs import OPEN
+from catalog.records import Job, Label, Patch, Proposal, Scene, SceneState, TrainingRun
 from catalog.registry import ModelVersion
 from catalog.training import MOST_PARAMETERS
 from imagery.grid import Window
@@ -28,6 +32,7 @@ from services.block_changes import BlockChange, block_changes, most_changed
 from services.class_scheme import scheme_in_force
 from services.map_layers import REFERENCE, LayerKind, MapLayer
 from services.reliability import reliability_curves
+from services.reproductions import OTHER, SAME, Precision, Tolerance, in_words
 from services.scenes import source_of
 from services.version_figures import figures_of
 from services.version_saliency import DrawnBlock, channel_shares, drawn_blocks
@@ -61,8 +66,11 @@ class ShownBlock:
 
 @page.get("/versions/<int:version>")
 def show_version(version: int) -> Response:
-    """Return the page of a version: figures, calibration, where it gained and lost, labels, decisions."""
-    catalog, models = current_catalog(), current_parts().models
+    """Return the page of a version: figures, calibration, where it gained and lost, labels, decisions.
+
+    Operators have it trained again there.
+    """
+    mark, catalog, models = live_mark(), current_catalog(), current_parts().models
     found = models.get(version)
     figures, card = figures_of(found), _card(found)
     compared = figures.champion_version or figures.parent_version
@@ -77,6 +85,7 @@ def show_version(version: int) -> Response:
         scenes = _scenes(session, changes)
         learnt = _learnt(session, ids)
         classes = scheme_in_force(session, catalog.settings).classes[1:]
+        trained_again = _trained_again(session, version)
         patch_of = _patches(session, [doubted.label for doubted in figures.doubted])
     mlflow = catalog.settings.mlflow_page
     return render_page(
@@ -96,8 +105,35 @@ def show_version(version: int) -> Response:
         learnt=learnt,
         patch_of=patch_of,
         decisions=decisions,
+        live=mark,
+        **trained_again,
         mlflow_version=f"{mlflow}/#/models/{catalog.settings.registered_model}/versions/{version}",
     )
+
+
+def _trained_again(session: Session, version: int) -> dict[str, Any]:
+    """Return what the page shows of a version that was or is being trained again, and offers to operators."""
+    again, may_ask = serialize_reproductions(session, version), has_role(Role.OPERATOR)
+    is_open = again.job is not None and again.job.state in OPEN
+    return {
+        "again": again,
+        "outcome": _outcome(version, again),
+        "is_open": is_open,
+        "stopping": again.job is not None and session.get_one(Job, again.job.id).cancel_requested,
+        "may_ask": may_ask,
+        "follows": may_ask or is_open,
+        "most_threads": MOST_THREADS,
+        "precisions": get_args(Precision),
+        "same": SAME,
+        "other": OTHER,
+    }
+
+
+def _outcome(version: int, again: ReproductionsAnswer) -> str | None:
+    if again.last is None:
+        return None
+    report = again.last.report
+    return in_words(version, report.outcome, Tolerance(**report.tolerance.model_dump()))
 
 
 def _card(version: ModelVersion) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ from typing import Final
 from services.installation_findings import Finding, FindingLevel, count, report_of
 from workers.installation_checks import MACHINE, SCHEMA, SERVICES, of_contents
 from workers.jobs import JobContext
-from workers.paced_progress import paced
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +27,11 @@ def check_installation(context: JobContext, fix: bool, by: str) -> None:
     """
 
     def tell_files(read: int, files: int) -> None:
-        context.progress(
+        context.progress_of_step(
             _STEPS * done + _STEPS * read // files, _STEPS * len(checks), f"reading files: {read} of {files}"
         )
 
-    checks = (MACHINE, SCHEMA, *of_contents(paced(tell_files)), *SERVICES)
+    checks = (MACHINE, SCHEMA, *of_contents(tell_files), *SERVICES)
     findings: list[Finding] = []
     for done, check in enumerate(checks):
         context.progress(_STEPS * done, _STEPS * len(checks), f"checking {check.name}")

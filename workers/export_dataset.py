@@ -17,7 +17,6 @@ from services.places import raster_store
 from workers.code_version import software
 from workers.jobs import JobContext
 from workers.label_repair import check_standing
-from workers.paced_progress import paced
 
 _STORED_AS_THEY_ARE: Final = frozenset({".tif", ".onnx"})  # pixels are compressed already, weights hardly can be
 _DEFLATE_LEVEL: Final = 1  # the fastest: arrays may have many gigabytes

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,18 @@ from flask.testing import FlaskClient
 
 from catalog import jobs, registry_copy
 from catalog.context import Catalog
-from catalog.records import Job, JobKind
+from catalog.records import Job, JobKind, RunState, RunTrigger, TrainingRun
 from catalog.registry import ModelVersion
+from models.bundle import write_bundle
+from models.card import TrainingEnvironment
+from models.training_config import TrainingConfig
 from services.reproductions import OTHER, Reproduction
+from tests.al_server.test_dashboard import Page
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role, pushed
+from tests.models.cards import origin
+from tests.models.networks import small_segmenter
+from tests.served_version import add_version
 
 ADDRESS = "/api/v1/models/2/reproductions"
 FOUND = Reproduction(
@@ -125,3 +133,96 @@ def test_what_makes_no_sense_is_refused(client: FlaskClient, registered: Catalog
 def test_all_members_may_be_left_out(client: FlaskClient, registered: Catalog) -> None:
     accepted = ask(client, registered)
     assert (accepted.status_code, accepted.json["subject"]) == (202, {"version": 2, "by": "operator"})
+
+
+def section(client: FlaskClient, catalog: Catalog, role: str = "operator") -> tuple[str, str]:
+    """Return the page of version 2, and the words of the section about its reproductions."""
+    response = client.get("/versions/2", headers=as_role(catalog, role))
+    assert response.status_code == 200
+    page = Page(response.text)
+    assert page.open == []
+    text = " ".join(page.text.split())
+    return response.text, text.partition("Trained again ")[2].partition("Labels that it learnt from")[0]
+
+
+def test_the_page_offers_it_to_operators_only(client: FlaskClient, registered: Catalog) -> None:
+    html, words = section(client, registered)
+    assert words.endswith("nothing is registered. Not yet. ")
+    for expected in (
+        f'data-call="POST {ADDRESS}"',
+        'data-opens="reproduce"',
+        'id="trained-again" data-live=',
+        "empty: 0 if code, processor, threads and precision are those of its training, else 0.1",
+        "It takes as long as its training did.",
+    ):
+        assert expected in html
+    html, words = section(client, registered, "reader")
+    assert words.endswith("Not yet. ")
+    for hidden in ("<dialog", "data-topics", "<script", "Train it again"):
+        assert hidden not in html
+
+
+def test_the_form_says_how_the_version_was_trained(client: FlaskClient, registered: Catalog, tmp_path: Path) -> None:
+    here = TrainingEnvironment(device="cpu", threads=3, torch_version="2.9.1", instructions="AVX2")
+    trained = origin().model_copy(
+        update={"environment": here, "training": TrainingConfig(steps=5, precision="bfloat16")}
+    )
+    (tmp_path / "bundle").mkdir()
+    write_bundle(tmp_path / "bundle", small_segmenter(), trained)
+    add_version(registered, 2, tmp_path / "bundle")
+    with registered.database.write() as session:
+        run = TrainingRun(trigger=RunTrigger.LABELS, label_ids=[], labels_sha256="a" * 64, seed=1)
+        run.state, run.model_version, run.seconds = RunState.FINISHED, 2, {"load": 9.0, "train": 180.0}
+        session.add(run)
+    html, _ = section(client, registered)
+    for expected in (
+        "Its training took about 3 minutes, and this will, too.",
+        "CPU threads; empty: as it was trained (3)</label>",
+        '<option value="">as it was trained (bfloat16)</option><option>float32</option><option>bfloat16</option>',
+    ):
+        assert expected in html
+
+
+def test_the_page_tells_how_far_it_is_and_that_fine_tunes_wait(client: FlaskClient, registered: Catalog) -> None:
+    job_id = ask(client, registered, threads=1, precision="float32").json["id"]
+    cancel = f'data-call="POST /api/v1/jobs/{job_id}/cancel"'
+    html, words = section(client, registered)
+    assert "operator asked for it, with 1 thread, in float32: it waits for its turn Cancel" in words
+    assert "where there is one compute worker, fine-tunes wait" in words
+    assert cancel in html
+    assert "do-reproduce" not in html  # one at a time
+    with registered.database.write() as session:
+        jobs.claim(session, job_id)
+        jobs.report_progress(session, job_id, 1, 3, 4, "training: step 3 of 4")
+    html, words = section(client, registered, "reader")
+    assert "training: step 3 of 4 75 %" in words
+    assert 'data-topics="jobs"' in html  # it follows
+    assert cancel not in html
+    work = Page(client.get("/dashboard/work", headers=as_role(registered, "reader")).text)
+    assert "reproduce version 2 running training: step 3 of 4" in " ".join(work.text.split())
+    client.post(f"/api/v1/jobs/{job_id}/cancel", headers=as_role(registered, "operator"))
+    html, words = section(client, registered)
+    assert "in float32: it is being stopped" in words
+    assert cancel not in html
+
+
+def test_the_page_tells_the_outcome_and_what_failed_since(client: FlaskClient, registered: Catalog) -> None:
+    end(registered, ask(client, registered, threads=2).json["id"])
+    html, words = section(client, registered, "reader")
+    for expected in (
+        "Version 2 is outside of the tolerance (pixels 0.1, metrics 0.1). operator asked for it, with 2 threads;",
+        "Weights differ by more than a number can tell. 75.0000 % of the pixels of the validation scenes",
+        "validation mean 0.5000 0.2500 -0.2500 validation rock – – –",
+        "threads: then 1, here 2",
+    ):
+        assert expected in words
+    assert "Not yet" not in words
+    failed = ask(client, registered).json["id"]
+    with registered.database.write() as session:
+        jobs.claim(session, failed)
+        jobs.fail(session, failed, 1, "found 1 of the 4 labels of version 2 without a <mask>")
+    html, words = section(client, registered)
+    assert "failed: found 1 of the 4 labels of version 2 without a <mask> Retry" in words
+    assert f'data-call="POST /api/v1/jobs/{failed}/retry"' in html
+    assert "is outside of the tolerance" in words
+    assert "do-reproduce" in html

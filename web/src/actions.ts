@@ -16,13 +16,13 @@ type Body = Record<string, unknown>;
 /** Returns what to tell of the answer to a dry run, line by line. */
 export type Preview = (answer: Body) => string[];
 
-/** Send what an attribute names, a method and a path. */
-function request(what: string, body: Body): Promise<Response> {
+/** Send what an attribute names, a method and a path; forms have a body, also if all their fields are empty. */
+function request(what: string, body?: Body): Promise<Response> {
   const [method = "POST", path = ""] = what.split(" ");
-  return api.request(method, path, method === "DELETE" || !Object.keys(body).length ? undefined : body);
+  return api.request(method, path, method === "DELETE" ? undefined : body);
 }
 
-async function call(what: string, body: Body): Promise<Body> {
+async function call(what: string, body?: Body): Promise<Body> {
   const response = await request(what, body);
   // 202: the server carries it out in a moment, and the page hears of it as of any change.
   tell(response.status === 202 ? "Accepted: it is carried out now." : "Done.");
@@ -65,7 +65,8 @@ function confirm(button: HTMLElement, done: () => void): void {
     form.onsubmit = (event) => {
       event.preventDefault();
       send(dialog, async () => {
-        await call(what, { ...(JSON.parse(body) as Body), ...(ask ? { [ask]: text.value.trim() } : {}) });
+        const sent = { ...(JSON.parse(body) as Body), ...(ask ? { [ask]: text.value.trim() } : {}) };
+        await call(what, Object.keys(sent).length ? sent : undefined);
         done();
         return true;
       });

@@ -1,4 +1,7 @@
-/** A page whose buttons change something: it is shown as it is now after each change, and when one of its topics changes. */
+/**
+ * A page whose buttons change something: it is shown as it is now after each change, and when one of its topics changes.
+ * Where a part of the page has the topics, only that part is replaced.
+ */
 
 import "./dashboard/dashboard.css";
 import "./dashboard/details.css";
@@ -9,16 +12,21 @@ import { describeWithdrawal } from "./withdrawal";
 
 const PAUSE_MS = 2000;
 
+function followed(page: ParentNode): HTMLElement | null {
+  return page.querySelector<HTMLElement>("[data-topics]") ?? page.querySelector("main");
+}
+
 /** Show the page as the server shows it now; what a reader has done to it stays. */
 async function showAgain(): Promise<void> {
   const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
   if (response.redirected || response.status === 401) location.reload(); // the session has ended
   if (!response.ok) return; // it is shown at the next change
-  const now = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("main");
-  const main = document.querySelector("main");
-  if (now && main) keptWhile(main, () => main.replaceChildren(...now.childNodes));
+  const shown = followed(document);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const now = shown?.id ? page.getElementById(shown.id) : followed(page);
+  if (now && shown) keptWhile(shown, () => shown.replaceChildren(...now.childNodes));
 }
 
-const topics = (document.querySelector<HTMLElement>("main")?.dataset["topics"] ?? "").split(" ").filter(Boolean);
+const topics = (followed(document)?.dataset["topics"] ?? "").split(" ").filter(Boolean);
 actOnClicks(() => void showAgain(), { withdrawal: describeWithdrawal });
 if (topics.length) whenChanged(topics as Topic[], () => void showAgain(), PAUSE_MS);
