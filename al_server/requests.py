@@ -9,6 +9,7 @@ from flask import Response, current_app, request
 
 from al_server.document import CALLED_BY_LABEL_STUDIO, Operation
 from al_server.problems import problem
+from services.request_types import MAX_INTEGER
 
 JSON_TYPES = {
     list: "a list",
@@ -28,7 +29,8 @@ _NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 def check_request() -> Response | None:
     """Refuse a compressed body, an unknown query parameter, a body that is no JSON object, or what no database stores.
 
-    Flask calls this before every view. Of our pages only the encoding and the address are checked.
+    Flask calls this before every view. Of our pages only the encoding and the address are checked: no schema is made of
+    its numbers.
 
     What Label Studio calls is left out, and so are files: those views check the body themselves.
     """
@@ -44,11 +46,21 @@ def check_request() -> Response | None:
     operations: dict[tuple[str, str], Operation] = current_app.extensions["operations"]
     operation = operations.get((request.endpoint, method))
     if operation is None:
-        return None
+        return _check_numbers()
     refused = _check_query(operation)
     if refused is None and "requestBody" in operation and request.endpoint not in CALLED_BY_LABEL_STUDIO:
         refused = _check_body(operation["requestBody"]["content"])
     return refused
+
+
+def _check_numbers() -> Response | None:
+    """Refuse the address of a page with a number that no column of the database holds."""
+    for name, value in (request.view_args or {}).items():
+        if isinstance(value, int) and value > MAX_INTEGER:
+            return problem(
+                404, f"there is no {name.removesuffix('_id')} {value}: the largest possible is {MAX_INTEGER}"
+            )
+    return None
 
 
 def _check_query(operation: Operation) -> Response | None:

@@ -24,9 +24,9 @@ class Moment(click.ParamType[datetime]):
             return value
         try:
             parsed = datetime.fromisoformat(value)
-        except ValueError:
+            return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # in UTC it may lie outside the years 1 to 9999
             self.fail(f"found {value!r}, expected a time such as 2026-11-26T12:00:00Z", param, ctx)
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 @click.group(invoke_without_command=True)

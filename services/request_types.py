@@ -1,6 +1,6 @@
 """Base classes and types of what requests say."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -12,10 +12,11 @@ Integer = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 
 
 def _parse_moment(given: object) -> datetime:
-    """Parse a time with a zone; pydantic alone takes numbers for seconds since 1970."""
+    """Parse a time with a zone and return it in UTC; pydantic alone takes numbers for seconds since 1970."""
     try:
-        return datetime.fromisoformat(str(given))
-    except ValueError as error:
+        moment = datetime.fromisoformat(str(given))
+        return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # in UTC it may lie outside the years 1 to 9999
         raise ValueError("expected a time with its zone in ISO 8601, e.g. 2026-11-26T12:00:00Z") from error
 
 
