@@ -72,6 +72,8 @@ def back_up(
         show: Told which share of the files is done, 0 to 1.
     """
     folder, begun = BackupFolder(root), datetime.now(UTC)
+    for name in folder.made_later(begun):
+        say(f"the time in the name of the backup {name} has not come yet: the clock was ahead then, or is behind now")
     earlier = _earlier(folder)
     files: list[SavedFile] = []
     taken: dict[str, str] = {}
@@ -99,7 +101,7 @@ def back_up(
     for part, name in DATABASES.items():
         take(f"files of {part}", _tree(folder, part, settings.var_dir / part, name, earlier))
     take("store", _store(folder, RasterStore(settings.raster_store), left_out))
-    name = begun.strftime("%Y-%m-%dT%H-%M-%S.%fZ")
+    name = folder.next_name(begun)
     versions = _versions(settings)
     manifest = Manifest(created=begun.isoformat(), versions=versions, taken=taken, files=files, left_out=left_out)
     folder.write(name, manifest)

@@ -1,8 +1,11 @@
 """A folder of backups: contents by their SHA-256, each once, and a manifest for each backup that names them.
 
     objects/ab/ab12...            a content; written under another name and renamed, so that it is whole or absent
-    snapshots/<time>/manifest.json    which file of which part has which content
-    snapshots/<time>/manifest.json.sha256    as ``sha256sum -c`` reads it
+    snapshots/<time>-<number>/manifest.json    which file of which part has which content
+    snapshots/<time>-<number>/manifest.json.sha256    as ``sha256sum -c`` reads it
+
+The number is the order of the backups: a clock may have been ahead when one was made. Those of earlier releases have
+none, and come first.
 
 All of it may be read by its owner only: it holds secrets.
 """
@@ -10,10 +13,12 @@ All of it may be read by its owner only: it holds secrets.
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -24,6 +29,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from catalog.errors import BackupError
 
 FORMAT: Final = 1
+_TIME: Final = "%Y-%m-%dT%H-%M-%S.%fZ"
+_NUMBER: Final = re.compile(r"Z-(\d+)$")
 Part = Literal["secrets", "settings", "catalog", "mlflow", "label-studio", "store"]
 
 
@@ -119,9 +126,17 @@ class BackupFolder:
         return self.root / "objects" / sha256[:2] / sha256
 
     def names(self) -> list[str]:
-        """Return the names of the finished backups, oldest first."""
+        """Return the names of the finished backups, in the order in which they were made."""
         found = (self.root / "snapshots").glob("*/manifest.json.sha256")
-        return sorted(path.parent.name for path in found)
+        return sorted((path.parent.name for path in found), key=lambda name: (_number(name), name))
+
+    def next_name(self, begun: datetime) -> str:
+        """Return the name of a further backup, which was begun at a moment in UTC."""
+        return f"{begun.strftime(_TIME)}-{1 + max(map(_number, self.names()), default=0)}"
+
+    def made_later(self, moment: datetime) -> list[str]:
+        """Return the names of the backups whose time is later than a moment: the clock was ahead, or is behind."""
+        return [name for name in self.names() if name > f"{moment.strftime(_TIME)}-:"]  # ":" comes after digits
 
     def write(self, name: str, manifest: Manifest) -> None:
         """Write the manifest of a backup, which makes it valid."""
@@ -193,6 +208,12 @@ class BackupFolder:
         for each in (*reversed(folder.parents), folder):  # `parents=True` would not give the mode to parents
             if not each.exists():
                 each.mkdir(mode=0o700, exist_ok=True)
+
+
+def _number(name: str) -> int:
+    """Return the number in the name of a backup; 0 for one of an earlier release."""
+    found = _NUMBER.search(name)
+    return int(found[1]) if found else 0
 
 
 def sha256_of(path: Path) -> str:

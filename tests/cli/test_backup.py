@@ -6,7 +6,9 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,7 +23,8 @@ from catalog.settings_sources import variable
 from cli import backup_commands
 from cli.main import main
 from imagery.store import RasterStore
-from services.backup_folder import BackupFolder
+from services import backup
+from services.backup_folder import BackupFolder, Manifest
 from services.database_copies import dump_postgresql, load_postgresql
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
@@ -159,6 +162,44 @@ def test_a_second_backup_stores_what_is_new_only(installation: Catalog, tmp_path
     assert folder.damaged(folder.read(folder.names()[0]).files) == []
 
 
+def test_the_order_of_backups_is_not_that_of_a_clock_that_was_ahead(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=lambda tz: datetime.now(tz) + timedelta(days=365))
+    with monkeypatch.context() as ahead:
+        ahead.setattr(backup, "datetime", clock)
+        first, second = back_up(tmp_path / "backup"), back_up(tmp_path / "backup")
+    RasterStore(installation.settings.raster_store).put("labels/new.tif", b"a new label")
+    done = call("backup", str(tmp_path / "backup"), "--keep", "2")
+    assert done.exit_code == 0, done.output
+    assert f"the backup {first} has not come yet" in done.output
+    folder = BackupFolder(tmp_path / "backup")
+    kept, third = folder.names()
+    assert kept == second
+    assert third < second
+    assert third.endswith("-3")
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    assert call("restore", str(tmp_path / "backup")).exit_code == 0
+    assert RasterStore(Settings().raster_store).get("labels/new.tif") == b"a new label"
+
+
+def test_backups_of_earlier_releases_come_first(tmp_path: Path) -> None:
+    """Their names have no number."""
+    folder = BackupFolder(tmp_path)
+    manifest = Manifest(created="", versions={}, taken={}, files=[], left_out=[])
+    for name in ("2027-01-01T00-00-00.000000Z", "2026-01-01T00-00-00.000000Z"):
+        folder.write(name, manifest)
+    moments = [datetime(2026, 6, day, tzinfo=UTC) for day in range(1, 11)]
+    for moment in moments:
+        folder.write(folder.next_name(moment), manifest)
+    assert folder.names() == [
+        "2026-01-01T00-00-00.000000Z",
+        "2027-01-01T00-00-00.000000Z",
+        *(f"2026-06-{number:02}T00-00-00.000000Z-{number}" for number in range(1, 11)),
+    ]
+    assert folder.made_later(moments[8]) == ["2027-01-01T00-00-00.000000Z", "2026-06-10T00-00-00.000000Z-10"]
+
+
 def test_backups_are_made_and_deleted_by_one_process_at_a_time(installation: Catalog, tmp_path: Path) -> None:
     """A deletion would take the contents of a backup that is being made: no manifest names them yet."""
     first = back_up(tmp_path / "backup")
@@ -214,7 +255,7 @@ def test_a_backup_of_a_later_release_is_refused(
     folder = BackupFolder(tmp_path / "backup")
     manifest = folder.read(back_up(folder.root))
     later = manifest.model_copy(update={"versions": {**manifest.versions, "schema": "9999"}})
-    folder.write("9999", later)
+    folder.write("9999Z-9999", later)
     monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
     done = call("restore", str(folder.root))
     assert (done.exit_code, "does not know" in done.output) == (1, True)
