@@ -13,7 +13,14 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from labeling.interactive import USER
 from labeling.webhook import SECRET_HEADER
-from services.places import INTERACTIVE_ROUTE, LABELS_ROUTE, PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, WEBHOOK_ROUTE
+from services.places import (
+    GLIMS_CHECKS_ROUTE,
+    INTERACTIVE_ROUTE,
+    LABELS_ROUTE,
+    PREDICT_ROUTE,
+    SCENE_UPLOAD_ROUTE,
+    WEBHOOK_ROUTE,
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,6 @@ def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str
         settings.webhook_max_bytes,
         exceptions,
         settings.upload_max_bytes,
-        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, LABELS_ROUTE}),
+        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, LABELS_ROUTE, GLIMS_CHECKS_ROUTE}),
         are_members,
     )

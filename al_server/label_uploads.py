@@ -1,8 +1,6 @@
 """Labels that people drew in a GIS: a GeoPackage comes back, and enters the loop as corrections of the map do."""
 
 import hashlib
-import tempfile
-from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -17,24 +15,19 @@ from al_server.corrections import shown_map
 from al_server.map_schemas import VersionChoice
 from al_server.scene_labels import api
 from al_server.schemas import SceneId
-from al_server.turns import UPLOADS
+from al_server.sent_files import read_sent
 from catalog.errors import InvalidInputError
-from catalog.settings import Settings
 from imagery.classes import UNKNOWN, ClassScheme
-from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.label_polygons import DrawnLabels, read_label_polygons
 from services import corrections
 from services.class_scheme import scheme_in_force
-from services.contained import Helper
 from services.corrections import Correction, Shown
 from services.map_layers import PREDICTION
 from services.scenes import find_scene, source_of
 
 __all__ = ["api"]  # one with the list of labels: the OpenAPI document keeps one blueprint for each path
 
-READ_S: Final = 60.0
-"""Time in which a file must be read."""
 # The first bytes of the files that are taken, and their endings.
 _KINDS: Final = {b"SQLite format 3\0": ".gpkg", b"PK\x03\x04": ".zip"}
 
@@ -91,7 +84,7 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
         scheme = scheme_in_force(session, catalog.settings)
     grid = source_of(scene).grid
     corrections.check_may_correct(scene, grid.window)
-    drawn = _read(content, grid, scheme, catalog.settings)
+    drawn = _read(content, grid, scheme)
     asked = None if query.version is None else ShownMap(layer=PREDICTION, version=query.version)
     shown, version = shown_map(scene, asked, drawn.window)
     correction = Correction(
@@ -124,30 +117,15 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     return json_response(answer, 202 if is_new else 200)
 
 
-def _read(content: bytes, grid: Grid, scheme: ClassScheme, settings: Settings) -> DrawnLabels:
-    """Read a file in a process of its own, which a damaged or hostile file may crash or keep busy.
+def _read(content: bytes, grid: Grid, scheme: ClassScheme) -> DrawnLabels:
+    """Read a file of labels.
 
     Raises:
         InvalidInputError: It is no file of a kind that is taken.
-        OutlineError: As `read_label_polygons`, or reading it took too long, or crashed.
-        SceneError: Reading it needed more memory than it may take.
-        ServiceUnavailable: Another file is being read.
+        OutlineError, SceneError, ServiceUnavailable: As `read_sent`.
     """
     ending = next((ending for start, ending in _KINDS.items() if content.startswith(start)), None)
     if ending is None:
         raise InvalidInputError("found a file that is neither a GeoPackage nor a zip archive; expected one of them")
-    with UPLOADS.required("files of labels"), tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, f"labels{ending}")
-        file.write_bytes(content)
-        helper = Helper(settings.scene_check_memory_mib)
-        try:
-            return helper.call(READ_S, read_label_polygons, str(file), grid, scheme)
-        except OutlineError as error:
-            raise OutlineError(str(error).replace(str(file), "the file")) from error
-        except (TimeoutError, EOFError, OSError) as error:
-            raise OutlineError(
-                f"the file could not be read within {READ_S:g} s, or it made the library crash; expected a plain "
-                "GeoPackage: export the layer with QGIS"
-            ) from error
-        finally:
-            helper.end()
+    expected = "a plain GeoPackage: export the layer with QGIS"
+    return read_sent(content, ending, expected, read_label_polygons, grid, scheme)

@@ -17,13 +17,13 @@ from cli.prediction_wait import wait_for_prediction
 from imagery.errors import ExportError
 from imagery.glaciers import read_inventory
 from imagery.glims_check import check_submission
-from imagery.glims_findings import Finding
+from imagery.glims_findings import Finding, has_errors
 from imagery.glims_layers import Analyst
 from imagery.glims_outlines import MIN_AREA_KM2
 from services.dataset_export import export_dataset
 from services.dataset_model import ServedModel, served_model
 from services.dataset_request import DatasetRequest, Form
-from services.glims_export import Submission, delivered_prediction, export_glims, has_errors
+from services.glims_export import Submission, delivered_prediction, export_glims
 from services.glims_request import GlimsRequest, Prediction
 from services.scenes import scene_by_name, source_of
 

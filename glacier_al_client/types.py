@@ -451,6 +451,18 @@ class FindingAnswer(Schema):
     remedy: str
 
 
+class CheckAnswer(Schema):
+    """What the check of a submission found.
+
+    Attributes:
+        findings: Errors first, then warnings.
+        fit: Whether no published requirement of GLIMS is missed.
+    """
+
+    findings: list[FindingAnswer]
+    fit: bool
+
+
 class InstallationReportAnswer(Schema):
     """What a check found.
 

@@ -1,7 +1,7 @@
 """Findings of the check of a GLIMS submission, and the table of a layer as it is checked."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -79,6 +79,11 @@ class Table:
             count = int(wrong.sum())
             more = f" ({count} of {len(wrong)} features)" if count > 1 else ""
             yield Finding(severity, self.name, int(np.flatnonzero(wrong)[0]), message + more)
+
+
+def has_errors(findings: Sequence[Finding]) -> bool:
+    """Return whether a submission misses a requirement, and not only a wish."""
+    return any(finding.severity == ERROR for finding in findings)
 
 
 def read_table(folder: Path, name: str) -> Table | None:

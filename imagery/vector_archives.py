@@ -84,14 +84,8 @@ def open_archive(path: str) -> Iterator[ArchivedFiles]:
             holds no vector file.
     """
     with tempfile.TemporaryDirectory(prefix="outlines-") as folder:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                extracted = _extract(path, archive, Path(folder))
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-            # RuntimeError: a password is needed; NotImplementedError: another compression.
-            raise OutlineError(
-                f"{path}: found an archive that cannot be read; expected a zip file ({error})"
-            ) from error
+        with open_zip(path) as archive:
+            extracted = _extract(path, archive, Path(folder))
         files = {}
         for name, file in extracted.items():
             try:
@@ -101,34 +95,82 @@ def open_archive(path: str) -> Iterator[ArchivedFiles]:
         yield ArchivedFiles(files)
 
 
-def _extract(path: str, archive: zipfile.ZipFile, folder: Path) -> dict[str, Path]:
-    """Extract the vector files, each into a folder of its own; return them by their name without the ending."""
+@contextmanager
+def open_zip(path: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive, from which the block extracts files.
+
+    Raises:
+        OutlineError: It is no zip archive, is damaged or encrypted; also if that turns out in the block.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        # RuntimeError: a password is needed; NotImplementedError: another compression.
+        raise OutlineError(f"{path}: found an archive that cannot be read; expected a zip file ({error})") from error
+
+
+def members_of(path: str, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive by name.
+
+    Raises:
+        OutlineError: There are too many.
+    """
     members = {item.filename: item for item in archive.infolist() if not item.is_dir()}
     if len(members) > _MOST_MEMBERS:
         raise OutlineError(f"{path}: found {len(members)} files in it; expected at most {_MOST_MEMBERS}")
-    wanted = ENDINGS if Path(path).suffix.lower() == ".zip" else (".kml",)
-    names = [name for name in members if _ending(name) in wanted and not _is_hidden(name)]
-    if not names:
-        listed = ", ".join(list(members)[:5]) or "nothing"
-        raise OutlineError(f"{path}: found no vector file in it ({listed}); expected one of {', '.join(wanted)}")
-    sizes = [members[part] for name in names for part in _parts(name, _stem(name), members)]
-    total, packed = sum(item.file_size for item in sizes), sum(item.compress_size for item in sizes)
+    return members
+
+
+def check_sizes(path: str, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse files that are too large together, or that are packed as a zip bomb is.
+
+    Raises:
+        OutlineError: They are.
+    """
+    total, packed = sum(item.file_size for item in members), sum(item.compress_size for item in members)
     if total > _LARGEST_BYTES or total > max(_ALWAYS_BYTES, _LARGEST_RATIO * packed):
         raise OutlineError(
             f"{path}: found {total >> 20} MiB of vector files packed into {packed:,} bytes; expected at most "
             f"{_LARGEST_BYTES >> 20} MiB, and {_LARGEST_RATIO} times the packed size: unzip it first, and name the file"
         )
+
+
+def check_name(path: str, name: str) -> None:
+    """Refuse a name that leads out of the archive.
+
+    Raises:
+        OutlineError: It does.
+    """
+    if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name:
+        raise OutlineError(f"{path}: found a member named {name!r}; expected names inside the archive")
+
+
+def extract_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    """Extract a member to a file; zipfile stops at the size that it declares."""
+    with archive.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def _extract(path: str, archive: zipfile.ZipFile, folder: Path) -> dict[str, Path]:
+    """Extract the vector files, each into a folder of its own; return them by their name without the ending."""
+    members = members_of(path, archive)
+    wanted = ENDINGS if Path(path).suffix.lower() == ".zip" else (".kml",)
+    names = [name for name in members if _ending(name) in wanted and not _is_hidden(name)]
+    if not names:
+        listed = ", ".join(list(members)[:5]) or "nothing"
+        raise OutlineError(f"{path}: found no vector file in it ({listed}); expected one of {', '.join(wanted)}")
+    check_sizes(path, [members[part] for name in names for part in _parts(name, _stem(name), members)])
     extracted: dict[str, Path] = {}
     for number, name in enumerate(names):
-        if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name:
-            raise OutlineError(f"{path}: found a member named {name!r}; expected names inside the archive")
+        check_name(path, name)
         if _ending(name) in {".zip", ".kmz"}:
             raise OutlineError(f"{path}: found the archive {name!r} in it; expected vector files: unzip it first")
         target = folder / str(number)
         target.mkdir()
         stem = _stem(name)
         for part in _parts(name, stem, members):
-            _copy(archive, members[part], target / f"{_safe(stem)}{_ending(part)}")
+            extract_member(archive, members[part], target / f"{_safe(stem)}{_ending(part)}")
         key = PurePosixPath(stem).name
         extracted[stem if key in extracted else key] = target / f"{_safe(stem)}{_ending(name)}"
     return extracted
@@ -142,12 +184,6 @@ def _parts(name: str, stem: str, members: Mapping[str, zipfile.ZipInfo]) -> list
         for part in members
         if part.removesuffix(PurePosixPath(part).suffix).lower() == stem.lower() and _ending(part) in _SHAPEFILE_PARTS
     ]
-
-
-def _copy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    """Extract a member; zipfile stops at the size that it declares."""
-    with archive.open(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
 
 
 def _stem(name: str) -> str:

@@ -18,7 +18,7 @@ from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import ExportError
 from imagery.glims import DEBRIS, LAKES, ClassMapping, LineType, map_classes
 from imagery.glims_check import check_submission
-from imagery.glims_findings import ERROR, Finding
+from imagery.glims_findings import Finding
 from imagery.glims_layers import (
     Analysis,
     Image,
@@ -164,11 +164,6 @@ def delivered_prediction(catalog: Catalog, scene: Scene, version: ModelVersion) 
     classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
     outlines = delivered_areas(catalog, scene, version.version).outlines
     return Prediction(version.version, figures.class_names, classes, figures.labels, outlines)
-
-
-def has_errors(findings: Sequence[Finding]) -> bool:
-    """Return whether a submission misses a requirement, and not only a wish."""
-    return any(finding.severity == ERROR for finding in findings)
 
 
 def _mapping(scheme: ClassScheme, prediction: Prediction | None, request: GlimsRequest) -> ClassMapping:

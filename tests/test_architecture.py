@@ -244,6 +244,7 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/data-sets": 409,  # nor a label to export
         "DELETE /api/v1/data-sets/{uid}": 404,
         "GET /api/v1/data-sets/{uid}/file": 404,
+        "POST /api/v1/glims-checks": 422,  # no file
         "POST /api/v1/backups": 409,  # no folder is set
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,

@@ -128,6 +128,7 @@ GET /api/v1/data-sets
 POST /api/v1/data-sets
 DELETE /api/v1/data-sets/{uid}
 GET /api/v1/data-sets/{uid}/file
+POST /api/v1/glims-checks
 GET /api/v1/backups
 POST /api/v1/backups
 GET /api/v1/installation-checks
