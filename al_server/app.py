@@ -63,6 +63,7 @@ from al_server import (
     settings,
     settings_page,
     status,
+    submissions,
     subscriptions,
     tokens,
     users,
@@ -142,7 +143,7 @@ def create_app(catalog: Catalog) -> Flask:
         *(scene_glaciers, corrections, label_uploads, predictions, area_predictions, changes, qgis, qgis_layers),
         *(patches, scorings, rounds, fine_tunes, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, saliency, interactive, set_aside, backups, users, annotators, tokens),
-        *(reproductions, data_sets, glims_checks, installation_checks, live, status, settings),
+        *(reproductions, data_sets, submissions, glims_checks, installation_checks, live, status, settings),
     )
     for resource in resources:
         app.register_api(resource.api)

@@ -1,26 +1,22 @@
 """Data sets of labels and windows, for operators: have one made, list them, take one away, remove one."""
 
 import logging
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from flask import Response, send_file, url_for
+from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.data_set_schemas import DataSetAnswer, DataSetId, DataSetRequest, serialize_data_set
 from al_server.job_schemas import JobAnswer, serialize_job
+from al_server.kept_files import ZIP, send_kept
 from al_server.schemas import ListOf, media
-from catalog.errors import ConflictError, NotFoundError
-from imagery.errors import StoreError
-from services import data_sets, raster_keys
+from catalog.errors import ConflictError
+from services import data_sets
 
 log = logging.getLogger(__name__)
 
 api = APIBlueprint("data_sets", __name__, url_prefix="/api/v1/data-sets", abp_tags=[Tag(name="data sets")])
-
-_ZIP = "application/zip"
 
 
 @api.post("", responses={202: JobAnswer})
@@ -40,45 +36,14 @@ def list_data_sets() -> Response:
         return json_response([serialize_data_set(known) for known in data_sets.listed(session)])
 
 
-@api.get("/<uid>/file", responses={200: media(_ZIP, "The data set"), 206: media(_ZIP, "A part of it")})
+@api.get("/<uid>/file", responses={200: media(ZIP, "The data set"), 206: media(ZIP, "A part of it")})
 def file(path: DataSetId) -> Response:
     """Give a data set as a zip; 409 until it is made. Parts of it may be asked for (`Range`)."""
     with current_catalog().read() as session:
         known = data_sets.find(session, path.uid)
     if known.contents is None:
         raise ConflictError(f"the data set is {known.job.state.value}; {known.job.error or 'ask again later'}")
-    try:
-        response = _sent(raster_keys.data_set(path.uid), f"{known.name}.zip")
-    except (StoreError, FileNotFoundError) as error:
-        log.warning("the file of the data set %s cannot be sent: %s", path.uid, error)
-        raise NotFoundError(
-            "the file of this data set is missing or damaged; make the data set anew, or restore a backup"
-        ) from error
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
-
-
-def _sent(key: str, name: str) -> Response:
-    """Send a file of the store, which need not fit in memory; one on another machine is copied to this one first.
-
-    Raises:
-        StoreError: It is not in the store, or is damaged.
-        FileNotFoundError: It was deleted a moment ago.
-        HTTPException: As `al_server.far_reading.FarReader.read`.
-    """
-    store = current_parts().store
-    etag = store.checksum(key)
-    if store.is_local:
-        return _sent_as(Path(store.uri(key)), name, etag)
-    with TemporaryDirectory(dir=current_catalog().settings.var_dir) as folder:
-        copy = Path(folder, "data-set.zip")
-        store.fetch(key, copy)
-        return _sent_as(copy, name, etag)  # which opens it at once, so that its name may be deleted
-
-
-def _sent_as(path: Path, name: str, etag: str | None) -> Response:
-    tag = True if etag is None else etag
-    return send_file(path, _ZIP, as_attachment=True, download_name=name, conditional=True, etag=tag)
+    return send_kept(path.uid, f"{known.name}.zip", "data set")
 
 
 @api.delete("/<uid>", responses={200: DataSetAnswer})

@@ -1,4 +1,7 @@
-"""The table of data sets that people have made in the browser: what each was asked to hold, and what it holds."""
+"""The table of data sets and submissions for GLIMS that people have made in the browser: what was asked for, and made.
+
+The kind of the job tells which of the two a row is.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -11,18 +14,18 @@ from catalog.records import Base, now
 
 
 class DataSet(Base):
-    """A data set of labels and windows in the raster store, or one that is being made.
+    """A data set of labels and windows, or outlines for GLIMS, in the raster store, or what is being made.
 
-    A data set that is removed loses its row first and its file afterwards: a file without a row belongs to nobody.
+    What is removed loses its row first and its file afterwards: a file without a row belongs to nobody.
     """
 
     __tablename__ = "data_sets"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)  # names its file
-    request: Mapped[dict[str, Any]]  # services.dataset_request.DatasetRequest as JSON
-    with_model: Mapped[bool]  # whether the served model is to be added
+    request: Mapped[dict[str, Any]]  # DatasetRequest, or services.submissions.Asked, as JSON
+    with_model: Mapped[bool]  # whether the served model is to be added; of outlines, whether its map counts
     asked_by: Mapped[str]
     asked_at: Mapped[datetime] = mapped_column(default=now)
     job_id: Mapped[str] = mapped_column(String(32))
-    contents: Mapped[dict[str, Any] | None]  # services.data_sets.Contents as JSON; None until its file is stored
+    contents: Mapped[dict[str, Any] | None]  # Contents of either service as JSON; None until its file is stored

@@ -34,7 +34,7 @@ ASKED_BY_READERS: Final = frozenset(
     {JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS, JobKind.COMPARE_SCENES}
 )
 """Jobs that come last, and are bounded (setting ``predictions_at_once``)."""
-_LAST: Final = ASKED_BY_READERS | {JobKind.EXPORT_DATASET, JobKind.REPRODUCE_VERSION}
+_LAST: Final = ASKED_BY_READERS | {JobKind.EXPORT_DATASET, JobKind.EXPORT_SUBMISSION, JobKind.REPRODUCE_VERSION}
 _COMPUTE_KINDS = _LAST | {
     JobKind.FINE_TUNE,
     JobKind.SCORE_POOL,

@@ -176,6 +176,7 @@ class JobKind(StrEnum):
     EXPORT_DATASET = "export_dataset"
     CHECK_INSTALLATION = "check_installation"
     REPRODUCE_VERSION = "reproduce_version"
+    EXPORT_SUBMISSION = "export_submission"
 
 
 class JobState(StrEnum):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from catalog.context import Catalog
-from catalog.errors import ServiceDownError
+from catalog.errors import InvalidInputError, ServiceDownError
 from catalog.records import Scene, SceneRole
 from catalog.registry import registry_of
 from cli.errors import FoundError
@@ -18,13 +18,12 @@ from imagery.errors import ExportError
 from imagery.glaciers import read_inventory
 from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding, has_errors
-from imagery.glims_layers import Analyst
 from imagery.glims_outlines import MIN_AREA_KM2
 from services.dataset_export import export_dataset
 from services.dataset_model import ServedModel, served_model
 from services.dataset_request import DatasetRequest, Form
 from services.glims_export import Submission, delivered_prediction, export_glims
-from services.glims_request import GlimsRequest, Prediction
+from services.glims_request import GlimsRequest, Prediction, read_analysts
 from services.scenes import scene_by_name, source_of
 
 LABELS = click.option(
@@ -153,7 +152,10 @@ def glims(
     from workers.code_version import software
     from workers.relief import relief_of
 
-    people, of_account = _analysts(analysts)
+    try:
+        people, of_account = read_analysts(analysts)
+    except InvalidInputError as error:
+        raise click.UsageError(str(error)) from error
     with installed_catalog() as catalog:
         _check_labels(catalog)
         with catalog.read() as session:
@@ -233,22 +235,6 @@ def _prediction(catalog: Catalog, scene: Scene) -> Prediction | None:
         return None
     wait_for_prediction(catalog, scene, version.version)
     return delivered_prediction(catalog, scene, version)
-
-
-def _analysts(texts: tuple[str, ...]) -> tuple[tuple[Analyst, ...], dict[str, Analyst]]:
-    """Read the names of analysts, with and without accounts."""
-    people, of_account = [], {}
-    for text in texts:
-        account, equals, name = text.partition("=")
-        parts = [part.strip() for part in (name if equals else text).split(",", 2)]
-        if not parts[0]:
-            raise click.UsageError(f"found the analyst {text!r}; expected 'Surname, Given names, Affiliation'")
-        person = Analyst(*parts)
-        if equals:
-            of_account[account.strip()] = person
-        else:
-            people.append(person)
-    return tuple(people), of_account
 
 
 def _pair(text: str, form: str) -> tuple[str, str]:

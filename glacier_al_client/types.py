@@ -200,6 +200,7 @@ JobKind = Annotated[
         "export_dataset",
         "check_installation",
         "reproduce_version",
+        "export_submission",
     ],
     OR_NEWER,
 ]
@@ -426,6 +427,117 @@ class EffortAnswer(Schema):
     start: str
 
 
+class GlimsFindingAnswer(Schema):
+    """A requirement of GLIMS that a submission does not fulfil.
+
+    Attributes:
+        feature: The first that it concerns, from 0; null: the whole layer.
+        message: What was found and what was expected.
+        severity: Error: a published requirement is not met; warning: a wish, or what only the analyst can judge.
+    """
+
+    feature: int | None
+    layer: str
+    message: str
+    severity: Literal["error", "warning"]
+
+
+class CheckAnswer(Schema):
+    """What the check of a submission found.
+
+    Attributes:
+        findings: Errors first, then warnings.
+        fit: Whether no published requirement of GLIMS is missed.
+    """
+
+    findings: list[GlimsFindingAnswer]
+    fit: bool
+
+
+class SubmissionContents(Schema):
+    """What a submission holds, and what the check found in it.
+
+    Attributes:
+        findings: Errors first, then warnings.
+        fit: Whether no published requirement of GLIMS is missed.
+        image_is_named: False: no identifier by its provider was found, and it is the scene's name.
+        intervals: How many glaciers have a 95 % interval of the area.
+        layers: Number of features by layer.
+        left_out: Labels that are not in it, and why.
+        of_inventory: How many glaciers have an id of the inventory.
+        simulated_labels: How many of them a simulated annotator drew.
+    """
+
+    area_km2: float
+    findings: list[GlimsFindingAnswer]
+    fit: bool
+    glaciers: int
+    image_id: str
+    image_is_named: bool
+    intervals: int
+    labels: int
+    layers: dict[str, int]
+    left_out: list[str]
+    of_inventory: int
+    simulated_labels: int
+    size_bytes: int
+
+
+class SubmissionOptions(Schema):
+    """Of which scene outlines for GLIMS are made, and what is stated beside it.
+
+    Attributes:
+        acquired: Day of the image; null: that of the scene.
+        analysts: 'Surname, Given names, Affiliation'; after 'ACCOUNT=', of this account alone; none: pseudonyms.
+        geolocation_error_m: Of the image; null: as its provider states it.
+        image_id: Identifier of the image by its provider; null: found in the names of the scene's files.
+        instrument: Null: that of the scene's sensor.
+        inventory: Divide connected ice along the inventory of the setting glacier_inventory, and keep its ids.
+        labels_only: Only what experts drew; the rest of the scene counts as unknown.
+        line_types: Line type by name of a class, where the name does not tell it.
+        min_area_km2: Smallest glacier.
+        scene: Id of the scene.
+        simulated: Labels of a simulated annotator count, too; they are marked as such.
+        smoothing_px: Smoothing of outlines in pixels; null: the setting outline_smoothing_px.
+        waiting: Labels of patches that wait for an annotator count, too: then keep the file from annotators.
+    """
+
+    scene: int
+    acquired: date | None = None
+    analysts: list[str] = Field([])
+    geolocation_error_m: float | None = None
+    image_id: str | None = None
+    instrument: str | None = None
+    inventory: bool = False
+    labels_only: bool = False
+    line_types: dict[str, Any] = Field({})
+    min_area_km2: float = 0.01
+    simulated: bool = False
+    smoothing_px: float | None = None
+    waiting: bool = False
+
+
+class SubmissionAnswer(Schema):
+    """Outlines of a scene for GLIMS and RGI, or those that are being made.
+
+    Attributes:
+        contents: Null until it is made.
+        file: Address of its zip; null until it is made.
+        scene: Name of the scene.
+        version: Whose map counts where no expert judged; null: only what experts drew.
+    """
+
+    asked_at: datetime
+    asked_by: str
+    contents: SubmissionContents | None
+    file: str | None
+    id: str
+    job: JobAnswer
+    options: SubmissionOptions
+    scene: str
+    version: int | None
+
+
 FindingLevel = Annotated[Literal["ok", "warning", "fault"], OR_NEWER]
 """How bad a finding is."""
 
@@ -449,18 +561,6 @@ class FindingAnswer(Schema):
     found: str
     level: FindingLevel
     remedy: str
-
-
-class CheckAnswer(Schema):
-    """What the check of a submission found.
-
-    Attributes:
-        findings: Errors first, then warnings.
-        fit: Whether no published requirement of GLIMS is missed.
-    """
-
-    findings: list[FindingAnswer]
-    fit: bool
 
 
 class InstallationReportAnswer(Schema):

@@ -101,7 +101,7 @@ def map_classes(class_names: Sequence[str], stated: dict[str, str]) -> ClassMapp
         if kind is None:
             raise ExportError(
                 f"found the class {name!r}, whose name does not say what it is on a glacier; expected its line "
-                f"type: --line-type '{name}=none' leaves it out, the others are {', '.join(CODES)}"
+                f"type to be stated: none leaves it out, the others are {', '.join(CODES)}"
             )
         line_types[name] = None if kind == "none" else LineType(kind)
     if LineType.GLACIER not in line_types.values() and LineType.DEBRIS not in line_types.values():

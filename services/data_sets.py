@@ -1,4 +1,7 @@
-"""Data sets that people make in the browser: asked for, made by a job, kept in the raster store until removed."""
+"""Data sets that people make in the browser: asked for, made by a job, kept in the raster store until removed.
+
+Outlines for GLIMS are kept likewise (`services.submissions`): functions that both use take the kind of the job.
+"""
 
 import re
 import shutil
@@ -28,6 +31,7 @@ from services.dataset_request import DatasetRequest, check_request
 from services.scenes import ready_scenes, source_of
 
 _REQUEST: Final = TypeAdapter(DatasetRequest)
+_WHAT: Final = {JobKind.EXPORT_DATASET: "data set", JobKind.EXPORT_SUBMISSION: "submission"}
 _LONGEST_NAME: Final = 60  # characters of a title in the name of its file
 
 
@@ -97,13 +101,20 @@ def ask(catalog: Catalog, request: DatasetRequest, *, with_model: bool, by: str)
             check_request(session, request)
         except ExportError as error:
             raise ConflictError(str(error)) from error
-    row = DataSet(request=_REQUEST.dump_python(request, mode="json"), with_model=with_model, asked_by=by, job_id="")
+    row = DataSet(request=_REQUEST.dump_python(request, mode="json"), with_model=with_model, asked_by=by)
     with catalog.write() as session:
-        session.add(row)
-        session.flush()
-        job = jobs.enqueue(session, JobKind.EXPORT_DATASET, row.uid, uid=row.uid)
-        row.job_id = job.id
+        job = enqueue(session, JobKind.EXPORT_DATASET, row)
     return KnownDataSet(row, job)
+
+
+def enqueue(session: Session, kind: JobKind, row: DataSet) -> Job:
+    """Store what is asked for, and enqueue the job that makes it, which is told its id only: readers see jobs."""
+    row.job_id = ""
+    session.add(row)
+    session.flush()
+    job = jobs.enqueue(session, kind, row.uid, uid=row.uid)
+    row.job_id = job.id
+    return job
 
 
 def request_of(row: DataSet) -> DatasetRequest:
@@ -113,8 +124,13 @@ def request_of(row: DataSet) -> DatasetRequest:
 
 def listed(session: Session) -> list[KnownDataSet]:
     """Return the data sets, newest first."""
-    rows = select(DataSet, Job).join(Job, Job.id == DataSet.job_id).order_by(DataSet.id.desc())
-    return [KnownDataSet(row, job) for row, job in session.execute(rows)]
+    return [KnownDataSet(row, job) for row, job in rows(session, JobKind.EXPORT_DATASET)]
+
+
+def rows(session: Session, kind: JobKind) -> list[tuple[DataSet, Job]]:
+    """Return what was asked for of a kind, newest first, with the jobs."""
+    found = select(DataSet, Job).join(Job, Job.id == DataSet.job_id).where(Job.kind == kind)
+    return [(row, job) for row, job in session.execute(found.order_by(DataSet.id.desc()))]
 
 
 def find(session: Session, uid: str) -> KnownDataSet:
@@ -123,14 +139,24 @@ def find(session: Session, uid: str) -> KnownDataSet:
     Raises:
         NotFoundError: There is none with this id, or it was removed.
     """
-    row = session.scalar(select(DataSet).where(DataSet.uid == uid))
+    return KnownDataSet(*find_row(session, JobKind.EXPORT_DATASET, uid))
+
+
+def find_row(session: Session, kind: JobKind, uid: str) -> tuple[DataSet, Job]:
+    """Return what was asked for of a kind, with its job.
+
+    Raises:
+        NotFoundError: There is none with this id, or it was removed.
+    """
+    found = select(DataSet, Job).join(Job, Job.id == DataSet.job_id).where(Job.kind == kind, DataSet.uid == uid)
+    row = session.execute(found).one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no data set {uid!r}; it may have been removed")
-    return KnownDataSet(row, jobs.get(session, row.job_id))
+        raise NotFoundError(f"there is no {_WHAT[kind]} {uid!r}; it may have been removed")
+    return row[0], row[1]
 
 
-def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: Contents) -> None:
-    """Note what a data set holds, once its file is stored; delete the file if the data set was removed meanwhile."""
+def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: BaseModel) -> None:
+    """Note what was made, once its file is stored; delete the file if it was removed meanwhile."""
     with catalog.write() as session:
         row = session.scalar(select(DataSet).where(DataSet.uid == uid).with_for_update())
         if row is not None:
@@ -140,24 +166,24 @@ def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: Cont
         store.delete(raster_keys.data_set(uid))
 
 
-def remove(catalog: Catalog, store: RasterStore, uid: str) -> None:
-    """Remove a data set with its file; end its job if it is still being made.
+def remove(catalog: Catalog, store: RasterStore, uid: str, kind: JobKind = JobKind.EXPORT_DATASET) -> None:
+    """Remove what was asked for with its file; end its job if it is still being made.
 
     Raises:
         NotFoundError: There is none with this id, or it was removed.
     """
     with catalog.write() as session:
-        found = find(session, uid)
-        if found.job.state in OPEN:
+        row, job = find_row(session, kind, uid)
+        if job.state in OPEN:
             with suppress(ConflictError):  # it has just ended
-                failures.cancel(session, found.job.id)
-        session.delete(found.row)
+                failures.cancel(session, job.id)
+        session.delete(row)
     with suppress(StoreError):  # it was not made yet, or is damaged
         store.delete(raster_keys.data_set(uid))
 
 
 def left_files(session: Session, present: Iterable[str]) -> list[str]:
-    """Return those of some keys that are files of data sets that were removed: whoever removed them was killed."""
+    """Return those of some keys that are files of what was removed: whoever removed it was killed."""
     keys = {key for key in present if key.startswith(f"{raster_keys.DATA_SETS}/")}
     return sorted(keys - {raster_keys.data_set(uid) for uid in session.scalars(select(DataSet.uid))})
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from catalog.context import Catalog
 from catalog.records import Label, Scene, now
 from catalog.registry import ModelVersion
-from imagery.classes import UNKNOWN, ClassScheme
+from imagery.classes import UNKNOWN
 from imagery.errors import ExportError
-from imagery.glims import DEBRIS, LAKES, ClassMapping, LineType, map_classes
+from imagery.glims import DEBRIS, LAKES, ClassMapping, LineType
 from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding
 from imagery.glims_layers import (
@@ -46,7 +46,7 @@ from services.delivery import delivery_options, prediction_keys
 from services.export_folder import ExportFolder, export_folder
 from services.glims_intervals import glims_intervals
 from services.glims_lineage import Lineage, compose_lineage, is_ice, standing_labels
-from services.glims_request import AnalystNames, GlimsRequest, Prediction, image_of
+from services.glims_request import AnalystNames, GlimsRequest, Prediction, class_mapping, image_of
 from services.glims_text import Making, long_description, short_description
 from services.places import raster_store
 from services.scenes import source_of, strips_of
@@ -107,7 +107,8 @@ def export_glims(
     if prediction is None and not labels:
         raise ExportError(f"{scene.name}: found neither a predicted map nor a label of an expert; expected one of them")
     image, is_name = image_of(scene, request)
-    mapping = _mapping(scheme, prediction, request)
+    predicted_classes = prediction.class_names if prediction else ()
+    mapping = class_mapping(scheme, predicted_classes, request.line_types or {})
     drawn = (prediction.classes, prediction.class_names) if prediction else None
     lineage = compose_lineage(grid, labels, raster_store(catalog), scheme, mapping, drawn)
     codes = lineage.combined()
@@ -123,7 +124,7 @@ def export_glims(
     if not len(outlines.wgs84):
         raise ExportError(
             f"{scene.name}: found no glacier of at least {request.min_area_km2:g} km2, but {outlines.dropped} smaller "
-            "ones; expected one (see --min-area)"
+            "ones; expected one: state a smaller least area, if they are wanted"
         )
     share, of_glacier = _judged(lineage, outlines, grid)
     names = AnalystNames(catalog, request, prediction)
@@ -164,11 +165,6 @@ def delivered_prediction(catalog: Catalog, scene: Scene, version: ModelVersion) 
     classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
     outlines = delivered_areas(catalog, scene, version.version).outlines
     return Prediction(version.version, figures.class_names, classes, figures.labels, outlines)
-
-
-def _mapping(scheme: ClassScheme, prediction: Prediction | None, request: GlimsRequest) -> ClassMapping:
-    names = dict.fromkeys((*scheme.names[1:], *(prediction.class_names[1:] if prediction else ())))
-    return map_classes(list(names), request.line_types or {})
 
 
 def _precision(lineage: Lineage, codes: NDArray[np.uint8], smoothing_px: float) -> Precision:

@@ -59,7 +59,9 @@ def check_image(scene: Scene) -> None:
     try:
         image_of(scene, GlimsRequest())
     except ExportError as error:
-        raise ConflictError(f"{error} of `glacier-al export glims`, or replace the scene with it") from error
+        raise ConflictError(
+            f"{error}, which an operator does on the page /data-sets; or replace the scene by one that tells it"
+        ) from error
 
 
 def enqueue_package(

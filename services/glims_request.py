@@ -1,7 +1,7 @@
 """What is known beside the outlines of a GLIMS submission: the model's map, the image, and the analysts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.context import Catalog
+from catalog.errors import InvalidInputError
 from catalog.records import Label, Scene
+from imagery.classes import ClassScheme
 from imagery.errors import ExportError
 from imagery.glaciers import InventoryGlacier
+from imagery.glims import ClassMapping, map_classes
 from imagery.glims_layers import Analyst, Image
 from imagery.glims_outlines import MIN_AREA_KM2
 from imagery.grid import Window
@@ -88,6 +91,48 @@ class GlimsRequest:
     window: Window | None = None
 
 
+def read_analysts(texts: Sequence[str]) -> tuple[tuple[Analyst, ...], dict[str, Analyst]]:
+    """Read the names of analysts, "Surname, Given names, Affiliation", with "ACCOUNT=" before it or without.
+
+    Returns:
+        The names without an account, and the others by account.
+
+    Raises:
+        InvalidInputError: A text has no surname, or an account is there twice.
+    """
+    people: list[Analyst] = []
+    of_account: dict[str, Analyst] = {}
+    for text in texts:
+        before, equals, after = text.partition("=")
+        account = before.strip() if equals else None
+        parts = [part.strip() for part in (after if equals else text).split(",", 2)]
+        if not parts[0] or account == "":
+            raise InvalidInputError(
+                f"found the analyst {text!r}; expected 'Surname, Given names, Affiliation', perhaps after 'ACCOUNT='"
+            )
+        if account is None:
+            people.append(Analyst(*parts))
+        elif account.lower() in of_account:
+            raise InvalidInputError(f"found the account {account!r} twice; expected one name for it")
+        else:
+            of_account[account.lower()] = Analyst(*parts)
+    return tuple(people), of_account
+
+
+def class_mapping(scheme: ClassScheme, predicted: Sequence[str], stated: Mapping[str, str]) -> ClassMapping:
+    """Return the line types of the classes of labels and of a version, as stated, else by their names.
+
+    Args:
+        scheme: The classes of labels.
+        predicted: The classes of the version, background first; empty without one.
+        stated: Line type, or "none", by name of the class.
+
+    Raises:
+        ExportError: As `imagery.glims.map_classes`.
+    """
+    return map_classes(list(dict.fromkeys((*scheme.names[1:], *predicted[1:]))), dict(stated))
+
+
 class AnalystNames:
     """Names of the analysts: as the user states them, else pseudonyms, else the model's."""
 
@@ -131,12 +176,12 @@ def image_of(scene: Scene, request: GlimsRequest) -> tuple[Image, bool]:
     acquired = request.acquired or day_of(scene)
     if acquired is None:
         raise ExportError(
-            f"{scene.name}: found no day of the image; GLIMS needs it: state it with --acquired YYYY-MM-DD"
+            f"{scene.name}: found no day of the image; GLIMS needs it: state the option acquired, YYYY-MM-DD"
         )
     parts = _SENSOR.fullmatch(scene.sensor or "")
     instrument = request.instrument or (parts[3].upper() if parts else scene.sensor)
     if not instrument:
-        raise ExportError(f"{scene.name}: found no sensor; GLIMS needs the instrument: state it with --instrument")
+        raise ExportError(f"{scene.name}: found no sensor; GLIMS needs the instrument: state the option instrument")
     platform = f"{parts[1].capitalize()} {parts[2]}" if parts and not request.instrument else ""
     texts = [scene.name, *(raster.path for raster in source.bands)]
     found = next((match[0] for text in texts if (match := _PRODUCT.search(text))), None)

@@ -274,6 +274,7 @@ _KINDS: Final = {
     JobKind.PREDICT_SCENE: "Mapping a scene",
     JobKind.PREDICT_AREA: "Mapping an area",
     JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",
+    JobKind.EXPORT_SUBMISSION: "Writing outlines for GLIMS",
     JobKind.COMPARE_SCENES: "Comparing two scenes",
 }
 

@@ -278,6 +278,6 @@ def _stands(session: Session, job: Job) -> bool:
     if "scene_id" in job.subject:
         scene = session.get(Scene, job.subject["scene_id"])
         return scene is not None and scene.state not in {SceneState.REMOVED, SceneState.REJECTED}
-    if job.kind is JobKind.EXPORT_DATASET:  # of a data set that was removed there is no row
+    if job.kind in {JobKind.EXPORT_DATASET, JobKind.EXPORT_SUBMISSION}:  # of one that was removed there is no row
         return session.scalar(select(DataSet.id).where(DataSet.job_id == job.id)) is not None
     return True

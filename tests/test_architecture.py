@@ -158,6 +158,9 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "GET /api/v1/changes/{uid}/{suffix}": {"path": f"/api/v1/changes/{'0' * 32}/csv"},
         "DELETE /api/v1/data-sets/{uid}": {"path": f"/api/v1/data-sets/{'0' * 32}"},
         "GET /api/v1/data-sets/{uid}/file": {"path": f"/api/v1/data-sets/{'0' * 32}/file"},
+        "POST /api/v1/glims-submissions": {"json": {"scene": 1}},
+        "DELETE /api/v1/glims-submissions/{uid}": {"path": f"/api/v1/glims-submissions/{'0' * 32}"},
+        "GET /api/v1/glims-submissions/{uid}/file": {"path": f"/api/v1/glims-submissions/{'0' * 32}/file"},
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/scenes/uploads": {"json": {"name": "langtang"}},
@@ -244,6 +247,9 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "POST /api/v1/data-sets": 409,  # nor a label to export
         "DELETE /api/v1/data-sets/{uid}": 404,
         "GET /api/v1/data-sets/{uid}/file": 404,
+        "POST /api/v1/glims-submissions": 409,  # nor a version that is served
+        "DELETE /api/v1/glims-submissions/{uid}": 404,
+        "GET /api/v1/glims-submissions/{uid}/file": 404,
         "POST /api/v1/glims-checks": 422,  # no file
         "POST /api/v1/backups": 409,  # no folder is set
         "POST /api/v1/subscriptions": 409,  # no host may be told

@@ -3,12 +3,14 @@
 import io
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from catalog import registry_copy
 from catalog.errors import NotFoundError
 from catalog.records import Scene
+from imagery.glims_findings import Finding
 from imagery.grid import Window
 from services.delivery import delivery_options
 from services.glims_export import delivered_prediction
@@ -68,17 +70,15 @@ def export_glims(
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory, "glims")
         done = write_submission(catalog, scene, folder, request, software(), prediction, relief_of(source_of(scene)))
-        found = (
-            "".join(f"{finding}\n" for finding in done.findings)
-            or "Nothing: GLIMS's published requirements are kept.\n"
-        )
-        (folder / FINDINGS).write_text(found, "utf-8")
         key = package_key(scene, version, options, part, done.labels)
-        store.put(key, _zipped(folder))
+        store.put(key, zipped(folder, done.findings))
     note_use(catalog, key)
 
 
-def _zipped(folder: Path) -> bytes:
+def zipped(folder: Path, findings: Sequence[Finding]) -> bytes:
+    """Return the files of a submission as a zip, with `FINDINGS` among them."""
+    found = "".join(f"{finding}\n" for finding in findings) or "Nothing: GLIMS's published requirements are kept.\n"
+    (folder / FINDINGS).write_text(found, "utf-8")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(folder.iterdir()):

@@ -30,6 +30,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.EXPORT_DATASET: "workers.export_dataset:export_dataset",
     JobKind.CHECK_INSTALLATION: "workers.check_installation:check_installation",
     JobKind.REPRODUCE_VERSION: "workers.reproduce_version:reproduce_version",
+    JobKind.EXPORT_SUBMISSION: "workers.export_submission:export_submission",
 }
 
 

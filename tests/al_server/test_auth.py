@@ -155,6 +155,10 @@ EXPECTED = {
     ("POST", "/api/v1/data-sets"): Role.OPERATOR,
     ("DELETE", "/api/v1/data-sets/<uid>"): Role.OPERATOR,
     ("GET", "/api/v1/data-sets/<uid>/file"): Role.OPERATOR,
+    ("GET", "/api/v1/glims-submissions"): Role.OPERATOR,  # likewise; and they may name annotators by their accounts
+    ("POST", "/api/v1/glims-submissions"): Role.OPERATOR,
+    ("DELETE", "/api/v1/glims-submissions/<uid>"): Role.OPERATOR,
+    ("GET", "/api/v1/glims-submissions/<uid>/file"): Role.OPERATOR,
     ("POST", "/api/v1/glims-checks"): Role.OPERATOR,
     ("POST", "/api/v1/annotators"): Role.ADMINISTRATOR,
     ("GET", "/api/v1/backups"): Role.ADMINISTRATOR,

@@ -128,6 +128,10 @@ GET /api/v1/data-sets
 POST /api/v1/data-sets
 DELETE /api/v1/data-sets/{uid}
 GET /api/v1/data-sets/{uid}/file
+GET /api/v1/glims-submissions
+POST /api/v1/glims-submissions
+DELETE /api/v1/glims-submissions/{uid}
+GET /api/v1/glims-submissions/{uid}/file
 POST /api/v1/glims-checks
 GET /api/v1/backups
 POST /api/v1/backups

@@ -265,6 +265,7 @@ def test_every_kind_of_work_has_a_queue() -> None:
         JobKind.COMPARE_SERVED,
         JobKind.EXPORT_DATASET,
         JobKind.REPRODUCE_VERSION,
+        JobKind.EXPORT_SUBMISSION,
     }
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
     assert {queue_of(kind) for kind in JobKind} == {"labels", "io", "compute"}

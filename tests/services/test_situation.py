@@ -78,14 +78,18 @@ def test_a_failed_job_is_no_trouble_once_its_work_is_done_or_not_wanted(in_round
     assert light(read(in_round_3)).tone is None
 
 
-def test_a_failed_data_set_is_no_trouble_once_it_is_removed(in_round_3: Catalog) -> None:
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [(JobKind.EXPORT_DATASET, "Making a data set"), (JobKind.EXPORT_SUBMISSION, "Writing outlines for GLIMS")],
+)
+def test_a_failed_data_set_is_no_trouble_once_it_is_removed(in_round_3: Catalog, kind: JobKind, what: str) -> None:
     with in_round_3.database.write() as session:
-        failed = jobs.enqueue(session, JobKind.EXPORT_DATASET, "a", uid="a")
+        failed = jobs.enqueue(session, kind, "a", uid="a")
         jobs.claim(session, failed.id)
         jobs.fail(session, failed.id, 1, "found no labels")
         asked = DataSet(request={}, with_model=False, asked_by="olga", job_id=failed.id)
         session.add(asked)
-    assert step(in_round_3) == "Making a data set failed: found no labels. Mend the cause, then retry."
+    assert step(in_round_3) == f"{what} failed: found no labels. Mend the cause, then retry."
     with in_round_3.database.write() as session:
         session.delete(session.get_one(DataSet, asked.id))
     assert light(read(in_round_3)).tone is None

@@ -179,7 +179,7 @@ def test_a_job_of_an_earlier_release_still_makes_its_package(asking: Asking, tmp
 def test_what_glims_needs_and_nobody_knows_is_said_at_once(asking: Asking) -> None:
     with asking.catalog.database.write() as session:
         session.get_one(Scene, asking.scene.id).acquired = None
-    assert_problem(asking.answer(), 409, "found no day of the image", "glacier-al export glims")
+    assert_problem(asking.answer(), 409, "found no day of the image", "option acquired", "/data-sets")
 
 
 def test_a_scene_is_predicted_first(asking: Asking) -> None:

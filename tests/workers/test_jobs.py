@@ -64,6 +64,7 @@ def test_what_needs_the_network_runs_apart():
         JobKind.COMPARE_SERVED,
         JobKind.EXPORT_DATASET,
         JobKind.REPRODUCE_VERSION,
+        JobKind.EXPORT_SUBMISSION,
     }
     assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}
 

@@ -1,0 +1,63 @@
+"""Sending a zip that is kept in the raster store until somebody removes it."""
+
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from flask import Response, send_file
+
+from al_server.context import current_catalog, current_parts
+from catalog.errors import NotFoundError
+from imagery.errors import StoreError
+from services import raster_keys
+
+log = logging.getLogger(__name__)
+
+ZIP: Final = "application/zip"
+
+
+def send_kept(uid: str, name: str, what: str) -> Response:
+    """Send the file of a data set or a submission, or the part of it that is asked for (`Range`).
+
+    Args:
+        uid: Its id.
+        name: Name of the file for whoever takes it away.
+        what: What it is, for the error.
+
+    Raises:
+        NotFoundError: The file is missing or damaged.
+        HTTPException: As `al_server.far_reading.FarReader.read`.
+    """
+    try:
+        response = _sent(raster_keys.data_set(uid), name)
+    except (StoreError, FileNotFoundError) as error:
+        log.warning("the file of the %s %s cannot be sent: %s", what, uid, error)
+        raise NotFoundError(
+            f"the file of this {what} is missing or damaged; make the {what} anew, or restore a backup"
+        ) from error
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _sent(key: str, name: str) -> Response:
+    """Send a file of the store, which need not fit in memory; one on another machine is copied to this one first.
+
+    Raises:
+        StoreError: It is not in the store, or is damaged.
+        FileNotFoundError: It was deleted a moment ago.
+        HTTPException: As `al_server.far_reading.FarReader.read`.
+    """
+    store = current_parts().store
+    etag = store.checksum(key)
+    if store.is_local:
+        return _sent_as(Path(store.uri(key)), name, etag)
+    with TemporaryDirectory(dir=current_catalog().settings.var_dir) as folder:
+        copy = Path(folder, "kept.zip")
+        store.fetch(key, copy)
+        return _sent_as(copy, name, etag)  # which opens it at once, so that its name may be deleted
+
+
+def _sent_as(path: Path, name: str, etag: str | None) -> Response:
+    tag = True if etag is None else etag
+    return send_file(path, ZIP, as_attachment=True, download_name=name, conditional=True, etag=tag)
