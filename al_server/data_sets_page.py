@@ -1,4 +1,4 @@
-"""The page of data sets, for operators: what was made, by whom, and a form to have another one made."""
+"""The page of data sets and outlines for GLIMS, for operators: what was made, by whom, and forms to have more made."""
 
 from typing import Final
 
@@ -6,27 +6,50 @@ from flask import Blueprint, Response
 
 from al_server.context import current_catalog
 from al_server.data_set_schemas import serialize_data_set
+from al_server.glims_schemas import serialize_submission
 from al_server.page_frame import live_mark, render_page
-from services import data_sets
+from catalog.records import SceneRole
+from imagery.glims import LineType
+from services import data_sets, submissions
+from services.class_scheme import scheme_in_force
 from services.dataset_request import DatasetRequest
+from services.scenes import day_of, ready_scenes
+from services.submissions import SubmissionOptions
 
 page = Blueprint("data_sets_page", __name__)
 LICENCES: Final = ("CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "ODbL-1.0")  # SPDX; others may be written
+LINE_TYPES: Final = {
+    LineType.GLACIER.value: "glacier",
+    LineType.DEBRIS.value: "debris cover",
+    LineType.SUPRAGLACIAL_LAKE.value: "lake on a glacier",
+    LineType.PROGLACIAL_LAKE.value: "lake before a glacier",
+    "none": "left out",
+}
 
 
 @page.get("/data-sets")
 def show() -> Response:
-    """Return the page; its script has data sets made and removed by the API."""
+    """Return the page; its script has data sets and outlines made and removed by the API."""
     mark, catalog = live_mark(), current_catalog()
+    settings = catalog.settings
     with catalog.read() as session:
         made = [serialize_data_set(known) for known in data_sets.listed(session)]
+        outlined = [serialize_submission(known) for known in submissions.listed(session)]
         channels, channel_sets = data_sets.channels_on_offer(session)
+        scenes = [(scene, day_of(scene)) for scene in ready_scenes(session, tuple(SceneRole))]
+        class_names = scheme_in_force(session, settings).names[1:]
     return render_page(
         "data_sets.html",
         live=mark,
         data_sets=made,
+        submissions=outlined,
         channels=channels,
         channel_sets=channel_sets,
         licences=LICENCES,
         title=DatasetRequest.title,
+        scenes=scenes,
+        class_names=class_names,
+        line_types=LINE_TYPES,
+        fields=SubmissionOptions.model_fields,
+        settings=settings,
     )

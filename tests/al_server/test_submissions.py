@@ -1,6 +1,7 @@
 """Outlines for GLIMS are asked for, listed, taken away and removed over HTTP, by operators."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 
 from catalog.records import Scene, SceneState
+from imagery.classes import GLACIER_SCHEME
 from services import raster_keys
 from services.places import raster_store
+from services.submissions import SubmissionOptions
+from tests.al_server.test_dashboard import Page
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
 from tests.services.judging import judge
@@ -129,3 +133,41 @@ def test_a_lost_file_is_said_to_be_lost(asking: Asking) -> None:  # noqa: F811
     Path(asking.catalog.settings.raster_store, raster_keys.data_set(found["id"])).unlink()
     response = asking.client.get(found["file"], headers=as_role(asking.catalog, "operator"))
     assert_problem(response, 404, "the file of this submission is missing or damaged; make the submission anew")
+
+
+def page(asked: Asking) -> tuple[str, str]:
+    """Return the page of data sets as HTML, and the text of its section about outlines."""
+    response = asked.client.get("/data-sets", headers=as_role(asked.catalog, "operator"))
+    assert response.status_code == 200, response.text
+    shown = Page(response.text)
+    assert shown.open == []
+    words = " ".join(shown.text.split())
+    return response.text, words.partition("Outlines for GLIMS and RGI")[2]
+
+
+def test_the_page_tells_of_each_and_offers_what_can_be_done(asking: Asking) -> None:  # noqa: F811
+    assert "None yet." in page(asking)[1]
+    carry_out(asking, ask(asking).json["id"])
+    failed = ask(asking, min_area_km2=1000).json["id"]
+    carry_out(asking, failed)
+    html, words = page(asking)
+    contents = listed(asking)[1]["contents"]
+    findings, area = contents["findings"], f"{contents['area_km2']:.2f}"
+    assert f"2 glaciers, {area} km²; by version {VERSION} and 0 labels fit, with {len(findings)} findings" in words
+    for finding in findings:
+        assert finding["message"] in words
+    assert "failed: LE71400412000304SGS00_B1-pool: found no glacier of at least 1000 km2" in words
+    assert f'data-call="POST /api/v1/jobs/{failed}/retry"' in html
+    assert html.count('data-call="DELETE /api/v1/glims-submissions/') == 2
+    assert f'href="{listed(asking)[1]["file"]}" download' in html
+
+
+def test_the_dialog_offers_every_option(asking: Asking) -> None:  # noqa: F811
+    dialog = page(asking)[0].partition('<dialog id="make-glims"')[2].partition("</dialog>")[0]
+    offered = set(re.findall(r'name="([a-z0-9_]+)"', dialog)) | set(re.findall(r'data-of="(\w+)"', dialog))
+    assert offered == SubmissionOptions.model_fields.keys() - {"inventory"}  # none is set
+    for name in GLACIER_SCHEME.names[1:]:
+        assert f'name="{name}" data-of="line_types"' in dialog
+    settings = asking.catalog.settings
+    asking.catalog.settings = settings.model_copy(update={"glacier_inventory": "rgi.gpkg"})
+    assert 'name="inventory" checked' in page(asking)[0]

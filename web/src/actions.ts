@@ -30,7 +30,7 @@ async function call(what: string, body?: Body): Promise<Body> {
 }
 
 /** Send a dialog's form: show what the server refuses, and keep what was written. It closes unless `work` returns false. */
-function send(dialog: HTMLDialogElement, work: () => Promise<boolean>): void {
+export function send(dialog: HTMLDialogElement, work: () => Promise<boolean>): void {
   const fault = dialog.querySelector<HTMLElement>(".fault");
   const button = dialog.querySelector<HTMLButtonElement>(".main");
   if (fault) fault.textContent = "";
@@ -83,7 +83,8 @@ function fieldsOf(form: HTMLFormElement): Field[] {
 
 /**
  * Return the members of a form. What is empty is left out, or null if its field has `data-null`; times are of UTC.
- * Boxes with `data-list` and one name are a list of the values that are checked.
+ * Boxes with `data-list` and one name are a list of the values that are checked; a field with `data-lines` is a list of its
+ * lines, and one with `data-of` a member of the object of this name.
  */
 function members(form: HTMLFormElement): Body {
   const body: Body = {};
@@ -93,6 +94,9 @@ function members(form: HTMLFormElement): Body {
     if (field instanceof HTMLInputElement && type === "checkbox") {
       if (!("list" in field.dataset)) body[name] = field.checked;
       else if (field.checked) body[name] = [...((body[name] as string[] | undefined) ?? []), value];
+    } else if ("lines" in field.dataset) body[name] = value.split("\n").map((line) => line.trim()).filter(Boolean);
+    else if (field.dataset["of"]) {
+      if (value) body[field.dataset["of"]] = { ...(body[field.dataset["of"]] as Body | undefined), [name]: value };
     } else if (value.trim()) body[name] = type === "number" || "number" in field.dataset ? Number(value) : type === "datetime-local" ? `${value}Z` : value;
     else if ("null" in field.dataset) body[name] = null;
   }
@@ -129,7 +133,7 @@ async function carryOut(form: HTMLFormElement, what: string, subject: string): P
 
 function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, preview?: Preview): void {
   const form = dialog.querySelector<HTMLFormElement>("form[data-call]");
-  if (!form) return;
+  if (!form) return show(dialog, button); // it has a script of its own
   const what = button.dataset["target"] ?? form.dataset["call"] ?? "";
   fill(form, button);
   const { password } = form.dataset;
@@ -170,6 +174,8 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
  * @param previews - what to tell of dry runs, by the `data-preview` of forms.
  */
 export function actOnClicks(done: () => void, previews: Record<string, Preview> = {}): void {
+  // A field that the browser finds fault with must be in sight, or it refuses the form without a word.
+  document.addEventListener("invalid", (event) => (event.target as HTMLElement).closest("details")?.setAttribute("open", ""), true);
   document.addEventListener("click", (event) => {
     const button = (event.target as HTMLElement).closest<HTMLElement>("button[data-call], button[data-opens], button[data-close]");
     if (!button) return;

@@ -7,6 +7,7 @@ import "./dashboard/dashboard.css";
 import "./dashboard/details.css";
 import { actOnClicks } from "./actions";
 import { keptWhile } from "./dashboard/kept";
+import { checkPackages } from "./glims_check";
 import { whenChanged, type Topic } from "./live";
 import { describeWithdrawal } from "./withdrawal";
 
@@ -29,4 +30,5 @@ async function showAgain(): Promise<void> {
 
 const topics = (followed(document)?.dataset["topics"] ?? "").split(" ").filter(Boolean);
 actOnClicks(() => void showAgain(), { withdrawal: describeWithdrawal });
+checkPackages();
 if (topics.length) whenChanged(topics as Topic[], () => void showAgain(), PAUSE_MS);
