@@ -22,6 +22,8 @@ from imagery.sensors import (
 
 _OUR_NAMES: Final = frozenset(band.name for bands in SENSORS.values() for band in bands)
 _ALL_WORDS: Final = frozenset(word for sensor in SENSORS for word in names_of(sensor))
+# What rioxarray, terra and others write where a band has no name.
+_COUNTED: Final = re.compile(r"(?:band|layer|lyr)[ _.]?\d+", re.IGNORECASE)
 _DERIVED: Final = frozenset({*INDICES, ELEVATION, SLOPE, SURFACE_TEMPERATURE})
 
 
@@ -90,7 +92,8 @@ def data_indexes(dataset: DatasetReader, sensor: str | None) -> list[int]:
 def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None) -> list[str]:
     """Return what each band of a file is called: by its description, else by the sensor's table.
 
-    1. If every band has a description and no two are the same, the descriptions are the designations.
+    1. If every band has a description and no two are the same, the descriptions are the designations; not if they only
+       count the bands ("band_1", "Band 2"), as some programs write them.
     2. Otherwise, if the number of bands agrees, they come from the sensor's table: either all its bands, or only those
        that are usually stacked in one file (for example the eight spectral bands of ETM+).
 
@@ -100,7 +103,8 @@ def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None)
     table = sensor_bands(sensor) if sensor else ()
     stack = [band for band in table if band.stacked]
     texts = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
-    if all(texts) and len({text.lower() for text in texts}) == len(texts):
+    counted = all(_COUNTED.fullmatch(text) for text in texts)
+    if all(texts) and not counted and len({text.lower() for text in texts}) == len(texts):
         return texts
     if table and len(indexes) in {len(stack), len(table)}:
         return [band.field_name for band in (stack if len(indexes) == len(stack) else table)]

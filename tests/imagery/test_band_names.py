@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from imagery.band_names import band_name, bands_of_file
 from imagery.errors import SceneError
@@ -51,6 +52,17 @@ def test_an_unknown_name_is_refused_with_what_it_may_be(given: str, sensor: str 
 
 def test_a_further_channel_keeps_its_name() -> None:
     assert band_name("Coherence", "landsat-8-oli", ["coherence"]) == "coherence"
+
+
+@pytest.mark.parametrize("form", ["band_{}", "Band {}", "lyr.{}"])
+def test_descriptions_that_only_count_the_bands_count_as_none(tmp_path: Path, form: str) -> None:
+    path = write_geotiff(tmp_path / "a.tif", np.ones((7, 4, 4), np.float32))
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = tuple(form.format(number) for number in range(1, 8))
+    bands = bands_of_file(str(path), "landsat-8-oli")
+    assert [band.name for band in bands] == ["coastal", "blue", "green", "red", "nir", "swir1", "swir2"]
+    with pytest.raises(SceneError, match="7 bands without distinct descriptions"):
+        bands_of_file(str(path), None)
 
 
 def test_two_bands_of_one_meaning_are_refused(tmp_path: Path) -> None:
