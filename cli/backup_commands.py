@@ -10,6 +10,7 @@ from catalog.settings_sources import data_folder
 from cli.output import json_option, remark, tell
 from cli.progress import progress
 from cli.restore import restore as restore_backup
+from cli.running import check_folder
 from services.backup import back_up
 from services.backup_folder import BackupFolder
 
@@ -22,10 +23,12 @@ QUIET_S: Final = 3.0
 @json_option
 def backup(folder: Path, keep: int | None) -> None:
     """Add a backup of this installation to FOLDER, while it runs or not; what FOLDER has is not copied again."""
+    settings = Settings()
+    check_folder(settings)
     kept = BackupFolder(folder)
     with kept.held():
         with progress("the backup", QUIET_S) as told:
-            name = back_up(Settings(), folder, remark, lambda share: told(share, None))
+            name = back_up(settings, folder, remark, lambda share: told(share, None))
         deleted = 0 if keep is None else kept.prune(keep)
     manifest = kept.read(name)
     for line in manifest.left_out:

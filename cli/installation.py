@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from catalog.context import Catalog
 from catalog.settings import Settings
-from cli.running import local_settings, running_settings
+from cli.running import check_folder, local_settings, running_settings
 
 
 @contextmanager
@@ -21,8 +21,14 @@ def running_catalog() -> Iterator[Catalog]:
 
 @contextmanager
 def installed_catalog() -> Iterator[Catalog]:
-    """Open the catalog, whether the system runs or not, and migrate its schema; close it at the end."""
-    with _opened(local_settings()) as catalog:
+    """Open the catalog, whether the system runs or not, and migrate its schema; close it at the end.
+
+    Raises:
+        StartError: The data folder does not exist. Nothing was written.
+    """
+    settings = local_settings()
+    check_folder(settings)
+    with _opened(settings) as catalog:
         yield catalog
 
 

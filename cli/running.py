@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalog.settings import Settings
 from catalog.settings_sources import PREFIX, variable
-from cli.errors import NotRunningError
+from cli.errors import NotRunningError, StartError
 
 ADDRESSES = ("api_url", "redis_url", "mlflow_url", "label_studio_url")
 
@@ -62,6 +62,20 @@ def local_settings() -> Settings:
     """
     settings = Settings()
     return _with_addresses(settings) or settings.model_copy(update=_UNREACHABLE)
+
+
+def check_folder(settings: Settings) -> None:
+    """Refuse a data folder that does not exist, which is more often mistyped than new.
+
+    Raises:
+        StartError: There is no such folder, and the settings name no database of their own.
+    """
+    if settings.var_dir.is_dir() or "database_url" in settings.model_fields_set:
+        return
+    raise StartError(
+        f"There is no data folder {settings.var_dir}. Name the one of your installation in {PREFIX}VAR_DIR, or make a "
+        "new one with `glacier-al up` or `glacier-al init`."
+    )
 
 
 def lock_file(var_dir: Path) -> Path:

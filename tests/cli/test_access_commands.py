@@ -44,6 +44,18 @@ def test_a_token_that_is_printed_works_until_it_is_revoked(folder: Path) -> None
     catalog.close()
 
 
+@pytest.mark.parametrize(
+    "command", ["token add web-tool --role reader", "user list", "jobs", "quality", "models decisions", "backup saved"]
+)
+def test_a_data_folder_that_does_not_exist_is_refused_and_not_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GLACIER_AL_VAR_DIR", str(folder / "mistyped"))
+    assert f"There is no data folder {folder / 'mistyped'}." in run(*command.split(), fails=True).output
+    assert list(folder.iterdir()) == []
+
+
 def test_a_user_logs_in_with_the_password_that_is_printed(folder: Path) -> None:
     catalog = Catalog(Settings())
     printed = run("user", "add", "anna", "--role", "annotator").output

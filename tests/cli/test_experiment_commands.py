@@ -56,6 +56,7 @@ def test_what_cannot_be_asked_is_a_usage_error(var_dir: Path, arguments: list[st
 
 
 def test_without_scenes_it_is_said_what_to_do(var_dir: Path) -> None:
+    var_dir.mkdir(exist_ok=True)
     result = experiment("heads")
     assert result.exit_code == 1
     assert "or try `--example everest`" in " ".join(result.output.split())

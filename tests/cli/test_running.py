@@ -89,6 +89,7 @@ def test_what_a_killed_up_left_does_not_count(here: Path):
 
 
 def test_commands_that_need_the_database_only_work_without_the_system(here: Path):
+    here.mkdir()
     assert call("scene", "list").exit_code == 0
     assert call("jobs").exit_code == 0
 
