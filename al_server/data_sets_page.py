@@ -10,11 +10,11 @@ from al_server.glims_schemas import serialize_submission
 from al_server.page_frame import live_mark, render_page
 from catalog.records import SceneRole
 from imagery.glims import LineType
+from imagery.glims_outlines import MIN_AREA_KM2
 from services import data_sets, submissions
 from services.class_scheme import scheme_in_force
 from services.dataset_request import DatasetRequest
 from services.scenes import day_of, ready_scenes
-from services.submissions import SubmissionOptions
 
 page = Blueprint("data_sets_page", __name__)
 LICENCES: Final = ("CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "ODbL-1.0")  # SPDX; others may be written
@@ -50,6 +50,7 @@ def show() -> Response:
         scenes=scenes,
         class_names=class_names,
         line_types=LINE_TYPES,
-        fields=SubmissionOptions.model_fields,
-        settings=settings,
+        min_area_km2=MIN_AREA_KM2,
+        smoothing_px=settings.outline_smoothing_px,
+        has_inventory=settings.glacier_inventory is not None,
     )

@@ -32,7 +32,8 @@ _WISHED_FIELDS: Final = {
     SESSION: ("anlst_givn", "anlst_affl"),
 }
 _UNCERTAINTIES: Final = _WISHED_FIELDS[GLACIERS]
-_FIRST_IMAGE: Final = date(1849, 1, 1)  # the oldest photograph of a glacier that is known
+FIRST_IMAGE: Final = date(1849, 1, 1)
+"""No image is older: the oldest photograph of a glacier that is known."""
 _PSEUDONYM: Final = re.compile(r"analyst-[0-9a-f]{8}|simulated annotator|model .*")
 
 
@@ -133,7 +134,7 @@ def _check_glaciers(glaciers: Table) -> Iterator[Finding]:
     for field, days in (("src_date", source), ("anlys_time", analysed)):
         stated = [bool(text) for text in glaciers.texts(field)]
         wrong = [
-            is_stated and (day is None or not _FIRST_IMAGE <= day <= tomorrow)
+            is_stated and (day is None or not FIRST_IMAGE <= day <= tomorrow)
             for day, is_stated in zip(days, stated, strict=True)
         ]
         yield from glaciers.rows(

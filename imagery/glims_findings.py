@@ -106,7 +106,12 @@ def read_table(folder: Path, name: str) -> Table | None:
             meta, _, wkb, columns = pyogrio.raw.read(name_for_pyogrio(str(path)))
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{path}: found no readable shapefile ({error}); expected .shp, .shx and .dbf") from error
-    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    except UnboundLocalError as error:  # pyogrio's, where GDAL cannot write the CRS as text
+        raise ExportError(
+            f"{path}: found a coordinate reference system that cannot be read; expected WGS 84, longitude and latitude"
+        ) from error
+    with np.errstate(invalid="ignore"):  # of coordinates that are no numbers, which are findings
+        geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     fields = {str(field).lower(): column for field, column in zip(meta["fields"], columns, strict=True)}
     return Table(name, path, meta["crs"], np.atleast_1d(geometries), fields)
 

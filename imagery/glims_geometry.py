@@ -20,6 +20,7 @@ _OVERLAP_KM2: Final = 1e-4  # a hundred square metres
 _OUTSIDE_SHARE: Final = 1e-3
 _AREA_TOLERANCE: Final = 0.05  # of the area: map-plane areas of projections differ by less
 _ID_TOLERANCE_DEG: Final = 0.0015  # identifiers are rounded to thousandths
+_FARTHEST_DEG: Final = 360.0  # some systems count longitudes from 0 to 360
 _FEWEST_POINTS: Final = 4  # of a ring, the first repeated as the last
 
 
@@ -38,7 +39,8 @@ def check_outlines(table: Table) -> Iterator[Finding]:
         yield Finding(ERROR, table.name, features[0], fault + more)
     usable = _usable(table)
     invalid = np.array(
-        [bool(ok) and not shapely.is_valid(item) for ok, item in zip(usable, table.geometries, strict=True)]
+        [bool(ok) and not shapely.is_valid(item) for ok, item in zip(usable, table.geometries, strict=True)],
+        dtype=np.bool_,
     )
     yield from table.rows(invalid, ERROR, "found an outline that crosses or touches itself; expected a valid polygon")
     stated = table.numbers("area")
@@ -56,8 +58,9 @@ def _faults_of(rings: list[NDArray[np.float64]]) -> Iterator[str]:
     if any(not np.isfinite(ring).all() for ring in rings):
         yield "found a coordinate that is no number"
         return
-    if any((np.abs(ring[:, 0]) > 360).any() or (np.abs(ring[:, 1]) > 90).any() for ring in rings):
+    if any((np.abs(ring[:, 0]) > _FARTHEST_DEG).any() or (np.abs(ring[:, 1]) > 90).any() for ring in rings):
         yield "found coordinates beyond the Earth; expected degrees, longitude first"
+        return
     if any(len(ring) < _FEWEST_POINTS for ring in rings):
         yield "found a ring of fewer than 4 points; expected an area"
         return
@@ -159,12 +162,16 @@ def check_places(glaciers: Table, images: Table) -> Iterator[Finding]:
 
 
 def _usable(table: Table) -> NDArray[np.bool_]:
-    """Return which records have a polygon."""
-    kinds = ("Polygon", "MultiPolygon")
-    return np.array(
-        [item is not None and item.geom_type in kinds and not item.is_empty for item in table.geometries],
-        dtype=np.bool_,
-    )
+    """Return which records have a polygon on the Earth: GEOS fails on coordinates that are no numbers, or too large."""
+    return np.array([_is_polygon(item) and _is_on_earth(item) for item in table.geometries], dtype=np.bool_)
+
+
+def _is_polygon(item: Any) -> bool:
+    return item is not None and item.geom_type in {"Polygon", "MultiPolygon"} and not item.is_empty
+
+
+def _is_on_earth(item: Any) -> bool:
+    return bool((np.abs(shapely.get_coordinates(item)) <= _FARTHEST_DEG).all())  # which NaN is not
 
 
 def _extent_km2(geometry: Any) -> float:

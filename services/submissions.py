@@ -19,6 +19,7 @@ from catalog.errors import ConflictError, InvalidInputError
 from catalog.records import Job, JobKind, Label, Scene, now
 from catalog.registry import ModelVersion
 from imagery.errors import ExportError
+from imagery.glims_check import FIRST_IMAGE
 from imagery.glims_findings import Finding
 from imagery.glims_outlines import MIN_AREA_KM2
 from services import data_sets
@@ -238,8 +239,8 @@ def _check(
         raise InvalidInputError(
             f"analysts: found the account {account!r}, of which no label counts; expected {expected}"
         )
-    if options.acquired is not None and options.acquired > now().date():
-        raise InvalidInputError(f"acquired: found {options.acquired}, which is to come; expected the day of the image")
+    if options.acquired is not None and not FIRST_IMAGE <= options.acquired <= now().date():
+        raise InvalidInputError(f"acquired: found {options.acquired}; expected a day from {FIRST_IMAGE} to today")
     try:
         image_of(scene, request)
     except ExportError as error:

@@ -19,6 +19,8 @@ from pyarrow import parquet
 from catalog.told_texts import MOST_CHARACTERS, told
 from imagery.errors import OutlineError, SceneError
 from imagery.gdal_limits import limited_pyogrio
+from imagery.glims import DEBRIS, GLACIERS, IMAGES, SESSION
+from imagery.glims_archives import check_archive
 from imagery.grid import Grid
 from imagery.products.metadata import parse_mtl
 from imagery.products.recognise import recognise
@@ -147,6 +149,18 @@ def _vectors(folder: Path) -> dict[str, Target]:
         found[f"shapefile's .{part}"] = Target(
             read_beside, (path.with_suffix(f".{part}").read_bytes(),), (OutlineError,)
         )
+    parts = {ending: (folder / f"seed.{ending}").read_bytes() for ending in ("shp", "shx", "dbf", "prj")}
+    for part, seed in parts.items():
+
+        def check_with(data: bytes, part: str = part) -> None:
+            path = folder / "submission.zip"
+            with zipfile.ZipFile(path, "w") as file:
+                for layer in (GLACIERS, DEBRIS, IMAGES, SESSION):
+                    for ending, content in (parts | {part: data}).items():
+                        file.writestr(f"{layer}.{ending}", content)
+            check_archive(str(path))
+
+        found[f"submission's .{part}"] = Target(check_with, (seed,), (OutlineError,))
     archive = folder / "seed.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.write(folder / "seed.geojson", "a.geojson")

@@ -9,6 +9,7 @@ from tests.fuzz.targets import Target, targets
 NAMES = (
     *("GeoTIFF", "VRT", "STAC item", "Landsat metadata", "GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML"),
     *("shapefile's .shx", "shapefile's .dbf", "shapefile's .prj", "zip", "GeoParquet", "RLE", "webhook", "clicks"),
+    *("submission's .shp", "submission's .shx", "submission's .dbf", "submission's .prj"),
     *("card.json", "weights.safetensors", "signature", "path of a scene", "text of an error"),
 )
 

@@ -112,3 +112,45 @@ def test_damaged_files_are_reported_or_refused(files: Files, tmp_path: Path, nam
         except OutlineError:
             outcomes.add(True)
     assert True in outcomes
+
+
+def with_point(content: bytes, x: float) -> bytes:
+    """Return a shapefile whose first point of its first outline has another x, at the end of its ring, too."""
+    (rings,) = struct.unpack_from("<i", content, 108 + 36)
+    (first,) = struct.unpack_from("<d", content, 108 + 44 + 4 * rings)
+    return content.replace(struct.pack("<d", first), struct.pack("<d", x))
+
+
+@pytest.mark.parametrize("x", [float("nan"), float("inf"), 1e300])
+def test_a_coordinate_beyond_all_bounds_is_found(files: Files, tmp_path: Path, x: float) -> None:
+    moved = with_point(files["images.shp"], x)
+    assert moved != files["images.shp"]
+    files["glaciers.shp"] = with_point(files["glaciers.shp"], x)
+    found = check_archive(packed(tmp_path / "a.zip", {**files, "images.shp": moved}))
+    expected = "found coordinates beyond the Earth" if x == 1e300 else "found a coordinate that is no number"
+    assert expected in {item.message.partition(";")[0] for item in found if item.layer == "glaciers"}
+
+
+@pytest.mark.parametrize(
+    ("crs", "message"),
+    [
+        (b'GEOGCS["x"]', "found no readable shapefile"),
+        # GDAL cannot write this one as text.
+        (
+            b'GEOGCS["a",DATUM["b",SPHEROID["\x88",6378137.0,298.257223463]],PRIMEM["c",0.0],UNI\x01["d",0.01]]',
+            "found a coordinate reference system that cannot be read",
+        ),
+    ],
+)
+def test_a_reference_system_that_cannot_be_read_is_refused(
+    files: Files, tmp_path: Path, crs: bytes, message: str
+) -> None:
+    with pytest.raises(OutlineError, match=rf"^glaciers\.shp: {message}"):
+        check_archive(packed(tmp_path / "a.zip", {**files, "glaciers.prj": crs}))
+
+
+def test_a_table_without_records_is_found(files: Files, tmp_path: Path) -> None:
+    files["glaciers.dbf"] = files["glaciers.dbf"][:4] + bytes(4) + files["glaciers.dbf"][8:]
+    files["glaciers.shx"] = files["glaciers.shx"][:24] + struct.pack(">i", 50) + files["glaciers.shx"][28:100]
+    found = check_archive(packed(tmp_path / "a.zip", files))
+    assert "found no features; expected at least one" in {item.message for item in found if item.layer == "glaciers"}

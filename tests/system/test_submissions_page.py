@@ -17,6 +17,7 @@ from tests.system.test_data_sets_page import server  # noqa: F401 - a fixture
 from workers.jobs import perform
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+CHECKED_MS = 60_000  # the process that reads a file loads its libraries first
 
 
 def carry_out(catalog: Catalog) -> None:
@@ -67,7 +68,9 @@ def test_an_operator_makes_outlines_and_takes_them_away(
     page.get_by_role("button", name="Check a package…").click()
     page.set_input_files("#check-file", tmp_path / "taken.zip")
     page.get_by_role("button", name="Check it").click()
-    expect(page.locator("#check-found")).to_contain_text("keeps GLIMS's published requirements, with these warnings.")
+    expect(page.locator("#check-found")).to_contain_text(
+        "keeps GLIMS's published requirements, with these warnings.", timeout=CHECKED_MS
+    )
     expect(page.locator("#check-found tr", has_text="ends at the edge of the image")).to_contain_text("warning")
     page.locator("#check [data-close]").click()
 
@@ -102,7 +105,7 @@ def test_what_is_refused_is_said_in_the_dialogs(
         archive.writestr("readme.txt", "nothing")
     page.set_input_files("#check-file", tmp_path / "empty.zip")
     page.get_by_role("button", name="Check it").click()
-    expect(page.locator("#check-found")).to_contain_text("It is not fit for GLIMS yet.")
+    expect(page.locator("#check-found")).to_contain_text("It is not fit for GLIMS yet.", timeout=CHECKED_MS)
     expect(page.locator("#check-found tr")).to_have_count(4)  # the head, and the three layers that are not there
     expect(page.locator("#check .fault")).to_be_empty()
 
@@ -128,7 +131,7 @@ def test_it_reads_well_on_a_phone_and_in_the_dark(
     page.get_by_role("button", name="Check a package…").click()
     page.set_input_files("#check-file", tmp_path / "empty.zip")
     page.get_by_role("button", name="Check it").click()
-    expect(page.locator("#check-found")).to_contain_text("It is not fit for GLIMS yet.")
+    expect(page.locator("#check-found")).to_contain_text("It is not fit for GLIMS yet.", timeout=CHECKED_MS)
     assert serious_faults(page) == []
     assert page.evaluate("document.querySelector('#check').scrollWidth <= document.querySelector('#check').clientWidth")
     page.locator("#check [data-close]").click()
