@@ -74,6 +74,8 @@ def back_up(
     folder, begun = BackupFolder(root), datetime.now(UTC)
     for name in folder.made_later(begun):
         say(f"the time in the name of the backup {name} has not come yet: the clock was ahead then, or is behind now")
+    for name in folder.damaged_manifests():
+        say(f"the manifest of the backup {name} is damaged: nothing is taken over from it, and no contents are deleted")
     earlier = _earlier(folder)
     files: list[SavedFile] = []
     taken: dict[str, str] = {}
@@ -100,7 +102,7 @@ def back_up(
             left_out.append(f"{part}: there is no {source}; if it runs elsewhere, back it up there, after this backup")
     for part, name in DATABASES.items():
         take(f"files of {part}", _tree(folder, part, settings.var_dir / part, name, earlier))
-    take("store", _store(folder, RasterStore(settings.raster_store), left_out))
+    take("store", _store(folder, RasterStore(settings.raster_store), earlier, left_out))
     name = folder.next_name(begun)
     versions = _versions(settings)
     manifest = Manifest(created=begun.isoformat(), versions=versions, taken=taken, files=files, left_out=left_out)
@@ -119,9 +121,9 @@ def _count(settings: Settings) -> int:
 
 
 def _earlier(folder: BackupFolder) -> dict[tuple[str, str], SavedFile]:
-    """Return the files of the newest backup, by part and path."""
-    names = folder.names()
-    return {(file.part, file.path): file for file in folder.read(names[-1]).files} if names else {}
+    """Return the files of the newest backup whose manifest is whole, by part and path."""
+    whole = [name for name in folder.names() if folder.is_whole(name)]
+    return {(file.part, file.path): file for file in folder.read(whole[-1]).files} if whole else {}
 
 
 def _saved(part: Part, path: str, sha256: str, size: int) -> SavedFile:
@@ -186,13 +188,14 @@ def _copy(source: Path, target: Path) -> str:
     return sha256_of(target)
 
 
-def _store(folder: BackupFolder, store: RasterStore, left_out: list[str]) -> Iterator[SavedFile]:
-    """Save the files of the raster store; one whose noted checksum is there already is not read."""
+def _store(
+    folder: BackupFolder, store: RasterStore, earlier: dict[tuple[str, str], SavedFile], left_out: list[str]
+) -> Iterator[SavedFile]:
+    """Save the files of the raster store; one that the newest backup has with the noted checksum is not read."""
     for key in store.all_keys():
-        noted = store.checksum(key)
-        present = folder.object(noted) if noted is not None else None
-        if noted is not None and present is not None and present.exists():
-            yield _saved("store", key, noted, present.stat().st_size)
+        known = earlier.get(("store", key))
+        if known is not None and known.sha256 == store.checksum(key) and folder.has(known.sha256, known.size):
+            yield known
             continue
         try:
             yield _saved("store", key, *folder.add(partial(store.fetch, key)))

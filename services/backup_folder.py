@@ -89,7 +89,13 @@ class BackupFolder:
                 raise BackupError(
                     f"another process is making a backup in {self.root}: wait until it has ended, then try again"
                 ) from error
+            self._remove_unfinished()
             yield
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that was killed has left: it stands in no manifest."""
+        for part in (self.root / "objects").glob(".*"):
+            part.unlink()
 
     def add(self, write: Callable[[Path], str]) -> tuple[str, int]:
         """Add a content.
@@ -149,6 +155,19 @@ class BackupFolder:
                 opened.write(content)
                 os.fsync(opened.fileno())
 
+    def is_whole(self, name: str) -> bool:
+        """Return whether the manifest of a backup is as it was written."""
+        folder = self.root / "snapshots" / name
+        try:
+            expected = (folder / "manifest.json.sha256").read_text().split()[0]
+            return sha256_of(folder / "manifest.json") == expected
+        except (OSError, IndexError, UnicodeDecodeError):
+            return False
+
+    def damaged_manifests(self) -> list[str]:
+        """Return the names of the backups whose manifest is damaged: what they need is not known."""
+        return [name for name in self.names() if not self.is_whole(name)]
+
     def read(self, name: str) -> Manifest:
         """Read the manifest of a backup.
 
@@ -194,15 +213,21 @@ class BackupFolder:
         return [f"{file.part}/{file.path}" for file in files if not whole[file.sha256]]
 
     def prune(self, keep: int) -> int:
-        """Delete the oldest backups but for the newest ``keep``, and the contents that only they have; count them."""
-        names = self.names()
-        for name in names[:-keep]:
+        """Delete the oldest backups but for the newest ``keep``, and the contents that only they have; count them.
+
+        One with a damaged manifest counts for none, and is left to a person; while it is there no content is deleted,
+        since it may need any.
+        """
+        damaged = set(self.damaged_manifests())
+        whole = [name for name in self.names() if name not in damaged]
+        for name in whole[:-keep]:
             shutil.rmtree(self.root / "snapshots" / name)
-        used = {file.sha256 for name in names[-keep:] for file in self.read(name).files}
-        for path in (self.root / "objects").glob("*/*"):
-            if path.name not in used:
-                path.unlink()
-        return len(names[:-keep])
+        if not damaged:
+            used = {file.sha256 for name in whole[-keep:] for file in self.read(name).files}
+            for path in (self.root / "objects").glob("*/*"):
+                if path.name not in used:
+                    path.unlink()
+        return len(whole[:-keep])
 
     def _make(self, folder: Path) -> None:
         for each in (*reversed(folder.parents), folder):  # `parents=True` would not give the mode to parents

@@ -1,6 +1,7 @@
 """Backups of a folder with the parts that `up` keeps there, in use while they are copied."""
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -160,6 +161,49 @@ def test_a_second_backup_stores_what_is_new_only(installation: Catalog, tmp_path
     assert call("backup", str(tmp_path / "backup"), "--keep", "1").exit_code == 0
     assert len(folder.names()) == 1
     assert folder.damaged(folder.read(folder.names()[0]).files) == []
+
+
+def test_a_content_that_was_cut_off_in_the_folder_is_saved_again(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_there = contents(tmp_path / "var")
+    folder = BackupFolder(tmp_path / "backup")
+    for file in folder.read(back_up(folder.root)).files:
+        if file.part == "store":
+            os.truncate(folder.object(file.sha256), 0)
+    back_up(folder.root)
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    done = call("restore", str(tmp_path / "backup"))
+    assert done.exit_code == 0, done.output
+    assert contents(tmp_path / "fresh") == was_there
+
+
+def test_beside_a_damaged_manifest_backups_go_on_and_no_content_is_deleted(
+    installation: Catalog, tmp_path: Path
+) -> None:
+    folder = BackupFolder(tmp_path / "backup")
+    oldest, damaged = back_up(folder.root), back_up(folder.root)
+    (folder.root / "snapshots" / damaged / "manifest.json").write_text("{")
+    RasterStore(installation.settings.raster_store).delete("views/patch-1/true-colour.png")
+    before = contents(folder.root / "objects")
+    done = call("backup", str(folder.root), "--keep", "1")
+    assert done.exit_code == 0, done.output
+    assert f"the manifest of the backup {damaged} is damaged" in done.output
+    kept, newest = folder.names()
+    assert kept == damaged
+    assert newest != oldest
+    assert before.items() <= contents(folder.root / "objects").items()
+    shutil.rmtree(folder.root / "snapshots" / damaged)
+    assert call("backup", str(folder.root), "--keep", "1").exit_code == 0
+    assert len(contents(folder.root / "objects")) < len(before)
+
+
+def test_what_a_killed_backup_has_left_is_removed(installation: Catalog, tmp_path: Path) -> None:
+    back_up(tmp_path / "backup")
+    left = tmp_path / "backup" / "objects" / ".0123456789abcdef0123456789abcdef"
+    left.write_bytes(b"half a cont")
+    back_up(tmp_path / "backup")
+    assert not left.exists()
 
 
 def test_the_order_of_backups_is_not_that_of_a_clock_that_was_ahead(
