@@ -104,5 +104,26 @@ def read_list(kind: type[Kind], response: httpx.Response) -> list[Kind]:
         raise _unexpected(kind, response, error) from error
 
 
+def model_version(response: httpx.Response) -> int:
+    """Return the number of the model version that made an answer.
+
+    Raises:
+        UnexpectedAnswerError: It does not tell.
+    """
+    told = response.headers.get("X-Model-Version", "")
+    if not told.isdecimal():
+        raise UnexpectedAnswerError(f"{response.url} is answered without the version that made it; is it our server?")
+    return int(told)
+
+
+def read_features(response: httpx.Response) -> tuple[list[dict[str, Any]], bool]:
+    """Return the features of a page of GeoJSON, and whether there are more; raises as `read`."""
+    try:
+        page = response.json()
+        return list(page["features"]), page["next"] is not None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnexpectedAnswerError(f"{response.url} is not as expected (a page of GeoJSON): {error!r}") from error
+
+
 def _unexpected(kind: type[Kind], response: httpx.Response, error: Exception) -> UnexpectedAnswerError:
     return UnexpectedAnswerError(f"{response.url} is not as expected ({kind.__name__}): {error}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from glacier_al_client.bundle import Bundle, download_bundle
-from glacier_al_client.calls import API, PAGE, Calls, plain, read
+from glacier_al_client.calls import API, PAGE, Calls, model_version, plain, read, read_features
 from glacier_al_client.errors import ProblemError
 from glacier_al_client.files import PredictionFile, save
 from glacier_al_client.live import changed_topics
@@ -168,11 +168,12 @@ class Client(Calls):
         """Yield the patches of a scene as GeoJSON features, with ``state`` and ``scores`` among the properties."""
         query: dict[str, Any] = {"after": 0, "limit": PAGE}
         while True:
-            page = self.transport.request("GET", f"{API}/scenes/{scene_id}/patches", query).json()
-            yield from page["features"]
-            if page["next"] is None:
+            page = self.transport.request("GET", f"{API}/scenes/{scene_id}/patches", query)
+            features, has_more = read_features(page)
+            yield from features
+            if not has_more:
                 return
-            query["after"] = page["features"][-1]["id"]
+            query["after"] = features[-1]["id"]
 
     def save_prediction(
         self,
@@ -204,8 +205,9 @@ class Client(Calls):
             path, query = f"{API}/scenes/{scene_id}/prediction.{file}", {"version": version, "bbox": box}
             with self.transport.stream("GET", path, query) as response:
                 if response.status_code != HTTPStatus.ACCEPTED:
+                    made_by = model_version(response)
                     save(response, target)
-                    return int(response.headers["X-Model-Version"])
+                    return made_by
                 response.read()
                 job = read(JobAnswer, response)
             self.wait_for_job(job.id, progress, timeout_s)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import httpx
 
-from glacier_al_client.errors import UnreachableError
+from glacier_al_client.errors import UnexpectedAnswerError, UnreachableError
 
 PredictionFile = Literal["tif", "geojson", "gpkg", "shp.zip", "confidence.tif", "areas.json", "glims.zip"]
 """What the server writes of a map: classes, outlines in three formats, confidence, areas with their errors."""
@@ -18,7 +18,11 @@ def save(response: httpx.Response, target: Path) -> str:
 
     Raises:
         UnreachableError: The server broke off; the file is as it was.
+        UnexpectedAnswerError: The body is a page for people, as a proxy sends it; the file is as it was.
     """
+    kind = response.headers.get("Content-Type", "")
+    if kind.startswith("text/html"):
+        raise UnexpectedAnswerError(f"{response.url} is answered with a page ({kind}); expected a file of the server")
     target.parent.mkdir(parents=True, exist_ok=True)
     checksum = hashlib.sha256()
     partial = target.with_name(f".{target.name}-{os.getpid()}")

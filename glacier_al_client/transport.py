@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from glacier_al_client.errors import ProblemError, UnreachableError, problem_of
+from glacier_al_client.errors import ClientError, ProblemError, UnexpectedAnswerError, UnreachableError, problem_of
 
 ATTEMPTS: Final = 4
 FIRST_DELAY_S: Final = 0.5
@@ -36,13 +36,21 @@ class Transport:
         url: Address of the server.
         token: A token with the role that the calls need; None for what is open to all.
         timeout_s: How long to wait for a connection, and between bytes of the answer, seconds.
+
+    Raises:
+        ClientError: The address or the token cannot be one.
     """
 
     def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
         headers = {"Accept": "application/json", "User-Agent": f"glacier-al-client/{_release()}"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+        if not (token or "").isascii():
+            raise ClientError("found a token with letters that no token has; expected it as it was shown")
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+        except httpx.InvalidURL as error:
+            raise ClientError(f"found {url!r} as the address of the server ({error}); expected a URL") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -59,11 +67,12 @@ class Transport:
         may_repeat: bool = False,
         attempts: int = ATTEMPTS,
     ) -> httpx.Response:
-        """Send a request and return a response that is no error (status below 400), with its body read.
+        """Send a request and return a response that is no error (status below 300, or 304), with its body read.
 
         Raises:
             ProblemError: The server refused or failed.
             UnreachableError: It could not be reached, or broke off.
+            UnexpectedAnswerError: The answer leads elsewhere, as no answer of our server does.
         """
         with self.stream(method, path, query, body, headers, may_repeat=may_repeat, attempts=attempts) as response:
             try:
@@ -119,6 +128,12 @@ class Transport:
                     raise _unreachable(request, error) from error
                 time.sleep(_delay(attempt))
                 continue
+            if response.has_redirect_location:
+                response.close()
+                raise UnexpectedAnswerError(
+                    f"{request.method} {request.url.path} is answered with {response.status_code}, which leads to "
+                    f"{response.headers['Location']}; expected an answer of the server: name its own address"
+                )
             if response.status_code < HTTPStatus.BAD_REQUEST:
                 return response
             problem = _read_problem(response)

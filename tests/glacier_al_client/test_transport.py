@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from glacier_al_client.client import Client
-from glacier_al_client.errors import ChecksumError, ProblemError, UnreachableError
+from glacier_al_client.errors import (
+    ChecksumError,
+    ClientError,
+    ProblemError,
+    UnexpectedAnswerError,
+    UnreachableError,
+)
 from glacier_al_client.transport import retry_after_s
 from glacier_al_client.types import JobAnswer, ReplayAnswer
 
@@ -194,3 +200,31 @@ def test_a_file_that_breaks_off_is_not_left(tmp_path: Path) -> None:
         client.save_prediction(1, target)
     assert target.read_text() == "the one of yesterday"
     assert list(tmp_path.iterdir()) == [target]
+
+
+PAGE_OF_A_PROXY: Step = (200, {"Content-Type": "text/html; charset=utf-8"}, b"<h1>Log in to the network</h1>")
+ELSEWHERE: Step = (302, {"Location": "https://login.example.org/"}, b"")
+
+
+@pytest.mark.parametrize("step", [PAGE_OF_A_PROXY, ELSEWHERE])
+def test_a_page_that_something_else_sends_replaces_no_file(tmp_path: Path, step: Step) -> None:
+    target = tmp_path / "map.tif"
+    target.write_bytes(b"good")
+    with playing(*[step] * 3) as (url, _), Client(url, "t") as client:
+        with pytest.raises(UnexpectedAnswerError):
+            client.save_prediction(1, target)
+        with pytest.raises(UnexpectedAnswerError):
+            client.save_area("a", target)
+        with pytest.raises(UnexpectedAnswerError):
+            list(client.patches(1))
+    assert target.read_bytes() == b"good"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "message"),
+    [("http://127.0.0.1", "tökén", "letters that no token has"), ("http://[::1", "t", "expected a URL")],
+)
+def test_what_can_be_no_address_or_token_is_said(url: str, token: str, message: str) -> None:
+    with pytest.raises(ClientError, match=message):
+        Client(url, token)
