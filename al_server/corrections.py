@@ -12,7 +12,7 @@ from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.correction_schemas import CorrectionAnswer, CorrectionRequest, ShownMap
 from al_server.map_schemas import VersionChoice
-from al_server.map_tiles import shown_version
+from al_server.map_tiles import shown_layer
 from al_server.scene_reading import read_from_store
 from al_server.schemas import SceneId
 from catalog.errors import InvalidInputError, NotFoundError
@@ -23,7 +23,7 @@ from imagery.maps import read_map
 from services import corrections
 from services.class_scheme import scheme_in_force
 from services.corrections import Correction, Shown, decode_runs
-from services.map_layers import LayerKind, find_layer
+from services.map_layers import LayerKind
 from services.scenes import find_scene
 
 log = logging.getLogger(__name__)
@@ -73,16 +73,13 @@ def shown_map(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDA
     empty = np.full(window.shape, BACKGROUND, dtype=np.uint8)
     if asked is None:
         return empty, None
-    catalog, store = current_catalog(), current_parts().store
-    version = shown_version(VersionChoice(version=asked.version))
+    choice = VersionChoice(version=asked.version)
     try:
-        with catalog.read() as session:
-            layer = find_layer(
-                session, store, scene, asked.layer, version, catalog.settings, truth=may_see_truth(session, scene)
-            )
+        with current_catalog().read() as session:
+            layer = shown_layer(session, scene, asked.layer, choice, truth=may_see_truth(session, scene))
     except NotFoundError as error:
         log.warning("the edits of a correction are counted from background: %s", error)
         return empty, asked.version
     if layer.kind is not LayerKind.CLASSES:
         raise InvalidInputError(f"the map {layer.name!r} holds no classes; nothing can begin with it")
-    return read_from_store(store, layer.key, read_map, window).astype(np.uint8), layer.version
+    return read_from_store(current_parts().store, layer.key, read_map, window).astype(np.uint8), layer.version

@@ -159,15 +159,7 @@ def draw_layer_tile(path: LayerTile, choice: VersionChoice, shows_truth: Callabl
     with catalog.read() as session:
         scene = find_scene(session, path.scene_id)
         scheme = scheme_in_force(session, catalog.settings)
-        found = find_layer(
-            session,
-            store,
-            scene,
-            path.layer,
-            shown_version(choice),
-            catalog.settings,
-            truth=shows_truth(session, scene),
-        )
+        found = shown_layer(session, scene, path.layer, choice, truth=shows_truth(session, scene))
     tile = tile_grid(path.z, path.x, path.y)
     etag = _etag(scene, found.key, store.checksum(found.key), path.z, path.x, path.y)
     if etag in request.if_none_match:
@@ -193,6 +185,29 @@ def _predicted_names(version: int, scheme: ClassScheme) -> tuple[str, ...]:
         return figures_of(current_parts().models.get(version)).class_names
     except NotFoundError:  # it was deleted in MLflow; what it made stays a while
         return scheme.names
+
+
+def shown_layer(session: Session, scene: Scene, name: str, choice: VersionChoice, *, truth: bool) -> MapLayer:
+    """Return a map of a scene by the version that is asked for, if any is.
+
+    Args:
+        session: A session.
+        scene: The scene.
+        name: Name of the map.
+        choice: The model version.
+        truth: Whether the outlines that the scene was registered with may be shown.
+
+    Raises:
+        NotFoundError: There is no such map now, or it is by another version: maps of a scoring are of the newest one.
+    """
+    store, settings = current_parts().store, current_catalog().settings
+    found = find_layer(session, store, scene, name, shown_version(choice), settings, truth=truth)
+    if choice.version is not None and found.version not in {None, choice.version}:
+        raise NotFoundError(
+            f"the map {name!r} of scene {scene.id} is by version {found.version} now; "
+            "GET .../map names those that exist"
+        )
+    return found
 
 
 def shown_version(query: VersionChoice) -> int | None:

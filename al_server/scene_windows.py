@@ -19,7 +19,7 @@ from al_server.correction_schemas import (
     WindowQuery,
 )
 from al_server.map_schemas import LayerPath, ViewPath
-from al_server.map_tiles import WEBP, draw_layer, shown_version
+from al_server.map_tiles import WEBP, draw_layer, shown_layer
 from al_server.scene_reading import float_bytes, read_channels, read_from_store, ready_scene, scene_window, view_of
 from al_server.schemas import SceneId, media
 from catalog.errors import InvalidInputError
@@ -28,7 +28,7 @@ from imagery.maps import read_map
 from imagery.projection import WGS84, transform_points
 from imagery.superpixels import superpixels
 from services.class_scheme import class_scheme
-from services.map_layers import LayerKind, MapLayer, find_layer
+from services.map_layers import LayerKind, MapLayer
 from services.scenes import source_of
 
 api = APIBlueprint("scene_windows", __name__, url_prefix="/api/v1/scenes", abp_tags=[Tag(name="map")])
@@ -87,17 +87,8 @@ def window_picture(path: LayerPath, query: LayerWindow) -> Response:
 def _layer(path: LayerPath, query: LayerWindow) -> MapLayer:
     """Return the map that is asked for, of a window that lies in the scene."""
     scene, _ = scene_window(path.scene_id, query.window)
-    catalog, version = current_catalog(), shown_version(query)
-    with catalog.read() as session:
-        return find_layer(
-            session,
-            current_parts().store,
-            scene,
-            path.layer,
-            version,
-            catalog.settings,
-            truth=may_see_truth(session, scene),
-        )
+    with current_catalog().read() as session:
+        return shown_layer(session, scene, path.layer, query, truth=may_see_truth(session, scene))
 
 
 @api.get("/<int:scene_id>/bands/window", responses={200: media(RAW, "float32, little-endian, (C, h, w)")})

@@ -11,7 +11,7 @@ from PIL import Image
 
 from catalog import registry_copy
 from catalog.context import Catalog
-from catalog.records import Scene, SceneState, now
+from catalog.records import Scene, SceneState, Scoring, now
 from catalog.registry import ModelVersion
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
@@ -149,6 +149,24 @@ def test_a_scene_with_another_description_is_sent_anew(
         session.get_one(Scene, scene_id).revision += 1
     known = {**as_role(catalog, "reader"), "If-None-Match": first.headers["ETag"]}
     assert client.get(path, headers=known).status_code == 200
+
+
+def test_a_map_of_the_newest_scoring_is_not_shown_as_that_of_an_earlier_version(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    with catalog.write() as session:
+        scoring = Scoring(model_version=4, passes=2, seed=0, completed_at=now())
+        session.add(scoring)
+        session.flush()
+        key = raster_keys.scored(scoring.id, scene_id, "classes")
+    raster_store(catalog).put(key, mask_to_geotiff(forged.truth, forged.grid, GLACIER_SCHEME))
+    place, _, _ = tile_at(forged, 20, 30)
+    asked = {
+        query: client.get(f"/api/v1/scenes/{scene_id}/maps/learner/{place}{query}", headers=as_role(catalog, "reader"))
+        for query in ("", "?version=4", "?version=3")
+    }
+    assert [answer.status_code for answer in asked.values()] == [200, 200, 404]
+    assert_problem(asked["?version=3"], 404, "is by version 4 now")
 
 
 def test_beside_the_scene_there_is_nothing(client: FlaskClient, catalog: Catalog, scene_id: int):
