@@ -160,7 +160,16 @@ def create_app(catalog: Catalog) -> Flask:
     CORS(
         app,
         resources={path: {"origins": "*"} for path in OPEN_TO_ALL_ORIGINS},
-        expose_headers=["ETag", "X-Model-Version", "X-Registry-Seen", "Content-Range", "Location"],
+        expose_headers=[
+            "ETag",
+            "X-Model-Version",
+            "X-Registry-Seen",
+            "X-Pixels",
+            "Content-Range",
+            "Location",
+            "Link",
+            "Retry-After",
+        ],
         methods=["GET", "HEAD", "OPTIONS"],
         allow_headers=["Authorization", "Range", "If-None-Match"],
     )

@@ -10,7 +10,7 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.data_set_schemas import DataSetAnswer, DataSetId, DataSetRequest, serialize_data_set
 from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.kept_files import ZIP, send_kept
-from al_server.schemas import ListOf, media
+from al_server.schemas import ListOf, file_of
 from catalog.errors import ConflictError
 from services import data_sets
 
@@ -36,7 +36,7 @@ def list_data_sets() -> Response:
         return json_response([serialize_data_set(known) for known in data_sets.listed(session)])
 
 
-@api.get("/<uid>/file", responses={200: media(ZIP, "The data set"), 206: media(ZIP, "A part of it")})
+@api.get("/<uid>/file", responses=file_of(ZIP, "The data set"))
 def file(path: DataSetId) -> Response:
     """Give a data set as a zip; 409 until it is made. Parts of it may be asked for (`Range`)."""
     with current_catalog().read() as session:

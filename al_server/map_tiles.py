@@ -22,7 +22,7 @@ from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
 from al_server.scene_reading import read_from_scene, read_from_store, ready_scene, view_of
-from al_server.schemas import SceneId, media
+from al_server.schemas import UNCHANGED, SceneId, media
 from catalog.errors import NotFoundError
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
@@ -123,13 +123,17 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
     return json_response(answer)
 
 
-@api.get("/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
+@api.get(
+    "/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile"), 304: UNCHANGED}
+)
 def view_tile(path: ViewTile) -> Response:
     """Draw a tile of a view of a scene (Web Mercator, 256 px); transparent where the scene has no data."""
     return draw_view_tile(path)
 
 
-@api.get("/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")})
+@api.get(
+    "/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile"), 304: UNCHANGED}
+)
 def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
     """Draw a tile of a map made of a scene: a prediction, its confidence or uncertainty, or old outlines."""
     return draw_layer_tile(path, query, may_see_truth)

@@ -15,7 +15,7 @@ from al_server.decision_schemas import (
     serialize_promotion,
     serialize_request,
 )
-from al_server.schemas import ListOf, RequestId, media
+from al_server.schemas import UNCHANGED, ListOf, RequestId, file_of
 from al_server.served_model import Served
 from al_server.version_schemas import (
     ModelAnswer,
@@ -93,7 +93,7 @@ def get_version(path: VersionNumber) -> Response:
     return json_response(serialize_version(models.get(path.version), models.aliases()))
 
 
-@api.get("/latest", responses={200: ModelAnswer})
+@api.get("/latest", responses={200: ModelAnswer, 304: UNCHANGED})
 def latest() -> Response:
     """Describe the champion, the version to use. Poll with ``If-None-Match``: 304 while it is unchanged.
 
@@ -109,19 +109,19 @@ def latest() -> Response:
     return response
 
 
-@api.get("/latest/onnx", responses={200: media("application/octet-stream", "ONNX")})
+@api.get("/latest/onnx", responses=file_of("application/octet-stream", "ONNX"))
 def latest_onnx() -> Response:
     """Give the champion as ONNX; supports ranges and ``If-None-Match``."""
     return _file(ONNX, "application/octet-stream")
 
 
-@api.get("/latest/weights", responses={200: media("application/octet-stream", "safetensors")})
+@api.get("/latest/weights", responses=file_of("application/octet-stream", "safetensors"))
 def latest_weights() -> Response:
     """Give the champion's weights as safetensors; supports ranges and ``If-None-Match``."""
     return _file(WEIGHTS, "application/octet-stream")
 
 
-@api.get("/latest/card", responses={200: media("application/json", "The model card")})
+@api.get("/latest/card", responses=file_of("application/json", "The model card"))
 def latest_card() -> Response:
     """Give the champion's model card; supports ``If-None-Match``."""
     return _file(CARD, "application/json")

@@ -8,7 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import current_catalog, current_parts
 from al_server.scene_reading import read_from_scene, ready_scene
-from al_server.schemas import SceneId, media
+from al_server.schemas import UNCHANGED, SceneId, media
 from al_server.version_choice import card_of, chosen_version
 from catalog.bundle_cache import ONNX, checksum_tag
 from catalog.errors import ServiceDownError
@@ -21,7 +21,10 @@ api = APIBlueprint("qgis", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Q
 _FORM = 1  # increase it when the same files give another graph
 
 
-@api.get("/scenes/<int:scene_id>/qgis/deepness.onnx", responses={200: media("application/octet-stream", "ONNX")})
+@api.get(
+    "/scenes/<int:scene_id>/qgis/deepness.onnx",
+    responses={200: media("application/octet-stream", "ONNX"), 304: UNCHANGED},
+)
 def deepness_model(path: SceneId) -> Response:
     """Give the champion as the QGIS plugin Deepness opens it, for the files of a scene and others like them."""
     # onnx takes a quarter of a second to import, and few ask for this.

@@ -11,7 +11,7 @@ from al_server.blindness import is_truth_public
 from al_server.context import current_catalog
 from al_server.map_schemas import LayerTile, VersionChoice, ViewTile
 from al_server.map_tiles import PLACE, WEBP, draw_layer_tile, draw_view_tile, find_shown
-from al_server.schemas import SceneId, media
+from al_server.schemas import UNCHANGED, SceneId, media
 from imagery.qgis_styles import classes_qml, outlines_qml
 from services.class_scheme import class_scheme
 from services.map_layers import PREDICTION, REFERENCE
@@ -57,7 +57,8 @@ def layers(path: SceneId, query: VersionChoice) -> Response:
 
 
 @api.get(
-    "/scenes/<int:scene_id>/qgis/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")}
+    "/scenes/<int:scene_id>/qgis/tiles/<view>/<int:z>/<int:x>/<int:y>.webp",
+    responses={200: media(WEBP, "A tile"), 304: UNCHANGED},
 )
 def view_tile(path: ViewTile, query: SignedTile) -> Response:
     """Draw a tile of a view of a scene; the signature in the URL is the credential."""
@@ -66,7 +67,8 @@ def view_tile(path: ViewTile, query: SignedTile) -> Response:
 
 
 @api.get(
-    "/scenes/<int:scene_id>/qgis/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile")}
+    "/scenes/<int:scene_id>/qgis/maps/<layer>/<int:z>/<int:x>/<int:y>.webp",
+    responses={200: media(WEBP, "A tile"), 304: UNCHANGED},
 )
 def layer_tile(path: LayerTile, query: SignedTile) -> Response:
     """Draw a tile of a map made of a scene; the signature in the URL is the credential."""

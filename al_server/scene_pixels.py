@@ -10,7 +10,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from al_server.context import json_response
 from al_server.pixel_schemas import MOST_PIXELS, GridAnswer, PixelsQuery
 from al_server.scene_reading import float_bytes, read_channels, ready_scene, scene_window
-from al_server.schemas import SceneId, media
+from al_server.schemas import UNCHANGED, SceneId, media
 from al_server.version_choice import card_of, chosen_version
 from catalog.errors import InvalidInputError
 from catalog.records import Scene
@@ -41,7 +41,10 @@ def describe_grid(path: SceneId) -> Response:
     return json_response(answer)
 
 
-@api.get("/<int:scene_id>/pixels", responses={200: media(FLOATS, "float32, little-endian, (C, height, width)")})
+@api.get(
+    "/<int:scene_id>/pixels",
+    responses={200: media(FLOATS, "float32, little-endian, (C, height, width)"), 304: UNCHANGED},
+)
 def read_pixels(path: SceneId, query: PixelsQuery) -> Response:
     """Give the input channels of a version for a window, NaN where there is no data.
 

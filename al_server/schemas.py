@@ -52,6 +52,16 @@ def media(media_type: str, description: str, *, text: bool = False) -> dict[str,
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
+UNCHANGED: Final[dict[str, Any]] = {"description": "Known to the client: its `If-None-Match` names the present `ETag`"}
+"""The response 304, which has no body."""
+
+
+def file_of(media_type: str, description: str) -> dict[str | int, Any]:
+    """Describe the responses of a call that gives a file whole, or the part that `Range` asks for."""
+    whole, part = media(media_type, description), media(media_type, f"{description}: the part that was asked for")
+    return {200: whole, 206: part, 304: UNCHANGED}
+
+
 class EstimateAnswer(BaseModel):
     """An estimated quantity with its 95 % interval (Student's t, unless a bootstrap is named)."""
 

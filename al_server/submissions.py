@@ -10,7 +10,7 @@ from al_server.context import current_catalog, current_parts, json_response
 from al_server.glims_schemas import SubmissionAnswer, SubmissionId, serialize_submission
 from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.kept_files import ZIP, send_kept
-from al_server.schemas import ListOf, media
+from al_server.schemas import ListOf, file_of
 from catalog.errors import ConflictError
 from services import data_sets, submissions
 from services.submissions import SubmissionOptions
@@ -38,7 +38,7 @@ def list_submissions() -> Response:
         return json_response([serialize_submission(known) for known in submissions.listed(session)])
 
 
-@api.get("/<uid>/file", responses={200: media(ZIP, "The outlines"), 206: media(ZIP, "A part of them")})
+@api.get("/<uid>/file", responses=file_of(ZIP, "The outlines"))
 def file(path: SubmissionId) -> Response:
     """Give a submission as a zip; 409 until it is made. Parts of it may be asked for (`Range`)."""
     with current_catalog().read() as session:

@@ -226,6 +226,19 @@ def test_every_operation_says_who_may_call_it(app: Flask, document: dict[str, An
     assert described["POST", "/api/v1/webhooks/label-studio"]["security"] == [{"webhook": []}]
 
 
+def test_what_may_be_known_already_or_asked_for_in_parts_is_told(document: dict[str, Any]) -> None:
+    def with_status(status: str) -> set[str]:
+        return {path for (_, path), operation in operations(document).items() if status in operation["responses"]}
+
+    files = {f"/api/v1/models/latest/{name}" for name in ("onnx", "weights", "card")}
+    files |= {f"/api/v1/{name}/{{uid}}/file" for name in ("data-sets", "glims-submissions")}
+    assert with_status("206") == files
+    tiles = {f"{kind}/{{z}}/{{x}}/{{y}}.webp" for kind in ("tiles/{view}", "maps/{layer}")}
+    of_scenes = {*tiles, *(f"qgis/{tile}" for tile in tiles), "pixels", "qgis/deepness.onnx"}
+    known = {"/api/v1/models/latest", *(f"/api/v1/scenes/{{scene_id}}/{name}" for name in of_scenes)}
+    assert with_status("304") == files | known
+
+
 def test_every_operation_has_the_one_shape_of_errors_and_a_success(document: dict[str, Any]) -> None:
     for operation in operations(document).values():
         assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
