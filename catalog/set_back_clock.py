@@ -4,7 +4,7 @@ A clock may be ahead for a while, by a wrong time server or an empty battery, an
 again in a moment would wait until that moment comes once more, a worker that died meanwhile would seem alive as long,
 and what came last by its time, such as the scoring that ranks the pool, would stay the last whatever is done since.
 
-Records of what people drew and decided keep their times: their order is that of their numbers.
+Records of what people drew and promoted keep their times: their order is that of their numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from catalog.decision_records import DecisionRequest, PromotionIntent
 from catalog.records import Base, Job, Label, Scoring, Shard, now
 from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery
+from catalog.withdrawal_records import Withdrawal
 
 TOLERANCE: Final = timedelta(minutes=1)
 """By how much the clocks of the machines of one system may differ."""
@@ -36,6 +37,7 @@ _PASSED: Final[Mapping[type[Base], Sequence[str]]] = {
     LogInAttempt: ("at",),
     DecisionRequest: ("requested_at",),
     PromotionIntent: ("decided_at",),
+    Withdrawal: ("withdrawn_at",),  # what is drawn after it is not withdrawn
 }
 """Times that have passed when they are noted, by table."""
 

@@ -11,6 +11,7 @@ from catalog.context import Catalog
 from catalog.records import Base, Job, JobKind, JobState, Label, Scoring, Shard, ShardKind, now
 from catalog.set_aside import SetAside
 from catalog.webhook_records import Delivery, OutgoingEvent, Subscription
+from catalog.withdrawal_records import Withdrawal
 from tests.catalog_fixtures import add_round, add_scene, add_scoring, label_of
 
 AHEAD = timedelta(days=365)
@@ -142,6 +143,17 @@ def test_labels_things_set_aside_and_log_ins_are_of_now(catalog: Catalog) -> Non
         assert again[1].created_at - again[0].created_at == timedelta(minutes=5)
         assert is_now(again[1].created_at)
         assert is_now(session.get_one(SetAside, aside.id).checked_at)
+
+
+def test_a_withdrawal_covers_what_was_drawn_until_now(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        withdrawal = Withdrawal(
+            annotator="anna@example.org", reason="a course", actor="olga", withdrawn_at=now() + AHEAD
+        )
+        session.add(withdrawal)
+    assert bring_back(catalog) == {"withdrawals": 1}
+    with catalog.read() as session:
+        assert is_now(session.get_one(Withdrawal, withdrawal.id).withdrawn_at)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(seconds=50), -timedelta(days=365)])
