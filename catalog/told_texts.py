@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any, Final
 
 from sqlalchemy import Dialect, String
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -25,6 +26,14 @@ def told(text: str) -> str:
 def without_keys(text: str) -> str:
     """Return a text with at most `MOST_CHARACTERS`, and URLs without log-ins and queries: those may hold keys."""
     return _shortened(_without_keys(_shortened(text, _MOST_READ)))
+
+
+def described(error: BaseException) -> str:
+    """Return an error as readers are told it: of a database, the first line, without SQL and values."""
+    said = str(error)
+    if isinstance(error, SQLAlchemyError):
+        said = str(error.orig if isinstance(error, StatementError) and error.orig else error).partition("\n")[0]
+    return f"{type(error).__name__}: {said}"
 
 
 class ToldText(TypeDecorator[str]):

@@ -93,7 +93,7 @@ def _mark(session: Session, label: Label, withdrawal: Withdrawal) -> None:
     label.superseded_at = label.superseded_at or withdrawal.withdrawn_at
 
 
-def withdraw_if_late(session: Session, label: Label) -> Withdrawal | None:
+def withdraw_if_late(session: Session, label: Label) -> bool:
     """Withdraw a label that has just been stored, if its annotator had saved it before a withdrawal that covers it.
 
     Its event says so.
@@ -102,7 +102,7 @@ def withdraw_if_late(session: Session, label: Label) -> Withdrawal | None:
     wait. What reconciliation finds may have been saved long before: only Label Studio's clock tells.
 
     Returns:
-        The withdrawal; None if the label stands.
+        Whether it was.
     """
     event = session.get_one(LabelEvent, label.event_id)
     saved_at = event.received_at if event.origin == "webhook" else label.annotated_at
@@ -113,8 +113,8 @@ def withdraw_if_late(session: Session, label: Label) -> Withdrawal | None:
             session.flush()
             labels.refresh_states(session, session.get_one(Proposal, label.proposal_id), skipped=False)
             event.detail = f"saved before withdrawal {withdrawal.id} of this annotator's labels, so withdrawn, too"
-            return withdrawal
-    return None
+            return True
+    return False
 
 
 def affected_by(trained: Iterable[TrainedVersion], label_ids: Collection[int]) -> dict[int, bool]:

@@ -146,7 +146,8 @@ class Annotator(threading.Thread):
         waiting = [tag.id for tag in tags if not tag.annotations + tag.skips]
         answered = [tag.id for tag in tags if tag.annotations + tag.skips]
         chosen = [self._rng.sample(ids, min(_SESSION, len(ids))) for ids in (waiting, answered)]
-        return [task for ids in chosen for task in desk.studio.read_tasks(desk.project_id, ids) if _is_ours(task)]
+        read = [task for ids in chosen for task in desk.studio.read_tasks(desk.project_id, ids)]
+        return [task for task in read if "patch_id" in task["data"]]
 
     def _do(self, action: str, task: Mapping[str, Any]) -> None:
         annotation_id = task["annotations"][0]["id"] if task["annotations"] else None
@@ -184,10 +185,6 @@ class Annotator(threading.Thread):
         height, width = self._rng.randrange(1, 5), self._rng.randrange(1, 5)
         mask[top : top + height, left : left + width] = self._rng.choice([0, 1, 2])
         return mask
-
-
-def _is_ours(task: Mapping[str, Any]) -> bool:
-    return "patch_id" in task["data"]
 
 
 def _corner(patch: str) -> tuple[int, int]:

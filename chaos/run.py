@@ -106,7 +106,7 @@ def run(
         keep: Folder for the log of all faults and the logs of all processes.
 
     Raises:
-        RuntimeError: The system did not start, or did not come to rest.
+        RuntimeError: The system did not start, or did not come to rest, or none of the faults can be had here.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(small_folder())
@@ -117,6 +117,9 @@ def run(
         system = System(folder.path / "var", proxy.url, changes, None if clock is None else clock.environ)
         port = None if database_url is None else int(database_url.rpartition(":")[2].partition("/")[0])
         saboteur = Saboteur(system, proxy, folder, plan.seed, port, clock)
+        possible = [kind for kind in saboteur.possible if kind in plan.kinds]
+        if not possible:
+            raise RuntimeError(f"none of the faults {', '.join(plan.kinds)} can be had here; see docs/chaos.md")
         outcome = Outcome(database="SQLite" if database_url is None else "PostgreSQL")
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -129,7 +132,6 @@ def run(
         for annotator in annotators:
             annotator.start()
         started = time.monotonic()
-        possible = [kind for kind in saboteur.possible if kind in plan.kinds]
         faults = schedule(plan.seed, plan.faults, possible, plan.gap_s)
         with opened(system) as catalog:
             _sabotage(system, catalog, saboteur, faults, outcome, plan, say, keep)

@@ -7,10 +7,10 @@ import click
 from catalog.context import Catalog
 from catalog.settings import Settings
 from cli.doctor_start import check_api, check_ports, check_program
-from cli.errors import NotRunningError, StartError
+from cli.errors import NotRunningError
 from cli.exit_codes import ExitCode
 from cli.output import as_json, json_option, print_json
-from cli.running import local_settings, running_settings
+from cli.running import check_folder, local_settings, running_settings
 from services.installation_findings import Finding, FindingLevel, count
 from workers.installation_checks import MACHINE, MIGRATING, SERVICES, Check, of_contents
 
@@ -52,10 +52,7 @@ def line_of(finding: Finding) -> str:
 def examine(*, is_fixing: bool) -> Iterator[Finding]:
     """Yield what is found, check by check; mend it at once if that is asked for."""
     settings, is_running = _settings()
-    if not settings.var_dir.exists():
-        raise StartError(
-            f"{settings.var_dir} does not exist; name the folder of the installation in GLACIER_AL_VAR_DIR"
-        )
+    check_folder(settings)
     catalog = Catalog(settings)
     try:
         start = Check("API", check_api) if is_running else Check("ports", check_ports)

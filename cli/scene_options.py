@@ -187,7 +187,7 @@ def _all_outlines(prefix: str, given: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def _names_class(text: str) -> bool:
-    """Return whether outlines begin with a class; what exists as a file as a whole is one, whatever its name."""
+    """Return whether outlines begin with a class; a text that is the path of an existing file names none."""
     return "=" in text and not Path(text).is_file() and not Path(text.rpartition(":")[0]).is_file()
 
 

@@ -347,7 +347,9 @@ def _chosen(
         pairs = zip(texts[name], texts[other], strict=True)
         return next((pair for pair in pairs if not _agrees(means[name][pair[0]], means[other][pair[1]])), None)
 
-    ranked = sorted(found, key=lambda item: (len({value.class_name for value in item[1]} - {None}), item[0]))[::-1]
+    ranked = sorted(
+        found, key=lambda item: (len({value.class_name for value in item[1]} - {None}), item[0]), reverse=True
+    )
     doubts = []
     for name, values in ranked:
         told = [(other, pair) for other in means if other != name and (pair := contradicted(name, other))]

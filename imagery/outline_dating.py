@@ -35,18 +35,13 @@ class Dating:
     """What the attributes of outlines near a scene say.
 
     Attributes:
-        first: The earliest date, "2000-10-30", "2000-10" or "2000"; None if none is told.
-        middle: The median date; None if none is told.
-        last: The latest date; None if none is told.
         field: The field that tells the dates; None if none does.
-        dates: The dates of all features near the scene that have one, the earliest first.
+        dates: The dates of all features near the scene that have one, "2000-10-30", "2000-10" or "2000", the earliest
+            first.
         features: Number of features near the scene.
         source: The inventory, by its fields; None if it is not recognised.
     """
 
-    first: str | None
-    middle: str | None
-    last: str | None
     field: str | None
     dates: tuple[str, ...]
     features: int
@@ -56,6 +51,21 @@ class Dating:
     def dated(self) -> int:
         """Number of features near the scene with a date."""
         return len(self.dates)
+
+    @property
+    def first(self) -> str | None:
+        """The earliest date; None if none is told."""
+        return self.dates[0] if self.dates else None
+
+    @property
+    def middle(self) -> str | None:
+        """The median date; None if none is told."""
+        return self.dates[len(self.dates) // 2] if self.dates else None
+
+    @property
+    def last(self) -> str | None:
+        """The latest date; None if none is told."""
+        return self.dates[-1] if self.dates else None
 
 
 @dataclass(frozen=True)
@@ -93,9 +103,8 @@ def date_outlines(path: str, layer: str | None, grid: Grid) -> Dating:
     values = near.columns[field] if field else ()
     dates = sorted(date for value in values if (date := read_date(value_text(value))))
     inventory = recognise_inventory(frozenset(name.casefold() for name in header.fields))
-    first, middle, last = (dates[0], dates[len(dates) // 2], dates[-1]) if dates else (None, None, None)
     source = inventory.name if inventory else None
-    return Dating(first, middle, last, field if dates else None, tuple(dates), len(near.ids), source)
+    return Dating(field if dates else None, tuple(dates), len(near.ids), source)
 
 
 def find_doubled(path: str, layer: str | None, grid: Grid, class_filter: ClassFilter | None = None) -> Doubled | None:

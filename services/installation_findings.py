@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from catalog.told_texts import without_keys
+from catalog.told_texts import described, without_keys
 
 
 class FindingLevel(StrEnum):
@@ -81,7 +81,7 @@ def mended(findings: Iterable[Finding]) -> Iterator[Finding]:
         try:
             yield replace(finding, level=FindingLevel.OK, fixed=finding.fix())
         except Exception as error:
-            yield replace(finding, remedy=f"{finding.remedy}; mending failed: {error}", fix=None)
+            yield replace(finding, remedy=f"{finding.remedy}; mending failed: {described(error)}", fix=None)
 
 
 def report_of(findings: Sequence[Finding], *, fix: bool, by: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from catalog.context import Catalog
 from catalog.database import MIGRATIONS
 from catalog.decision_records import PromotionIntent
 from catalog.records import EventState, JobKind, LabelEvent, RunState, TrainingRun, now
+from catalog.told_texts import described
 from services.installation_findings import Finding, fault, listed, ok, warning
 from services.situation import failed_jobs
 
@@ -35,7 +36,8 @@ def check_schema(catalog: Catalog, *, may_migrate: bool = False) -> Iterator[Fin
             if catalog.database.is_sqlite:
                 damage = [row for row in connection.execute(text("PRAGMA quick_check")).scalars() if row != "ok"]
     except SQLAlchemyError as error:
-        yield fault("database", f"an error ({error})", "a database that answers", "see docs/operations.md, Backup")
+        found = f"an error ({described(error)})"
+        yield fault("database", found, "a database that answers", "see docs/operations.md, Backup")
         return
     if damage:
         yield fault("database", f"damaged pages ({listed(damage)})", "none", "restore a backup: `glacier-al restore`")

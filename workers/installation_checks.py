@@ -8,6 +8,7 @@ from typing import Final
 
 from catalog.context import Catalog
 from catalog.errors import CatalogError, JobCancelledError, JobInterruptedError, JobLostError
+from catalog.told_texts import described
 from labeling.errors import LabelStudioError
 from services.installation_findings import Finding, fault, mended
 from workers.database_checks import check_rows, check_schema
@@ -52,7 +53,7 @@ class Check:
             yield fault(self.name, str(error), "an answer", _LOG)
         except Exception as error:
             log.exception("the check of %s failed", self.name)
-            found = f"an error of the check ({type(error).__name__}: {error})"
+            found = f"an error of the check ({described(error)})"
             yield fault(self.name, found, "a result", "see the log of whoever checked; the other checks were made")
 
 

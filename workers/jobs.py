@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy.exc import OperationalError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -19,6 +19,7 @@ from catalog.failures import note_cancelled, note_failure
 from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
+from catalog.told_texts import described
 from imagery.errors import DamagedFileError, ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
 from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
 from services.unusable_scenes import set_aside_scenes
@@ -190,12 +191,4 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
         return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)
     attempts = context.catalog.settings.job_attempts
-    return partial(note_failure, job=job, error=_described(error), max_failures=attempts)
-
-
-def _described(error: BaseException) -> str:
-    """Return what readers are told of an error: of the database's, the first line, without SQL and values."""
-    said = str(error)
-    if isinstance(error, SQLAlchemyError):
-        said = str(error.orig if isinstance(error, StatementError) and error.orig else error).partition("\n")[0]
-    return f"{type(error).__name__}: {said}"
+    return partial(note_failure, job=job, error=described(error), max_failures=attempts)

@@ -48,7 +48,8 @@ def reproduce_version(
     def show(doing: str, done: int, steps: int) -> None:
         context.progress_of_step(done, steps, f"{doing}: step {done} of {steps}" if 0 < done < steps else doing)
 
-    try:  # threads were prepared when the worker began (`workers.main.prepare_threads`), and their number is set here
+    try:
+        # Threads were prepared when the worker began (`workers.main.prepare_threads`); their number is set for the job.
         found = reproduce(catalog, version, threads, precision, show)
     except JobTimeLimit as error:  # a further attempt would take as long, and fine-tunes would wait for it
         raise ConflictError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -12,6 +13,9 @@ from catalog.registry import registry_of
 from services.installation_findings import Finding, fault, listed, ok, warning
 from services.label_studio import find_project, label_studio
 from services.part_checks import part_faults
+
+if TYPE_CHECKING:
+    from catalog.tracking import Tracking
 
 
 def check_parts(catalog: Catalog) -> Iterator[Finding]:
@@ -51,7 +55,7 @@ def check_mlflow(catalog: Catalog) -> Iterator[Finding]:
     open_uids = {run.uid for run in runs if run.state in {RunState.OPEN, RunState.INTERRUPTED}}
     left = {run_id: uid for run_id, uid in tracking.running(UID_TAG).items() if uid not in open_uids}
     if left:
-        fix = partial(_end_runs, catalog, left)
+        fix = partial(_end_runs, tracking, left)
         yield fault(
             "MLflow's runs", f"{listed(left)} running", "ended: no fine-tune has them", "end them as killed", fix
         )
@@ -59,10 +63,7 @@ def check_mlflow(catalog: Catalog) -> Iterator[Finding]:
         yield ok("MLflow's runs", "none left running")
 
 
-def _end_runs(catalog: Catalog, left: Mapping[str, str]) -> str:
-    from workers.run_tracking import tracking_of
-
-    tracking = tracking_of(catalog)
+def _end_runs(tracking: "Tracking", left: Mapping[str, str]) -> str:
     for run_id in left:
         tracking.end_run(run_id, "KILLED")
     return f"{len(left)} ended as killed"

@@ -276,7 +276,10 @@ def _landsat_level_2(located: Sequence[Located], sensor: str) -> Convention:
         Level.SURFACE,
         LANDSAT_SURFACE,
         LANDSAT_SURFACE_TEMPERATURE,
-        (f"taken as Collection 2 surface reflectance, as the name or --level says, though the bands are {fields}",),
+        (
+            "taken as Collection 2 surface reflectance, as its name, --level or its tags say, "
+            f"though the bands are {fields}",
+        ),
     )
 
 

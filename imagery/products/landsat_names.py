@@ -50,8 +50,8 @@ class LandsatName:
 
 
 def landsat_name(text: str) -> LandsatName | None:
-    """Return the first product's name in a text, or None."""
-    match = next((found for pattern in _NAMES for found in [pattern.search(text)] if found), None)
+    """Return a product's name in a text, or None."""
+    match = next(filter(None, (pattern.search(text) for pattern in _NAMES)), None)
     return _name(match) if match else None
 
 
@@ -77,11 +77,10 @@ def _name(match: re.Match[str]) -> LandsatName:
     with suppress(ValueError):
         day = datetime.strptime(parts["day"], "%Y%m%d" if len(parts["day"]) == 8 else "%Y%j").date()
     level = (parts.get("level") or "L1").upper()
-    region = level.isalpha()
     return LandsatName(
         text=match.group(0).upper(),
         craft=craft if len(craft) == 4 else f"{craft[:2]}0{craft[2]}",
-        level="ARD" if region else level,
+        level="ARD" if level.isalpha() else level,
         day=day,
         collection=collection,
     )

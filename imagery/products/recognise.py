@@ -33,9 +33,9 @@ def recognise(
 ) -> Product:
     """Return what a folder, archive or file is, with each band's place, scale and unit. Headers and metadata are read.
 
-    Recognised are, in this order: folders, .zip and .tar of Landsat (Collections 1 and 2), of Sentinel-2 (SAFE) and of
-    HLS; a STAC item; a tile of Baraka et al.; an export of Earth Engine; any raster or folder whose bands have known
-    names.
+    Recognised are, in this order: folders, .zip and .tar of Landsat (before the collections, Collections 1 and 2), of
+    Sentinel-2 (SAFE) and of HLS; a STAC item; a tile of Baraka et al.; an export of Earth Engine; any raster or folder
+    whose bands have known names.
 
     Args:
         path: A local path, or an http address of a STAC item.

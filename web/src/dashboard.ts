@@ -8,7 +8,6 @@ import { actOnClicks } from "./actions";
 import { drawCurve } from "./dashboard/curve";
 import { keepWhatReadersDo } from "./dashboard/kept";
 import { listen, type Topic } from "./live";
-import { reachable } from "./reachable";
 
 const LOOK_AGAIN_MS = 30_000; // for what no event tells: time passes, and a stopped clock reports nothing
 
@@ -33,7 +32,6 @@ document.body.addEventListener("htmx:responseError", (event) => {
   if ((event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr.status === 401) location.reload();
 });
 
-document.body.addEventListener("htmx:sendError", () => reachable(false));
 document.addEventListener("visibilitychange", () => {
   if (document.hidden || !missed.size) return;
   const topics = [...missed];

@@ -8,17 +8,14 @@ const AGAIN_MS = 10_000;
 
 type Listener = (topics: readonly Topic[]) => void;
 
-const listeners: Listener[] = [];
-let isOpen = false; // one connection a page: browsers allow six to a server
+const listeners: Listener[] = []; // of one connection a page: browsers allow six to a server
 
 /**
  * Call `changed` with the topics that changed since the page was made, as its element with `data-live` says; on other
  * pages with all of them first. What is missed while the connection is broken is told when there is one again.
  */
 export function listen(changed: Listener): void {
-  listeners.push(changed);
-  if (isOpen) return;
-  isOpen = true;
+  if (listeners.push(changed) > 1) return;
   connect(document.querySelector<HTMLElement>("[data-live]")?.dataset["live"] ?? "");
 }
 

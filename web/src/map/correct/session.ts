@@ -84,6 +84,7 @@ export class Session {
         const grid = new Grid(window.height, window.width, decodeRuns(began, size));
         const session = new Session(scene, id, window, shown, grid, decodeRuns(runs, size), seconds);
         [session.edits, session.sent] = [edits ?? 0, sent ?? null];
+        if (name === prefix(scene) && session.keep()) localStorage.removeItem(name); // else both would be there
         return session;
       } catch {
         localStorage.removeItem(name);
