@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 from waitress.adjustments import Adjustments
@@ -204,6 +203,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, shares_port: bool, **options: Any) -> None:
         self._shares_port = shares_port
         self.waiting: deque[Channel] = deque()  # for room, the longest first
+        self._waking = threading.Lock()
+        self._is_closed = False
         super().__init__(*arguments, **options)
         self.loop = ConnectionLoop(self._map)
 
@@ -211,7 +212,17 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         """Wake the server's thread; in a thread that answers a request, for the connection of that request."""
         if getattr(_serving, "channel", None) is not None:
             self.loop.look_at(_serving.channel)
-        super().pull_trigger()
+        # A thread may answer for longer than the server waits for it. The number of the pipe that it would write to may
+        # then be that of a database, or of a connection to Redis.
+        with self._waking:
+            if not self._is_closed:
+                super().pull_trigger()
+
+    def close(self) -> None:
+        """Close the socket and the pipe that wakes the server's thread."""
+        with self._waking:
+            self._is_closed = True
+            super().close()
 
     def set_reuse_addr(self) -> None:
         """Let the address be used again at once, and by other servers of ours if they share it; before it is bound."""
@@ -232,8 +243,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def stop(self, *_: object) -> None:
         """Make `run` return; may be called by a signal handler."""
         self._is_told_to_stop = True
-        with suppress(OSError):  # told again after the end
-            self.pull_trigger()
+        self.pull_trigger()
 
     def run(self) -> None:
         """Serve until `stop` is called; then finish the requests that run."""

@@ -1,10 +1,11 @@
 """The HTTP server with clients that misbehave, on real sockets."""
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,16 @@ def test_a_request_that_runs_is_answered_although_the_server_is_told_to_stop() -
     assert answers == ["ok"]
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
+
+
+def test_a_server_that_has_ended_writes_to_no_file_that_was_opened_since(tmp_path: Path) -> None:
+    """Threads may still be answering then, and wake their server when they are done. A file gets the lowest number."""
+    with serving() as (server, _):
+        pass
+    with ExitStack() as stack:
+        opened = [stack.enter_context((tmp_path / str(number)).open("wb")) for number in range(50)]
+        server.pull_trigger()
+        assert {os.fstat(file.fileno()).st_size for file in opened} == {0}
 
 
 def named(name: bytes) -> Callable[..., list[bytes]]:
