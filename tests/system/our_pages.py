@@ -10,10 +10,13 @@ from playwright.sync_api import Page
 from al_server.app import create_app
 from al_server.http_server import make_server
 from catalog.context import Catalog
+from catalog.settings import Settings
+from tests.real_services import free_port
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "correct horse battery"
+NOWHERE = "http://127.0.0.1:9"
 
 
 @contextmanager
@@ -48,3 +51,18 @@ def serious_faults(page: Page) -> list[str]:
         for fault in found["violations"]
         if fault["impact"] in {"serious", "critical"}
     ]
+
+
+def catalog_at(folder: Path, migrated_database: Path, redis_url: str, **changes: object) -> Catalog:
+    """The catalog of a system in a folder, without MLflow and Label Studio."""
+    (folder / "catalog.sqlite").write_bytes(migrated_database.read_bytes())
+    values = {
+        "var_dir": folder,
+        "api_url": f"http://127.0.0.1:{free_port()}",
+        "redis_url": redis_url,
+        "mlflow_url": NOWHERE,
+        "label_studio_url": NOWHERE,
+        "patch_size_px": 32,
+        **changes,
+    }
+    return Catalog(Settings(**values))

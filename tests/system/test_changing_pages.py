@@ -13,16 +13,13 @@ from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.records import Label
 from catalog.reference_records import Reference
-from catalog.settings import Settings
 from catalog.withdrawal_records import Withdrawal
 from services import users
 from tests import dashboard_world as world
-from tests.real_services import free_port
-from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
+from tests.system.our_pages import PASSWORD, catalog_at, log_in, serious_faults, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PEOPLE = {"anna": Role.ADMINISTRATOR, "olga": Role.OPERATOR, "rita": Role.READER}
-NOWHERE = "http://127.0.0.1:9"
 RECEIVER = "https://receiver.example.org/hook?key=1"
 REFUSED = "Failed to load resource: the server responded with a status of 4"  # Chromium itself writes of it
 
@@ -32,18 +29,7 @@ Open = Callable[..., Page]
 @pytest.fixture
 def server(tmp_path: Path, migrated_database: Path, redis_server: str) -> Iterator[Catalog]:
     """A running server with two complete rounds and a third, drawn by two annotators."""
-    (tmp_path / "catalog.sqlite").write_bytes(migrated_database.read_bytes())
-    catalog = Catalog(
-        Settings(
-            var_dir=tmp_path,
-            api_url=f"http://127.0.0.1:{free_port()}",
-            redis_url=redis_server,
-            mlflow_url=NOWHERE,
-            label_studio_url=NOWHERE,
-            event_hosts=["receiver.example.org"],
-            patch_size_px=32,
-        )
-    )
+    catalog = catalog_at(tmp_path, migrated_database, redis_server, event_hosts=["receiver.example.org"])
     with catalog.database.write() as session:
         for name, role in PEOPLE.items():
             users.add(session, name, role, PASSWORD)

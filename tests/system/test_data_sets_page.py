@@ -12,13 +12,11 @@ from catalog import jobs
 from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState
-from catalog.settings import Settings
 from services import users
 from services.scenes import window_of
-from tests.real_services import free_port
 from tests.services.judging import judge
-from tests.system.our_pages import PASSWORD, serious_faults, serving
-from tests.system.test_changing_pages import NOWHERE, Open, open_as, row  # noqa: F401 - a fixture
+from tests.system.our_pages import PASSWORD, catalog_at, serious_faults, serving
+from tests.system.test_changing_pages import Open, open_as, row  # noqa: F401 - a fixture
 from tests.workers.rows import patches, tiled
 from workers.jobs import JobContext, perform
 
@@ -28,17 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture
 def server(tmp_path: Path, migrated_database: Path, redis_server: str) -> Iterator[Catalog]:
     """A running server with a scene of which one window is labelled; its workers are the tests."""
-    (tmp_path / "catalog.sqlite").write_bytes(migrated_database.read_bytes())
-    catalog = Catalog(
-        Settings(
-            var_dir=tmp_path,
-            api_url=f"http://127.0.0.1:{free_port()}",
-            redis_url=redis_server,
-            mlflow_url=NOWHERE,
-            label_studio_url=NOWHERE,
-            patch_size_px=32,
-        )
-    )
+    catalog = catalog_at(tmp_path, migrated_database, redis_server)
     scene, forged = tiled(catalog, tmp_path / "khumbu.tif")
     patch = patches(catalog, scene.id)[6]
     judge(catalog, patch, forged.truth[window_of(patch).slices], minute=0)

@@ -11,12 +11,10 @@ from catalog import jobs
 from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState
-from catalog.settings import Settings
 from services import raster_keys, users
 from services.places import raster_store
-from tests.real_services import free_port
-from tests.system.our_pages import PASSWORD, serious_faults, serving
-from tests.system.test_changing_pages import NOWHERE, Open, open_as, row  # noqa: F401 - a fixture
+from tests.system.our_pages import PASSWORD, catalog_at, serious_faults, serving
+from tests.system.test_changing_pages import Open, open_as, row  # noqa: F401 - a fixture
 from tests.workers.installed import populate
 from workers.jobs import JobContext, perform
 
@@ -26,17 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture
 def server(tmp_path: Path, migrated_database: Path, redis_server: str) -> Iterator[Catalog]:
     """A running server that lacks a mask; its workers are the tests."""
-    (tmp_path / "catalog.sqlite").write_bytes(migrated_database.read_bytes())
-    catalog = Catalog(
-        Settings(
-            var_dir=tmp_path,
-            api_url=f"http://127.0.0.1:{free_port()}",
-            redis_url=redis_server,
-            mlflow_url=NOWHERE,
-            label_studio_url=NOWHERE,
-            patch_size_px=32,
-        )
-    )
+    catalog = catalog_at(tmp_path, migrated_database, redis_server)
     populate(catalog, tmp_path)
     raster_store(catalog).delete(raster_keys.truth(1))
     with catalog.database.write() as session:
