@@ -12,6 +12,7 @@ from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.kept_files import ZIP, send_kept
 from al_server.schemas import ListOf, file_of
 from catalog.errors import ConflictError
+from catalog.records import JobKind
 from services import data_sets
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,6 @@ def remove(path: DataSetId) -> Response:
     catalog = current_catalog()
     with catalog.read() as session:
         known = serialize_data_set(data_sets.find(session, path.uid))
-    data_sets.remove(catalog, current_parts().store, path.uid)
+    data_sets.remove(catalog, current_parts().store, JobKind.EXPORT_DATASET, path.uid)
     log.info("%s removed the data set %s", actor(), path.uid)
     return json_response(known.model_copy(update={"file": None}))

@@ -47,7 +47,7 @@ class ReproductionReport(BaseModel):
 
     version: int
     outcome: ReproductionOutcome = Field(
-        description="exact if each weight is the same, else within or outside of the tolerance"
+        description="outside of the tolerance; else exact if each weight is the same; else within"
     )
     tolerance: ToleranceAnswer
     within_tolerance: bool

@@ -34,7 +34,7 @@ def read_sent(
         SceneError: Reading needed more memory than it may take.
         ServiceUnavailable: Another file is being read.
     """
-    with UPLOADS.required("vector files that were sent"), tempfile.TemporaryDirectory() as folder:
+    with UPLOADS.required("requests with vector files"), tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"sent{ending}")
         file.write_bytes(content)
         helper = Helper(current_catalog().settings.scene_check_memory_mib)

@@ -54,6 +54,6 @@ def remove(path: SubmissionId) -> Response:
     catalog = current_catalog()
     with catalog.read() as session:
         known = serialize_submission(submissions.find(session, path.uid))
-    data_sets.remove(catalog, current_parts().store, path.uid, submissions.KIND)
+    data_sets.remove(catalog, current_parts().store, submissions.KIND, path.uid)
     log.info("%s removed the submission %s", actor(), path.uid)
     return json_response(known.model_copy(update={"file": None}))

@@ -931,7 +931,7 @@ class ReproductionReport(Schema):
         metrics: By role of the scenes, then by class or 'mean': the IoU of the registered version, and of the one
             that was trained again; null where undefined.
         notes: What differs from the training, or could not be compared.
-        outcome: Exact if each weight is the same, else within or outside of the tolerance.
+        outcome: Outside of the tolerance; else exact if each weight is the same; else within.
         rms_difference: Root mean square of the differences of the weights.
         rms_weight: Root mean square of the registered weights, for comparison.
         same_circumstances: Whether code, precision, device, threads and torch are those of the training, on a CPU.

@@ -122,8 +122,8 @@ def _count(settings: Settings) -> int:
 
 def _earlier(folder: BackupFolder) -> dict[tuple[str, str], SavedFile]:
     """Return the files of the newest backup whose manifest is whole, by part and path."""
-    whole = [name for name in folder.names() if folder.is_whole(name)]
-    return {(file.part, file.path): file for file in folder.read(whole[-1]).files} if whole else {}
+    newest = next((name for name in reversed(folder.names()) if folder.is_whole(name)), None)
+    return {} if newest is None else {(file.part, file.path): file for file in folder.read(newest).files}
 
 
 def _saved(part: Part, path: str, sha256: str, size: int) -> SavedFile:

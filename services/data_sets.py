@@ -166,7 +166,7 @@ def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: Base
         store.delete(raster_keys.data_set(uid))
 
 
-def remove(catalog: Catalog, store: RasterStore, uid: str, kind: JobKind = JobKind.EXPORT_DATASET) -> None:
+def remove(catalog: Catalog, store: RasterStore, kind: JobKind, uid: str) -> None:
     """Remove what was asked for with its file; end its job if it is still being made.
 
     Raises:

@@ -40,9 +40,9 @@ OTHER: Final = Tolerance(0.1, 0.1)
 class ReproductionOutcome(StrEnum):
     """How a version that was trained again compares with the registered one."""
 
-    EXACT = "exact"  # each weight is the same
+    EXACT = "exact"  # within, and each weight is the same
     WITHIN = "within"
-    OUTSIDE = "outside"
+    OUTSIDE = "outside"  # of the tolerance
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Reproduction:
 
     @property
     def largest_metric_difference(self) -> float:
-        """The largest absolute difference of a metric; 1 if one of the two values is undefined."""
+        """The largest absolute difference of a metric; 1 if only one of two values is undefined."""
         pairs = [pair for figures in self.metrics.values() for pair in figures.values()]
         return max((_difference(*pair) for pair in pairs), default=0.0)
 

@@ -125,9 +125,10 @@ def ask(catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, versio
     common_grid(source_of(earlier).grid, source_of(later).grid)
     scoring = newest_scoring(catalog) if subject is Subject.PRIORS else None
     uid = change_id(catalog, earlier, later, subject, version, scoring)
+    is_there = is_made(raster_store(catalog), uid)  # the store may be far: not while the database is written
     with catalog.write() as session:
         job = jobs.last_of(session, JobKind.COMPARE_SCENES, uid)
-        if job is None or not _is_standing(job, raster_store(catalog), uid):
+        if job is None or not (job.state in jobs.OPEN or (job.state is JobState.FINISHED and is_there)):
             check_room(session, catalog.settings.predictions_at_once)
             job = jobs.enqueue(
                 session,
@@ -143,11 +144,6 @@ def ask(catalog: Catalog, earlier: Scene, later: Scene, subject: Subject, versio
     if job.state is JobState.FINISHED:
         note_use(catalog, change_keys(uid)["json"])
     return SceneChange(uid, earlier, later, subject, version, job)
-
-
-def _is_standing(job: Job, store: RasterStore, uid: str) -> bool:
-    """Return whether a job is under way, or what it made is still there."""
-    return job.state in jobs.OPEN or (job.state is JobState.FINISHED and is_made(store, uid))
 
 
 def find(session: Session, uid: str) -> SceneChange:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from catalog import failures, jobs, set_aside
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
-from catalog.records import Job, JobState, Label, Patch, Scene, SceneRole
+from catalog.records import Job, JobKind, JobState, Label, Patch, Scene, SceneRole
 from imagery.classes import GLACIER_SCHEME
 from services import data_sets, dataset_model, raster_keys
 from services.data_sets import Contents, KnownDataSet
@@ -281,7 +281,7 @@ def test_a_file_that_is_lost_is_named_until_its_data_set_is_removed(catalog: Cat
     assert not store.exists(key)  # moved aside
     mend(catalog, lambda *_: None)
     assert set_aside_files(catalog) == [key]
-    data_sets.remove(catalog, store, asked.row.uid)
+    data_sets.remove(catalog, store, JobKind.EXPORT_DATASET, asked.row.uid)
     mend(catalog, lambda *_: None)
     assert (set_aside_files(catalog), store.damaged()) == ([], [])
 
