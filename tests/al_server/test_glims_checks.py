@@ -84,6 +84,6 @@ def test_a_check_takes_no_thread_for_long(
 ) -> None:
     content = Path(packed(tmp_path / "a.zip", files)).read_bytes()
     with UPLOADS.required("tests"):
-        assert_problem(check(client, catalog, content), 503, "1 vector files that were sent are being answered")
+        assert_problem(check(client, catalog, content), 503, "1 requests with vector files are being answered")
     monkeypatch.setattr(sent_files, "READ_S", 0.0)
     assert_problem(check(client, catalog, content), 422, "the file could not be read within 0 s")
