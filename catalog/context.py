@@ -40,13 +40,14 @@ class Catalog:
 
         Args:
             settings: The settings.
-            answers_requests: Whether it is used by request threads, which must not wait for Redis: jobs are pushed in
-                the background, and calls of Redis give up soon.
+            answers_requests: Whether it is used by request threads, which must not wait for Redis or the disk: jobs are
+                pushed in the background, calls of Redis give up soon, and SQLite's checkpoints are left to the workers
+                and the clock.
         """
         self.configured = self.settings = settings
         self._newest_change: int | None = None
         self.secrets: Secrets = load_or_create(settings.secrets_file)
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, leaves_checkpoints=answers_requests)
         timeout_s = _REQUEST_TIMEOUT_S if answers_requests else _TIMEOUT_S
         self.queue = JobQueue(settings.redis_url, partial(_time_limit_s, settings), timeout_s)
         self._pusher = Pusher(self.queue) if answers_requests else None

@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_TIMEOUT_S = 60.0  # how long a writer waits for the write lock of SQLite
 _LOOK_S = 0.002  # how often it looks; SQLite itself would look less and less often, down to each tenth of a second
+_LARGEST_LOG_PAGES = 16_000  # 64 MB; SQLite's default is 1,000: some forty drawings
 # Codes of what another process only hinders for a while; the second, if it recovers the log on a machine under load.
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
 
@@ -29,7 +30,14 @@ class Database:
     between, without waiting. So writers take the write lock at the start (``BEGIN IMMEDIATE``) and wait for it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, leaves_checkpoints: bool = False) -> None:
+        """Prepare the engine; connections are opened when they are needed.
+
+        Args:
+            url: of SQLite or PostgreSQL.
+            leaves_checkpoints: whether commits leave SQLite's checkpoints, which copy the log into the database and
+                wait for the disk, to other processes, as long as the log is below `_LARGEST_LOG_PAGES`.
+        """
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
@@ -40,6 +48,8 @@ class Database:
         self.engine: Engine = create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
+            if leaves_checkpoints:
+                event.listen(self.engine, "connect", _leave_checkpoints)
             event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextmanager
@@ -79,6 +89,12 @@ def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry)
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _leave_checkpoints(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {_LARGEST_LOG_PAGES}")
     cursor.close()
 
 

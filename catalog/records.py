@@ -8,7 +8,7 @@ here: MLflow's registry holds them, and rows refer to them by number.
 import zlib
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from uuid import uuid4
 
 import zstandard
@@ -222,6 +222,21 @@ _COMPRESSION: Final = 1
 """Level of zstd: on bodies with drawings of 512 px, level 3 saves next to nothing more, and takes longer."""
 
 
+class BytesToStore(bytes):
+    """Bytes that were compressed when they were made, as `CompressedBytes` stores them.
+
+    A transaction that writes them need not do it, while all other writers wait for it.
+    """
+
+    compressed: bytes
+
+    def __new__(cls, value: bytes) -> Self:
+        """Return the bytes, with their compressed form."""
+        made = super().__new__(cls, value)
+        made.compressed = zstandard.compress(value, _COMPRESSION)
+        return made
+
+
 class CompressedBytes(TypeDecorator[bytes]):
     """Bytes stored compressed (zstd): the body of a label event holds the whole drawing as text.
 
@@ -234,6 +249,8 @@ class CompressedBytes(TypeDecorator[bytes]):
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Return the bytes compressed."""
+        if isinstance(value, BytesToStore):
+            return value.compressed
         return None if value is None else zstandard.compress(value, _COMPRESSION)
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 
 from catalog.context import Catalog
 from catalog.event_order import WEBHOOK
+from catalog.records import BytesToStore
 from labeling.events import LabelEvent
 from services import label_events
 from services.label_events import Delivery
@@ -35,7 +36,8 @@ class LabelInbox:
             The ids of the events that were new.
         """
         recorded: Future[list[int]] = Future()
-        self._left.append((Delivery(events, body), recorded))  # before the lock: whoever holds it next finds it
+        delivery = Delivery(events, BytesToStore(body))
+        self._left.append((delivery, recorded))  # before the lock: whoever holds it next finds it
         with self._writing:
             if not recorded.done():
                 self._write([self._left.popleft() for _ in range(len(self._left))])

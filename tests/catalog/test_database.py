@@ -522,3 +522,24 @@ def test_a_writer_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mon
             enter(second)
     with database.write() as again:  # the connection that was refused is as good as before
         enter(again)
+
+
+@pytest.mark.parametrize(("leaves", "copied"), [(True, False), (False, True)])
+def test_a_catalog_for_requests_leaves_checkpoints_to_other_processes(
+    tmp_path: Path, leaves: bool, copied: bool
+) -> None:
+    path = tmp_path / "catalog.sqlite"
+    database = Database(f"sqlite:///{path}", leaves_checkpoints=leaves)
+    with database.write() as session:
+        session.execute(text("CREATE TABLE drawings (body BLOB)"))
+    before = path.stat().st_size
+    for _ in range(2):  # 1,200 pages of 4 KiB each: more than the 1,000 after which SQLite copies the log by default
+        with database.write() as session:
+            session.execute(text("INSERT INTO drawings VALUES (zeroblob(:size))"), {"size": 1200 * 4096})
+    assert (path.stat().st_size > before + 1000 * 4096) is copied
+    other = Database(f"sqlite:///{path}")
+    with other.write() as session:
+        session.execute(text("INSERT INTO drawings VALUES (zeroblob(1))"))
+    assert path.stat().st_size > before + 2400 * 4096
+    database.dispose()
+    other.dispose()

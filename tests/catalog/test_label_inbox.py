@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+import zstandard
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
@@ -92,3 +93,16 @@ def test_ids_follow_the_order_of_arrival(catalog: Catalog) -> None:
         new = label_events.record_all(session, [Delivery([each], b"{}") for each in states], "webhook")
     assert [row.content_sha256 for (row,) in new] == [each.content_sha256 for each in states]
     assert [row.id for (row,) in new] == sorted(row.id for (row,) in new)
+
+
+def test_a_body_is_compressed_before_its_transaction(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    compress, in_transaction = zstandard.compress, []
+    inbox = LabelInbox(catalog)
+
+    def watched(data: bytes, level: int) -> bytes:
+        in_transaction.append(inbox._writing.locked())
+        return compress(data, level)
+
+    monkeypatch.setattr(zstandard, "compress", watched)
+    inbox.record([saved(annotation_id=1)], b"{}")
+    assert in_transaction == [False]
