@@ -78,6 +78,9 @@ class DataSetAnswer(BaseModel):
     asked_at: datetime
     job: JobAnswer
     contents: DataSetContents | None = Field(description="null until it is made")
+    withdrawn_labels: int | None = Field(
+        description="how many of its labels were withdrawn since; null: not known, as an earlier release has made it"
+    )
     file: str | None = Field(description="address of its zip; null until it is made")
 
 
@@ -96,6 +99,7 @@ def serialize_data_set(known: KnownDataSet) -> DataSetAnswer:
         asked_at=known.row.asked_at,
         job=serialize_job(known.job),
         contents=None if contents is None else _serialize_contents(contents),
+        withdrawn_labels=known.withdrawn,
         file=None if contents is None else url_for("data_sets.file", uid=known.row.uid),
     )
 

@@ -74,6 +74,9 @@ class SubmissionAnswer(BaseModel):
     asked_at: datetime
     job: JobAnswer
     contents: SubmissionContents | None = Field(description="null until it is made")
+    withdrawn_labels: int | None = Field(
+        description="how many of its labels were withdrawn since; null: not known, as an earlier release has made it"
+    )
     file: str | None = Field(description="address of its zip; null until it is made")
 
 
@@ -89,6 +92,7 @@ def serialize_submission(known: KnownSubmission) -> SubmissionAnswer:
         asked_at=known.row.asked_at,
         job=serialize_job(known.job),
         contents=None if contents is None else _serialize_contents(contents),
+        withdrawn_labels=known.withdrawn,
         file=None if contents is None else url_for("submissions.file", uid=known.row.uid),
     )
 

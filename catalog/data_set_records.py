@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import String
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.records import Base, now
@@ -29,3 +29,12 @@ class DataSet(Base):
     asked_at: Mapped[datetime] = mapped_column(default=now)
     job_id: Mapped[str] = mapped_column(String(32))
     contents: Mapped[dict[str, Any] | None]  # Contents of either service as JSON; None until its file is stored
+
+
+class DataSetLabel(Base):
+    """A label that a data set or a submission holds, so that one can be found that holds labels withdrawn since."""
+
+    __tablename__ = "data_set_labels"
+
+    data_set_id: Mapped[int] = mapped_column(ForeignKey("data_sets.id", ondelete="CASCADE"), primary_key=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("labels.id"), primary_key=True)

@@ -87,10 +87,10 @@ def dataset(
     windows = ", ".join(f"{count} {split}" for split, count in tally.windows.items())
     simulated = f" ({tally.simulated} simulated)" if tally.simulated else ""
     tell(
-        f"{folder}: {windows} windows, {tally.labels} labels{simulated} by {len(tally.analysts)} analysts.",
+        f"{folder}: {windows} windows, {len(tally.labels)} labels{simulated} by {len(tally.analysts)} analysts.",
         folder=folder,
         windows=dict(tally.windows),
-        labels=tally.labels,
+        labels=len(tally.labels),
         simulated=tally.simulated,
         analysts=len(tally.analysts),
     )

@@ -349,6 +349,8 @@ class DataSetAnswer(Schema):
         channels: Those asked for; none: all that the scenes share.
         contents: Null until it is made.
         file: Address of its zip; null until it is made.
+        withdrawn_labels: How many of its labels were withdrawn since; null: not known, as an earlier release has
+            made it.
     """
 
     asked_at: datetime
@@ -363,6 +365,7 @@ class DataSetAnswer(Schema):
     roles: list[SceneRole]
     simulated: bool
     title: str
+    withdrawn_labels: int | None
 
 
 class DataSetRequest(Schema):
@@ -525,6 +528,8 @@ class SubmissionAnswer(Schema):
         file: Address of its zip; null until it is made.
         scene: Name of the scene.
         version: Whose map counts where no expert judged; null: only what experts drew.
+        withdrawn_labels: How many of its labels were withdrawn since; null: not known, as an earlier release has
+            made it.
     """
 
     asked_at: datetime
@@ -536,6 +541,7 @@ class SubmissionAnswer(Schema):
     options: SubmissionOptions
     scene: str
     version: int | None
+    withdrawn_labels: int | None
 
 
 FindingLevel = Annotated[Literal["ok", "warning", "fault"], OR_NEWER]

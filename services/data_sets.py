@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from catalog import failures, jobs
 from catalog.context import Catalog
-from catalog.data_set_records import DataSet
+from catalog.data_set_records import DataSet, DataSetLabel
 from catalog.errors import ConflictError, NotFoundError
 from catalog.jobs import OPEN
-from catalog.records import Job, JobKind, SceneRole
+from catalog.records import Job, JobKind, Label, SceneRole
 from catalog.settings import Settings
+from catalog.withdrawal_records import WithdrawnLabel
 from imagery.channels import CHANNEL_SETS
 from imagery.errors import ExportError, StoreError
 from imagery.store import RasterStore
@@ -59,10 +60,17 @@ class Contents(BaseModel):
 
 @dataclass(frozen=True)
 class KnownDataSet:
-    """A data set with its job."""
+    """A data set with its job.
+
+    Attributes:
+        row: Its row.
+        job: The job that makes it.
+        withdrawn: How many of its labels were withdrawn since; None: not known, as an earlier release has made it.
+    """
 
     row: DataSet
     job: Job
+    withdrawn: int | None = 0
 
     @property
     def request(self) -> DatasetRequest:
@@ -124,7 +132,9 @@ def request_of(row: DataSet) -> DatasetRequest:
 
 def listed(session: Session) -> list[KnownDataSet]:
     """Return the data sets, newest first."""
-    return [KnownDataSet(row, job) for row, job in rows(session, JobKind.EXPORT_DATASET)]
+    found = rows(session, JobKind.EXPORT_DATASET)
+    withdrawn = withdrawn_labels(session, [row for row, _ in found])
+    return [KnownDataSet(row, job, withdrawn[row.id]) for row, job in found]
 
 
 def rows(session: Session, kind: JobKind) -> list[tuple[DataSet, Job]]:
@@ -139,7 +149,8 @@ def find(session: Session, uid: str) -> KnownDataSet:
     Raises:
         NotFoundError: There is none with this id, or it was removed.
     """
-    return KnownDataSet(*find_row(session, JobKind.EXPORT_DATASET, uid))
+    row, job = find_row(session, JobKind.EXPORT_DATASET, uid)
+    return KnownDataSet(row, job, withdrawn_labels(session, [row])[row.id])
 
 
 def find_row(session: Session, kind: JobKind, uid: str) -> tuple[DataSet, Job]:
@@ -155,15 +166,36 @@ def find_row(session: Session, kind: JobKind, uid: str) -> tuple[DataSet, Job]:
     return row[0], row[1]
 
 
-def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: BaseModel) -> None:
-    """Note what was made, once its file is stored; delete the file if it was removed meanwhile."""
+def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: BaseModel, labels: Iterable[Label]) -> None:
+    """Note what was made, of which labels, once its file is stored; delete the file if it was removed meanwhile."""
     with catalog.write() as session:
         row = session.scalar(select(DataSet).where(DataSet.uid == uid).with_for_update())
         if row is not None:
             row.contents = contents.model_dump(mode="json")
+            session.add_all(DataSetLabel(data_set_id=row.id, label_id=label.id) for label in labels)
             return
     with suppress(StoreError):  # whoever removed the data set deleted the file, too
         store.delete(raster_keys.data_set(uid))
+
+
+def withdrawn_labels(session: Session, made: Sequence[DataSet]) -> dict[int, int | None]:
+    """Return how many of their labels were withdrawn since, by the id of the row.
+
+    None is for those of an earlier release, which did not note what labels they hold. Those that are being made have 0.
+    """
+    counts = (
+        select(DataSetLabel.data_set_id, func.count(), func.count(WithdrawnLabel.label_id))
+        .outerjoin(WithdrawnLabel, WithdrawnLabel.label_id == DataSetLabel.label_id)
+        .where(DataSetLabel.data_set_id.in_([row.id for row in made]))
+        .group_by(DataSetLabel.data_set_id)
+    )
+    known = {number: (labels, withdrawn) for number, labels, withdrawn in session.execute(counts)}
+    found: dict[int, int | None] = {}
+    for row in made:
+        labels, withdrawn = known.get(row.id, (0, 0))
+        is_known = row.contents is None or labels == row.contents["labels"]
+        found[row.id] = withdrawn if is_known else None
+    return found
 
 
 def remove(catalog: Catalog, store: RasterStore, kind: JobKind, uid: str) -> None:

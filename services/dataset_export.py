@@ -75,7 +75,7 @@ def _facts(tally: Tally, request: DatasetRequest) -> dict[str, Any]:
         "forms": [form.value for form in request.forms],
         "windows": tally.windows,
         "pixels": tally.pixels,
-        "labels": tally.labels,
+        "labels": len(tally.labels),
         "simulated_labels": tally.simulated,
         "analysts": sorted(tally.analysts),
         "scenes": tally.scenes,

@@ -47,7 +47,7 @@ class Tally:
     Attributes:
         windows: Number of windows by part of the data set.
         pixels: Number of pixels by name of the class, unknown included.
-        labels: Number of labels.
+        labels: The labels.
         simulated: How many of them a simulated annotator drew.
         analysts: Pseudonyms.
         scenes: Name and facts of each scene.
@@ -58,7 +58,7 @@ class Tally:
 
     windows: dict[str, int] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
-    labels: int = 0
+    labels: list[Label] = field(default_factory=list)
     simulated: int = 0
     analysts: set[str] = field(default_factory=set)
     scenes: list[dict[str, Any]] = field(default_factory=list)
@@ -225,7 +225,7 @@ class DatasetWriter:
     def _label(self, window: LabelledWindow, label: Label) -> None:
         who, proposal, of_round = pseudonym(self._catalog, label), label.proposal, label.proposal.round
         asked = (of_round.id, of_round.strategy, of_round.measure) if of_round else (None, None, None)
-        self.tally.labels += 1
+        self.tally.labels.append(label)
         self.tally.simulated += label.simulated
         self.tally.analysts.add(who)
         self._rows.writerow(

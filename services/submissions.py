@@ -124,10 +124,11 @@ class Contents(BaseModel):
 
 @dataclass(frozen=True)
 class KnownSubmission:
-    """A submission with its job."""
+    """A submission with its job; `withdrawn` as in `services.data_sets.KnownDataSet`."""
 
     row: DataSet
     job: Job
+    withdrawn: int | None = 0
 
     @property
     def asked(self) -> Asked:
@@ -176,7 +177,9 @@ def ask(catalog: Catalog, options: SubmissionOptions, served: ModelVersion | Non
 
 def listed(session: Session) -> list[KnownSubmission]:
     """Return the submissions, newest first."""
-    return [KnownSubmission(row, job) for row, job in data_sets.rows(session, KIND)]
+    found = data_sets.rows(session, KIND)
+    withdrawn = data_sets.withdrawn_labels(session, [row for row, _ in found])
+    return [KnownSubmission(row, job, withdrawn[row.id]) for row, job in found]
 
 
 def find(session: Session, uid: str) -> KnownSubmission:
@@ -185,7 +188,8 @@ def find(session: Session, uid: str) -> KnownSubmission:
     Raises:
         NotFoundError: There is none with this id, or it was removed.
     """
-    return KnownSubmission(*data_sets.find_row(session, KIND, uid))
+    row, job = data_sets.find_row(session, KIND, uid)
+    return KnownSubmission(row, job, data_sets.withdrawn_labels(session, [row])[row.id])
 
 
 def request_by(catalog: Catalog, scene: Scene, options: SubmissionOptions) -> GlimsRequest:

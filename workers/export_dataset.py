@@ -56,7 +56,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
         shutil.rmtree(folder)  # the store takes a copy of the archive: three at once would need too much room
         contents = Contents(
             windows=tally.windows,
-            labels=tally.labels,
+            labels=len(tally.labels),
             simulated_labels=tally.simulated,
             analysts=len(tally.analysts),
             model_version=None if model is None else model.version,
@@ -65,7 +65,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
         )
         context.progress(1, 1, "storing the data set")  # also asks whether the job is still ours
         store.put_file(raster_keys.data_set(uid), archive)
-    data_sets.note_contents(catalog, store, uid, contents)
+    data_sets.note_contents(catalog, store, uid, contents, tally.labels)
 
 
 def _model(context: JobContext, asked: KnownDataSet, left_out: list[str]) -> ServedModel | None:

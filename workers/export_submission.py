@@ -74,7 +74,7 @@ def export_submission(context: JobContext, uid: str) -> None:
     )
     context.progress(1, 1, "storing the outlines")  # also asks whether the job is still ours
     store.put(raster_keys.data_set(uid), content)
-    data_sets.note_contents(catalog, store, uid, contents)
+    data_sets.note_contents(catalog, store, uid, contents, done.labels)
 
 
 def _prediction(context: JobContext, scene: Scene, number: int) -> Prediction:

@@ -11,12 +11,13 @@ import fsspec
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 from werkzeug.datastructures import Headers
 
 from al_server.app import create_app
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.data_set_records import DataSet
+from catalog.data_set_records import DataSet, DataSetLabel
 from catalog.records import Job, JobKind, JobState, Label, Patch, SceneRole
 from services import raster_keys
 from services.data_sets import KnownDataSet
@@ -231,6 +232,29 @@ def test_a_lost_file_is_said_to_be_lost(client: FlaskClient, catalog: Catalog, j
     damage(Path(catalog.settings.raster_store) / raster_keys.data_set(found["id"]))
     response = client.get(found["file"], headers=as_role(catalog, "operator"))
     assert_problem(response, 404, "missing or damaged; make the data set anew")
+
+
+def test_it_is_said_how_many_of_its_labels_were_withdrawn_since(
+    client: FlaskClient, catalog: Catalog, judged: Patch
+) -> None:
+    others = [item for item in patches(catalog, judged.scene_id) if (item.row_off, item.col_off) in {(0, 32), (64, 64)}]
+    for minute, patch in enumerate(others, start=1):
+        judge(catalog, patch, np.zeros((32, 32), np.uint8), minute=minute, annotator="careless@example.org")
+    found = made(client, catalog)
+    assert (found["contents"]["labels"], found["withdrawn_labels"]) == (3, 0)
+    withdrawal = {"annotator": "careless@example.org", "reason": "drew nothing"}
+    response = client.post("/api/v1/withdrawals", json=withdrawal, headers=as_role(catalog, "operator"))
+    assert response.status_code == 200, response.text
+    assert listed(client, catalog)[0]["withdrawn_labels"] == 2
+    assert "2 of its labels were withdrawn since" in " ".join(page(client, catalog).text.split())
+    anew = made(client, catalog)
+    assert (anew["contents"]["labels"], anew["withdrawn_labels"]) == (1, 0)
+    assert client.delete(f"{DATA_SETS}/{found['id']}", headers=as_role(catalog, "operator")).status_code == 200
+
+    with catalog.database.write() as session:  # as an earlier release has stored it
+        session.execute(delete(DataSetLabel))
+    assert listed(client, catalog)[0]["withdrawn_labels"] is None
+    assert "withdrawn since is not known" in " ".join(page(client, catalog).text.split())
 
 
 def test_the_page_tells_of_each_and_offers_what_can_be_done(

@@ -9,9 +9,11 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from sqlalchemy import select
 
 from catalog import jobs, registry_copy
-from catalog.records import Job, JobState, Patch, PatchState, Scene, now
+from catalog.data_set_records import DataSetLabel
+from catalog.records import Job, JobState, Label, Patch, PatchState, Scene, now
 from catalog.registry import ModelVersion
 from imagery.glims_check import check_submission
 from imagery.glims_findings import WARNING
@@ -182,6 +184,8 @@ def test_labels_of_a_simulated_annotator_count_only_if_asked_for(asking: Asking,
     assert contents_of(asking).labels == 0
     simulated = made(asking, tmp_path / "with", simulated=True)
     assert (contents_of(asking).labels, contents_of(asking).simulated_labels) == (1, 1)
+    with asking.catalog.read() as session:
+        assert session.scalars(select(DataSetLabel.label_id)).all() == session.scalars(select(Label.id)).all()
     assert area_px(simulated) < area_px(drawn)
 
 
