@@ -11,7 +11,7 @@ from catalog import jobs, setting_changes
 from catalog.database import Database
 from catalog.errors import JobLostError
 from catalog.failures import note_failure
-from catalog.job_queue import COMPUTE, JobQueue, queue_of
+from catalog.job_queue import COMPUTE, UPKEEP, JobQueue, queue_of
 from catalog.pusher import Pusher, push_or_leave
 from catalog.records import Job, JobKind, now
 from catalog.secrets import Secrets, load_or_create
@@ -120,6 +120,5 @@ def _time_limit_s(settings: Settings, kind: JobKind) -> int:
         return DELIVERY_LIMIT_S
     if kind is JobKind.DESCRIBE_SCENE:  # it has the same limit, and says why it ended if that ends it
         return math.ceil(settings.scene_check_timeout_s) + _DESCRIPTION_ENDS_IN_S
-    if kind in {JobKind.BACK_UP, JobKind.CHECK_INSTALLATION}:  # they read all masks and maps
-        return settings.compute_timeout_s
-    return settings.compute_timeout_s if queue_of(kind) == COMPUTE else settings.job_timeout_s
+    takes_long = queue_of(kind) in {COMPUTE, UPKEEP}
+    return settings.compute_timeout_s if takes_long else settings.job_timeout_s

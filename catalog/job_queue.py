@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 IO = "io"
+UPKEEP = "upkeep"
 COMPUTE = "compute"
-QUEUES = (LABELS, IO, COMPUTE)
+QUEUES = (LABELS, IO, UPKEEP, COMPUTE)
 COMPUTE_LAST = "compute-last"
 """What the workers of "compute" take when nothing else waits for them: what people ask for beside the loop."""
-LISTS: Final[Mapping[str, tuple[str, ...]]] = {LABELS: (LABELS,), IO: (IO,), COMPUTE: (COMPUTE, COMPUTE_LAST)}
+LISTS: Final[Mapping[str, tuple[str, ...]]] = {
+    LABELS: (LABELS,),
+    IO: (IO,),
+    UPKEEP: (UPKEEP,),
+    COMPUTE: (COMPUTE, COMPUTE_LAST),
+}
 """The lists in Redis of each queue, in the order in which its workers empty them."""
 _LOCK_S = 300.0  # longest hold of a lock whose process has died
 ENTRY = "workers.jobs.run"  # a name, so that the enqueuing process need not import the jobs
@@ -41,16 +47,20 @@ _COMPUTE_KINDS = _LAST | {
     JobKind.SCORE_SHARD,
     JobKind.COMPARE_SERVED,
 }
+_UPKEEP_KINDS: Final = frozenset({JobKind.BACK_UP, JobKind.CHECK_INSTALLATION})
 
 
 def queue_of(kind: JobKind) -> str:
     """Return the queue of a kind of job.
 
     Jobs that compute for long have their own queue, and so has label ingestion: a label must not wait until a
-    scene is tiled. All other jobs, which mostly wait for files and services, share the queue "io".
+    scene is tiled. So have those that read every file of the raster store, "upkeep": a round must not wait for hours.
+    All other jobs, which mostly wait for files and services, share the queue "io".
     """
     if kind in _COMPUTE_KINDS:
         return COMPUTE
+    if kind in _UPKEEP_KINDS:
+        return UPKEEP
     return LABELS if kind is JobKind.INGEST_LABEL else IO
 
 

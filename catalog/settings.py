@@ -696,7 +696,11 @@ class Settings(BaseSettings):
     request_max_bytes: int = Field(2**20, description="Largest other request accepted.")
     job_timeout_s: int = Field(900, ge=1, description="Time limit of a job, if no other setting has one for it.")
     label_timeout_s: int = Field(60, ge=1, description="Time limit of the ingestion of a label event.")
-    compute_timeout_s: int = Field(6 * 3600, ge=1, description="Time limit of scoring, prediction and fine-tuning.")
+    compute_timeout_s: int = Field(
+        6 * 3600,
+        ge=1,
+        description="Time limit of scoring, prediction, fine-tuning, backups and checks of the installation.",
+    )
     job_stale_after_s: float = Field(
         60.0, gt=0, description="A running job without a heartbeat for this long is given to another worker."
     )

@@ -29,7 +29,17 @@ LEASE_S: Final = 6.0
 START_S: Final = 1200.0
 _STOP_S: Final = 90.0
 
-PARTS: Final = ("redis", "mlflow", "label-studio", "api", "worker-labels", "worker-io", "worker-compute", "clock")
+PARTS: Final = (
+    "redis",
+    "mlflow",
+    "label-studio",
+    "api",
+    "worker-labels",
+    "worker-io",
+    "worker-upkeep",
+    "worker-compute",
+    "clock",
+)
 _SMALL: Final[Mapping[str, object]] = {
     "patch_size_px": 32,
     "unet_depth": 1,

@@ -1,4 +1,4 @@
-"""The worker of the queues "io" and "compute", which forks a process for each job.
+"""The worker of all queues but "labels", which forks a process for each job.
 
 When that process ends, or the kernel kills it for lack of memory, its memory is freed and the worker goes on. Modules
 are imported before the fork. The worker itself must not use CUDA or open a database connection, since neither survives

@@ -1,4 +1,4 @@
-"""The function of each kind of job, imported on demand, so that workers of the queue "io" never load torch."""
+"""The function of each kind of job, imported on demand, so that only workers of the queue "compute" load torch."""
 
 from collections.abc import Callable, Mapping
 from pkgutil import resolve_name

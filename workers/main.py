@@ -1,7 +1,7 @@
-"""``python -m workers.main labels|io|compute``: an RQ worker of one queue, which loads its libraries once.
+"""``python -m workers.main labels|io|upkeep|compute``: an RQ worker of one queue, which loads its libraries once.
 
-Jobs of "io" and "compute" each have a forked process (`workers.forking_worker`), those of "labels" none
-(`workers.label_worker`).
+Jobs of "labels" share the process of their worker (`workers.label_worker`); each job of the other queues has a forked
+one (`workers.forking_worker`).
 """
 
 import argparse
@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from catalog.context import Catalog
-from catalog.job_queue import COMPUTE, IO, LABELS, LISTS, QUEUES, queue_of
+from catalog.job_queue import COMPUTE, IO, LABELS, LISTS, QUEUES, UPKEEP, queue_of
 from catalog.logs import configure_logging
 from catalog.records import JobKind
 from catalog.settings import Settings
@@ -28,7 +28,7 @@ from workers.worker_base import note_killed
 # An idle worker checks for abandoned jobs only after this time; RQ's default is seven minutes.
 WORKER_TTL_S = 45
 
-NICENESS: Final = {LABELS: 10, IO: 10, COMPUTE: 15}
+NICENESS: Final = {LABELS: 10, IO: 10, UPKEEP: 15, COMPUTE: 15}
 """How far the worker of a queue stands back where all want the same cores: the API has people and Label Studio waiting,
 who give up after a second. It costs a worker nothing while cores are free; beside an API that wants a core for itself,
 ten steps leave it a tenth of that core, fifteen a thirtieth (docs/benchmarks.md)."""
@@ -39,7 +39,7 @@ def preload(queue: str) -> None:
     for kind in JobKind:
         if queue_of(kind) == queue:
             function_of(kind)
-    if queue != COMPUTE:
+    if queue in {LABELS, IO}:
         import_module(
             "label_studio_sdk"
         )  # the API never needs it, so it is imported lazily; here that would cost 0.8 s a job

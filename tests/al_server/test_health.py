@@ -10,7 +10,7 @@ from sqlalchemy import select
 from al_server.app import create_app
 from catalog import labels
 from catalog.context import Catalog
-from catalog.job_queue import COMPUTE, IO, LABELS
+from catalog.job_queue import COMPUTE, IO, LABELS, UPKEEP
 from catalog.records import Proposal
 from catalog.registry_records import PartState
 from catalog.settings import Settings
@@ -44,13 +44,13 @@ def test_readiness_names_each_part_and_what_is_wrong_with_it(client: FlaskClient
     assert response.json["ready"] is False
     parts = response.json["parts"]
     assert parts["database"] == "ok"
-    assert "no worker listens to labels, io, compute" in parts["redis"]
+    assert "no worker listens to labels, io, upkeep, compute" in parts["redis"]
     assert "MLflow does not answer at http://127.0.0.1:9" in parts["mlflow"]
     assert "Label Studio at http://127.0.0.1:9 cannot be reached" in parts["label-studio"]
 
 
 def test_a_queue_without_worker_is_named(client: FlaskClient, catalog: Catalog) -> None:
-    for queue in (LABELS, IO):
+    for queue in (LABELS, IO, UPKEEP):
         Worker([queue], connection=catalog.queue.connection, serializer=JSONSerializer).register_birth()
     check_parts(catalog)
     assert "no worker listens to compute (" in parts_of(client, catalog)["redis"]

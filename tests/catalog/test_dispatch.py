@@ -121,7 +121,7 @@ def test_a_running_job_is_not_pushed(catalog: Catalog, redis_url: str) -> None:
 
 
 def test_nobody_listens_until_a_worker_registers(catalog: Catalog) -> None:
-    assert catalog.queue.workers() == {"labels": 0, "io": 0, "compute": 0}
+    assert catalog.queue.workers() == {"labels": 0, "io": 0, "upkeep": 0, "compute": 0}
 
 
 @pytest.mark.parametrize(

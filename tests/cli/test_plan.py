@@ -40,7 +40,7 @@ def processes(settings: Settings, tmp_path: Path) -> dict[str, Process]:
 
 
 def test_services_start_first_and_stop_last(processes: dict[str, Process]):
-    own = ["api", "worker-labels", "worker-io", "worker-compute", "clock"]
+    own = ["api", "worker-labels", "worker-io", "worker-upkeep", "worker-compute", "clock"]
     assert list(processes) == ["redis", "mlflow", "label-studio", *own]
     assert [name for name, process in processes.items() if process.is_service] == ["redis", "mlflow", "label-studio"]
 
@@ -63,7 +63,7 @@ def test_programs_of_others_see_little_of_our_environment(processes: dict[str, P
     assert not [variable for variable in env if variable.startswith("GLACIER_AL_")]
 
 
-@pytest.mark.parametrize("name", ["api", "worker-labels", "worker-io", "worker-compute", "clock"])
+@pytest.mark.parametrize("name", ["api", "worker-labels", "worker-io", "worker-upkeep", "worker-compute", "clock"])
 def test_our_processes_read_the_very_same_settings(
     processes: dict[str, Process], settings: Settings, name: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -74,7 +74,7 @@ def test_our_processes_read_the_very_same_settings(
 
 
 def test_commands(processes: dict[str, Process], settings: Settings):
-    for queue in ("labels", "io", "compute"):
+    for queue in ("labels", "io", "upkeep", "compute"):
         assert processes[f"worker-{queue}"].argv == (sys.executable, "-m", "workers.main", queue)
     assert processes["clock"].argv == (sys.executable, "-m", "workers.clock")
     assert migration(settings, environ=ENVIRON, cwd=Path()).argv == (sys.executable, "-m", "catalog.migrate")

@@ -69,7 +69,16 @@ def test_servers_that_are_not_there_are_not_ready():
     redis_url = f"redis://127.0.0.1:{free_port()}/0"
     settings = Settings(api_url=url, mlflow_url=url, label_studio_url=url, redis_url=redis_url)
     asked = checks(settings)
-    assert list(asked) == ["redis", "api", "worker-labels", "worker-io", "worker-compute", "mlflow", "label-studio"]
+    assert list(asked) == [
+        "redis",
+        "api",
+        "worker-labels",
+        "worker-io",
+        "worker-upkeep",
+        "worker-compute",
+        "mlflow",
+        "label-studio",
+    ]
     assert not any(is_ready(started()) for is_ready in asked.values())
 
 

@@ -16,7 +16,7 @@ from catalog.settings import Settings
 from cli.plan import Process, plan
 
 DOCKER = Path(__file__).parents[2] / "docker"
-OUR_OWN = ["api", "worker-labels", "worker-io", "worker-compute", "clock"]
+OUR_OWN = ["api", "worker-labels", "worker-io", "worker-upkeep", "worker-compute", "clock"]
 SECRETS = Secrets()
 TUNING = re.compile(r"(MALLOC_|OMP_|OPENBLAS_).*")
 
@@ -53,7 +53,7 @@ def test_the_tuning_is_the_same(compose: dict[str, Any], processes: dict[str, Pr
     assert tuning(compose["services"][name]["environment"]) == tuning(dict(processes[name].env))
 
 
-@pytest.mark.parametrize("name", ["worker-labels", "worker-io", "worker-compute"])
+@pytest.mark.parametrize("name", ["worker-labels", "worker-io", "worker-upkeep", "worker-compute"])
 def test_workers_get_the_same_time_to_stop(compose: dict[str, Any], processes: dict[str, Process], name: str):
     assert compose["services"][name]["stop_grace_period"] == f"{processes[name].stop_s}s"
 

@@ -223,7 +223,17 @@ def test_it_is_modest_when_idle(system: Running, record_property):
     assert share <= IDLE_CORE_SHARE
 
 
-PARTS = ["redis", "mlflow", "label-studio", "api", "worker-labels", "worker-io", "worker-compute", "clock"]
+PARTS = [
+    "redis",
+    "mlflow",
+    "label-studio",
+    "api",
+    "worker-labels",
+    "worker-io",
+    "worker-upkeep",
+    "worker-compute",
+    "clock",
+]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from catalog import bundle_cache, jobs
 from catalog.context import Catalog
 from catalog.errors import JobInterruptedError, JobLostError
-from catalog.job_queue import COMPUTE, IO, LABELS, queue_of
+from catalog.job_queue import COMPUTE, IO, LABELS, UPKEEP, queue_of
 from catalog.records import (
     EventState,
     Job,
@@ -66,7 +66,7 @@ def test_what_needs_the_network_runs_apart():
         JobKind.REPRODUCE_VERSION,
         JobKind.EXPORT_SUBMISSION,
     }
-    assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, COMPUTE}
+    assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, UPKEEP, COMPUTE}
 
 
 def test_a_version_holds_the_files_that_the_cache_fetches():

@@ -67,6 +67,17 @@ def test_an_io_worker_never_loads_torch(catalog, tiling, tmp_path):
     assert not {name for name in loaded if name.startswith("libtorch")}
 
 
+def test_nothing_waits_for_a_job_that_reads_the_whole_store(catalog, tiling, tmp_path):
+    log = tmp_path / "worker.log"
+    with catalog.write() as session:
+        check = jobs.enqueue(session, JobKind.CHECK_INSTALLATION, fix=False, by="olga")
+    with running(command(), catalog.settings.as_environment(), log=log):
+        wait_for(lambda: state_of(catalog, tiling) is JobState.FINISHED, log)
+        assert state_of(catalog, check) is JobState.QUEUED
+    with running([sys.executable, "-m", "workers.main", "upkeep"], catalog.settings.as_environment(), log=log):
+        wait_for(lambda: state_of(catalog, check) is JobState.FINISHED, log)
+
+
 @pytest.mark.parametrize("queue", QUEUES)
 def test_workers_leave_the_processor_to_the_api(catalog, tmp_path, queue):
     log, ours = tmp_path / "worker.log", os.getpriority(os.PRIO_PROCESS, 0)
