@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from catalog.job_queue import QUEUES
 from catalog.secrets import Secrets, load_or_create
 from catalog.settings import Settings
 from cli.plan import Process, plan
+from workers.main import NICENESS
 
 DOCKER = Path(__file__).parents[2] / "docker"
 OUR_OWN = ["api", "worker-labels", "worker-io", "worker-upkeep", "worker-compute", "clock"]
@@ -56,6 +58,13 @@ def test_the_tuning_is_the_same(compose: dict[str, Any], processes: dict[str, Pr
 @pytest.mark.parametrize("name", ["worker-labels", "worker-io", "worker-upkeep", "worker-compute"])
 def test_workers_get_the_same_time_to_stop(compose: dict[str, Any], processes: dict[str, Process], name: str):
     assert compose["services"][name]["stop_grace_period"] == f"{processes[name].stop_s}s"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_workers_stand_back_as_far(compose: dict[str, Any], queue: str):
+    """Linux divides a step of niceness by 1.25, from 1024 (sched(7), sched_prio_to_weight)."""
+    assert compose["services"][f"worker-{queue}"]["cpu_shares"] == round(1024 / 1.25 ** NICENESS[queue])
+    assert "cpu_shares" not in compose["services"]["api"]  # 1024 by default
 
 
 def test_mlflow_is_as_frugal(compose: dict[str, Any], processes: dict[str, Process]):
