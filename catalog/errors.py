@@ -56,6 +56,10 @@ class ServiceDownError(CatalogError):
         self.service = service
 
 
+class SetAsideError(CatalogError):
+    """Every scene that a job needs is set aside. It is tried again until one is back."""
+
+
 class RegistryError(CatalogError):
     """MLflow refused a request as invalid; a retry would be refused, too."""
 

@@ -261,7 +261,7 @@ def request_cancel(session: Session, job_id: str) -> Job:
 
 
 def wait_for_service(session: Session, job_id: str, attempt: int, error: str) -> None:
-    """Queue a job again that failed because a service was down; this is not counted as a failure."""
+    """Queue a job again that failed because a service, or all scenes, were away; this is not counted as a failure."""
     delay = timedelta(seconds=OUTAGE_BACKOFF_S)
     _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now() + delay, error=error)
 

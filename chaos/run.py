@@ -15,6 +15,7 @@ import requests
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from catalog import set_aside
 from catalog.context import Catalog
 from catalog.records import Job, JobState
 from chaos.annotators import Annotator
@@ -217,7 +218,8 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[st
         _restart_ended(system, outcome, "the last fault")
         for name in system.revive():
             outcome.revived[name] += 1
-        if not system.is_ready() or _retry_failed(system, catalog, outcome, retried) or open_jobs(catalog):
+        is_busy = open_jobs(catalog) or _set_aside(catalog)  # what is whole again is taken back within a minute or two
+        if not system.is_ready() or _retry_failed(system, catalog, outcome, retried) or is_busy:
             still_since = time.monotonic()
         return time.monotonic() - still_since > _STILL_S
 
@@ -225,9 +227,18 @@ def _come_to_rest(system: System, catalog: Catalog, outcome: Outcome) -> list[st
     while not is_at_rest():
         if time.monotonic() > deadline:
             waiting = [f"{job.key} ({job.state.value}: {job.error})" for job in open_jobs(catalog)]
-            return [f"the system did not come to rest within {_REST_S:.0f} s; open jobs: {waiting}"]
+            return [
+                f"the system did not come to rest within {_REST_S:.0f} s; open jobs: {waiting}; set aside: "
+                f"{_set_aside(catalog)}"
+            ]
         time.sleep(1)
     return []
+
+
+def _set_aside(catalog: Catalog) -> list[str]:
+    """Return what cannot be used, and why."""
+    with catalog.read() as session:
+        return [f"{row.name}: {row.reason}" for row in set_aside.standing(session)]
 
 
 def _retry_failed(system: System, catalog: Catalog, outcome: Outcome, retried: set[str]) -> bool:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,50 +17,78 @@ from catalog import jobs, labels, set_aside
 from catalog.context import Catalog
 from catalog.records import EventState, JobKind, LabelEvent, Patch, Proposal, Scene, SceneRole, SceneState, now
 from catalog.set_aside import Kind, SetAside
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import OutlineError, SceneError, UnreadableFileError
+from imagery.grid import tile
+from imagery.lacking import was_lacking
 from imagery.paths import is_address, name_for_rasterio
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services.scenes import outlines_of, priors_of, source_of
 
+_NEVER_OPENED: Final = ""
+"""In place of what `look_at` finds, of a scene that could not be opened."""
+_HOUR: Final = timedelta(hours=1)
 
-def set_aside_scenes(catalog: Catalog, path: str, reason: str) -> list[str]:
+
+def set_aside_scenes(catalog: Catalog, error: UnreadableFileError) -> list[str]:
     """Set aside the ready scenes that a file belongs to; return the names of those that were not yet.
 
     Args:
         catalog: the catalog.
-        path: the file that cannot be read, as the scene or GDAL names it.
-        reason: what was found, and what was expected.
+        error: which file, as the scene or GDAL names it, what was found, and what was expected.
+
+    Raises:
+        UnreadableFileError: the same, if it says nothing about the file (`imagery.lacking.was_lacking`).
     """
+    if was_lacking(error):
+        raise error
     with catalog.read() as session:
         ready = session.scalars(select(Scene).where(Scene.state == SceneState.READY).order_by(Scene.id)).all()
-    concerned = [scene for scene in ready if path in _names(source_of(scene))]
-    return [scene.name for scene in concerned if set_aside_scene(catalog, scene, reason)]
+    concerned = [scene for scene in ready if error.path in _names(source_of(scene))]
+    return [
+        scene.name
+        for scene in concerned
+        if set_aside_scene(catalog, scene, str(error), opens=why_unusable(scene) is None)
+    ]
 
 
 def check_scenes(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
-    """Open the files of scenes; set aside those that cannot be opened, and return the others."""
+    """Open the files of scenes; set aside those that cannot be opened, and return the others.
+
+    Raises:
+        SceneError, OutlineError: As `why_unusable`.
+    """
     usable = []
     for scene in scenes:
         reason = why_unusable(scene)
         if reason is None:
             usable.append(scene)
         else:
-            set_aside_scene(catalog, scene, reason)
+            set_aside_scene(catalog, scene, reason, opens=False)
     return usable
 
 
 def why_unusable(scene: Scene) -> str | None:
-    """Return why the files of a scene cannot be opened; None if they can."""
+    """Return why the files of a scene cannot be opened; None if they can.
+
+    Raises:
+        SceneError, OutlineError: Memory or file handles were lacking, which says nothing about the files.
+    """
     try:
         with SceneReader(source_of(scene)):
             return None
     except (SceneError, OutlineError) as error:
+        if was_lacking(error):
+            raise
         return str(error)
 
 
 def take_back(catalog: Catalog) -> list[str]:
-    """Take back the scenes whose files have changed since they were set aside and can be opened; return their names.
+    """Take back the scenes that can be used again; return their names.
+
+    A scene that could not be opened is taken back as soon as it can be. One that opens, but whose pixels or outlines
+    could not be read, is taken back when its files have changed; or when all its pixels can be read, which is tried
+    each hour: a disk on the network may have failed for a while.
 
     Scenes of the pool join the scoring again, and label events that failed without the scene are ingested again.
     """
@@ -70,7 +100,7 @@ def take_back(catalog: Catalog) -> list[str]:
         scene = scenes[row.id]
         if scene is None or scene.state is not SceneState.READY:
             _end(catalog, row, "the scene was removed or replaced")
-        elif row.seen != look_at(scene) and why_unusable(scene) is None:
+        elif why_unusable(scene) is None and (row.seen != look_at(scene) or (_hour_is_over(row) and _is_whole(scene))):
             if _end(catalog, row, "its files are readable again", scene):
                 back.append(scene.name)
         else:
@@ -122,11 +152,35 @@ def look_at(scene: Scene) -> str:
     return hashlib.sha256(json.dumps(found, default=str).encode()).hexdigest()
 
 
-def set_aside_scene(catalog: Catalog, scene: Scene, reason: str) -> bool:
-    """Set a scene aside until its files, or its description, change; return whether it was not aside yet."""
-    seen = look_at(scene)
+def set_aside_scene(catalog: Catalog, scene: Scene, reason: str, *, opens: bool) -> bool:
+    """Set a scene aside, see `take_back`; return whether it was not aside yet.
+
+    Args:
+        catalog: the catalog.
+        scene: the scene.
+        reason: what was found, and what was expected.
+        opens: whether its files can be opened all the same.
+    """
+    seen = look_at(scene) if opens else _NEVER_OPENED
     with catalog.write() as session:
         return set_aside.set_aside(session, Kind.SCENE, scene.name, reason, scene.id, seen)
+
+
+def _hour_is_over(row: SetAside) -> bool:
+    """Return whether another hour has gone by since a scene was set aside, since it was last looked at."""
+    return (now() - row.since) // _HOUR > (row.checked_at - row.since) // _HOUR
+
+
+def _is_whole(scene: Scene) -> bool:
+    """Return whether all pixels of a scene can be read, which takes about as long as making patches of it."""
+    source = source_of(scene)
+    try:
+        with SceneReader(source) as reader:
+            for window in tile(source.grid.width, source.grid.height, scene.patch_size_px):
+                reader.read(source.channel_names, window)
+    except (SceneError, OutlineError):
+        return False
+    return True
 
 
 def _opens(source: SceneSource) -> bool:

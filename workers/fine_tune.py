@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import select
+
 from catalog import training
 from catalog.context import Catalog
-from catalog.errors import CatalogError, ConflictError, JobLostError, LabelsWithdrawnError
-from catalog.records import Label, RunTrigger, Scene, SceneRole, TrainingRun, now
+from catalog.errors import CatalogError, ConflictError, JobLostError, LabelsWithdrawnError, SetAsideError
+from catalog.records import Label, RunTrigger, Scene, SceneRole, SceneState, TrainingRun, now
 from catalog.registry import CHAMPION, registry_of
 from catalog.set_aside import Kind, standing
 from catalog.tracking import Tracking
@@ -85,6 +87,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
         JobLostError: the job was given to another worker, which has the run now.
         NotFoundError: the version that an earlier attempt registered was deleted in MLflow; the run is closed.
         ServiceDownError: MLflow does not answer; the next attempt resumes or closes the run.
+        SetAsideError: every validation scene is set aside.
     """
     watch = Stopwatch("load")
     catalog, tracking = context.catalog, tracking_of(context.catalog)
@@ -171,10 +174,17 @@ def _scenes_to_judge_on(catalog: Catalog) -> dict[SceneRole, list[Scene]]:
     }
     if not found[SceneRole.VALIDATION]:
         with catalog.read() as session:
-            aside = "; ".join(f"{row.name} is set aside: {row.reason}" for row in standing(session, Kind.SCENE))
+            of_role = select(Scene.id).where(Scene.role == SceneRole.VALIDATION, Scene.state == SceneState.READY)
+            known = set(session.scalars(of_role))
+            aside = [f"{row.name}: {row.reason}" for row in standing(session, Kind.SCENE) if row.number in known]
+        if aside:
+            raise SetAsideError(
+                "found every scene with the role 'validation' set aside; without one nobody can tell whether a new "
+                f"version is better: this job goes on by itself when one is back ({'; '.join(aside)})"
+            )
         raise ConflictError(
             "found no ready scene with the role 'validation' and outlines; without one nobody can tell whether a new "
-            f"version is better: register one, then retry this job{aside and f' ({aside})'}"
+            "version is better: register one, then retry this job"
         )
     return {role: scenes for role, scenes in found.items() if scenes}
 

@@ -14,13 +14,21 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.errors import CatalogError, JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
+from catalog.errors import (
+    CatalogError,
+    JobCancelledError,
+    JobInterruptedError,
+    JobLostError,
+    ServiceDownError,
+    SetAsideError,
+)
 from catalog.failures import note_cancelled, note_failure
 from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
 from catalog.told_texts import described
 from imagery.errors import DamagedFileError, ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
+from imagery.lacking import was_lacking
 from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
 from services.unusable_scenes import set_aside_scenes
 from workers import interruption
@@ -180,13 +188,16 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
     if isinstance(error, JobInterruptedError):
         log.info("%s goes on later: %s", job.key, error)
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt)
-    if isinstance(error, ServiceDownError) or (isinstance(error, LabelStudioError) and not error.refused):
+    comes_back = isinstance(error, ServiceDownError | SetAsideError)
+    if comes_back or (isinstance(error, LabelStudioError) and not error.refused):
         log.warning("%s waits: %s", job.key, error)
         return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
-    if isinstance(error, UnreadableFileError) and (aside := set_aside_scenes(context.catalog, error.path, str(error))):
+    # A damaged file is made again meanwhile; memory or file handles may be there the next time.
+    may_pass = isinstance(error, DamagedFileError) or was_lacking(error)
+    if isinstance(error, UnreadableFileError) and not may_pass and (aside := set_aside_scenes(context.catalog, error)):
         log.error("%s goes on without scene %s: %s", job.key, " and ".join(aside), error)
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=str(error))
-    if isinstance(error, PERMANENT) and not isinstance(error, DamagedFileError):  # it is made again meanwhile
+    if isinstance(error, PERMANENT) and not may_pass:
         log.error("%s failed: %s", job.key, error)
         return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)

@@ -41,7 +41,7 @@ def check_standing(catalog: Catalog) -> dict[int, str]:
         try:
             make_whole(catalog, label)
         except UnreadableFileError as error:
-            set_aside_scenes(catalog, error.path, str(error))
+            set_aside_scenes(catalog, error)
     with catalog.read() as session:
         return training.left_out(session)
 

@@ -149,7 +149,7 @@ def _make_again(catalog: Catalog, key: str) -> str | None:
     try:
         return None if maker is None else maker(catalog, key)
     except UnreadableFileError as error:
-        set_aside_scenes(catalog, error.path, str(error))
+        set_aside_scenes(catalog, error)
     except ServiceDownError as error:
         log.warning("%s is made again when MLflow answers: %s", key, error)
     return None

@@ -14,6 +14,7 @@ from imagery.edge_ring import without_edges
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import Window, tile
 from imagery.ground_metric import GroundMetric
+from imagery.lacking import was_lacking
 from imagery.masks import OutlineLayer, burn_outlines, mask_to_geotiff, read_outlines
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
@@ -87,14 +88,20 @@ def make_whole(catalog: Catalog, scene: Scene) -> None:
 
 
 def usable_scenes(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
-    """Return the scenes whose files can be opened and whose masks are whole; set the others aside, with the reason."""
+    """Return the scenes whose files can be opened and whose masks are whole; set the others aside, with the reason.
+
+    Raises:
+        SceneError, OutlineError: Memory or file handles were lacking.
+    """
     usable = []
     for scene in check_scenes(catalog, scenes):
         try:
             make_whole(catalog, scene)
         except (SceneError, OutlineError) as error:
+            if was_lacking(error):
+                raise
             log.warning("scene %s is set aside: %s", scene.name, error)
-            set_aside_scene(catalog, scene, str(error))
+            set_aside_scene(catalog, scene, str(error), opens=True)
         else:
             usable.append(scene)
     return usable

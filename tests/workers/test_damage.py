@@ -1,12 +1,17 @@
 """Files of the store and of scenes are damaged behind our back: they are made again, or stop nothing but themselves."""
 
+import os
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from pyproj.exceptions import ProjError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -28,15 +33,17 @@ from catalog.records import (
     SceneRole,
     Score,
     Shard,
+    now,
 )
 from catalog.set_aside import SetAside
 from imagery.classes import GLACIER_SCHEME
-from imagery.errors import DamagedFileError, UnreadableFileError
+from imagery.errors import DamagedFileError, SceneError, UnreadableFileError
+from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services import raster_keys
 from services.places import raster_store
-from services.scenes import ready_scenes
-from services.unusable_scenes import check_scenes, set_aside_scenes, take_back
+from services.scenes import ready_scenes, source_of
+from services.unusable_scenes import check_scenes, set_aside_scenes, take_back, why_unusable
 from tests.workers.desk import Desk, box, brush, saved, sit_down
 from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, score_shards, tiled
 from workers import mend_files
@@ -172,7 +179,7 @@ def test_others_can_write_while_a_host_that_hangs_is_asked_for_a_scene(
     with catalog.write() as session:
         session.get_one(Scene, desk.scene.id).source = source
     monkeypatch.setattr("services.unusable_scenes.SceneReader", Hanging)
-    assert set_aside_scenes(catalog, address, "it hangs") == [desk.scene.name]
+    assert set_aside_scenes(catalog, UnreadableFileError(address, "it hangs")) == [desk.scene.name]
     with catalog.write() as session:  # as a scene is that was set aside when its host still answered
         row = set_aside.find(session, set_aside.Kind.SCENE, desk.scene.name)
         assert row is not None
@@ -218,6 +225,89 @@ def test_a_truth_that_cannot_be_burned_sets_its_scene_aside(catalog: Catalog, tm
     assert take_back(catalog) == [scene.name]
     make_whole(catalog, scene)
     assert raster_store(catalog).exists(raster_keys.truth(scene.id))
+
+
+@contextmanager
+def few_handles() -> Iterator[None]:
+    """Let this process open no further file."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, allowed[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+
+
+def test_a_process_without_file_handles_sets_no_scene_aside(catalog: Catalog, tmp_path: Path) -> None:
+    scene, _ = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+    source = source_of(scene)
+    with few_handles(), pytest.raises(UnreadableFileError, match="Too many open files") as caught:
+        SceneReader(source).__enter__()
+    with pytest.raises(UnreadableFileError):  # it goes on as it is, and the job is tried again
+        set_aside_scenes(catalog, caught.value)
+    with few_handles(), pytest.raises(UnreadableFileError):
+        why_unusable(scene)
+    assert standing(catalog) == []
+    assert why_unusable(scene) is None
+
+
+def test_a_process_without_memory_sets_no_scene_aside(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, _ = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+
+    def without_memory(*_: object) -> bool:
+        raise SceneError("found two systems; expected two that PROJ knows") from ProjError("SQLite: out of memory")
+
+    monkeypatch.setattr("imagery.grid.same_crs", without_memory)
+    with pytest.raises(SceneError, match="PROJ"):
+        usable_scenes(catalog, [scene])
+    assert standing(catalog) == []
+
+
+def test_a_scene_that_could_not_be_opened_is_back_when_it_can_though_its_files_have_not_changed(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+
+    def unmounted(_: SceneSource) -> NoReturn:
+        raise UnreadableFileError(str(forged.path), "found a file that cannot be read (Stale file handle)")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("services.unusable_scenes.SceneReader", unmounted)
+        assert check_scenes(catalog, [scene]) == []
+        assert take_back(catalog) == []
+        assert standing(catalog) == [("scene", scene.name)]
+    assert take_back(catalog) == [scene.name]
+
+
+def age(catalog: Catalog, **ages: timedelta) -> None:
+    """Let the one thing that is set aside be older."""
+    with catalog.write() as session:
+        (row,) = set_aside.standing(session)
+        for name, by in ages.items():
+            setattr(row, name, now() - by)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_scene_that_opens_but_could_not_be_read_is_read_again_each_hour(
+    catalog: Catalog, tmp_path: Path, whole: bool
+) -> None:
+    scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+    if not whole:
+        os.truncate(forged.path, forged.path.stat().st_size - 1000)  # the header stays whole
+    assert set_aside_scenes(catalog, UnreadableFileError(str(forged.path), "it could not be read")) == [scene.name]
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+    age(catalog, since=59 * minute, checked_at=minute)
+    assert take_back(catalog) == []
+    age(catalog, since=61 * minute, checked_at=2 * minute)
+    assert take_back(catalog) == ([scene.name] if whole else [])
+    if not whole:
+        age(catalog, since=hour + 3 * minute, checked_at=minute)
+        assert take_back(catalog) == []
+        assert standing(catalog) == [("scene", scene.name)]
 
 
 @pytest.fixture

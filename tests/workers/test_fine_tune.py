@@ -22,7 +22,19 @@ from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.errors import ConflictError
 from catalog.logs import JsonFormatter
-from catalog.records import Job, JobKind, JobState, Label, Patch, ProposalReason, RunState, RunTrigger, SceneRole, Score
+from catalog.records import (
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    Patch,
+    ProposalReason,
+    RunState,
+    RunTrigger,
+    Scene,
+    SceneRole,
+    Score,
+)
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from experiments.replay import Project, with_random_patches, without_prior_outlines
@@ -40,6 +52,7 @@ from services.promotion import promote, roll_back
 from services.scene_replacement import replace_scene
 from services.scenes import ready_scenes, source_of, window_of
 from services.stability import Agreement
+from services.unusable_scenes import take_back
 from services.version_figures import figures_of
 from tests.catalog_fixtures import add_round, add_scoring, label_of
 from tests.imagery.forge import BAND_NAMES
@@ -454,6 +467,26 @@ def test_without_a_validation_scene_nothing_is_trained(catalog, tmp_path):
     assert job.state is JobState.FAILED
     assert "found no ready scene with the role 'validation' and outlines" in job.error
     assert runs(catalog) == []
+
+
+def test_a_fine_tune_waits_while_every_validation_scene_is_set_aside(labelled, tmp_path):
+    catalog = labelled
+    with catalog.read() as session:
+        scene = session.scalar(select(Scene).where(Scene.role == SceneRole.VALIDATION))
+    path = Path(scene.source["bands"][0]["path"])
+    path.rename(tmp_path / "elsewhere")
+    job = fine_tune(catalog)
+    assert (job.state, job.failures) == (JobState.QUEUED, 0)
+    assert "found every scene with the role 'validation' set aside" in job.error
+    assert f"this job goes on by itself when one is back ({scene.name}: " in job.error
+    assert runs(catalog) == []
+    (tmp_path / "elsewhere").rename(path)
+    assert take_back(catalog) == [scene.name]
+    with catalog.write() as session:
+        job = jobs.claim(session, job.id)
+    perform(catalog, job)
+    with catalog.read() as session:
+        assert session.get_one(Job, job.id).state is JobState.FINISHED
 
 
 def test_without_labels_nothing_is_trained(catalog, tmp_path):
