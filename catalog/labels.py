@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import event_order, jobs, rounds
+from catalog import event_order, jobs, proposal_locks, rounds
 from catalog.errors import ConflictError, NotFoundError
 from catalog.pixel_regions import covers_patch
 from catalog.records import (
@@ -128,11 +128,8 @@ def find_proposal(session: Session, uid: str | None) -> Proposal | None:
 
 
 def lock(session: Session, proposal: Proposal) -> Proposal:
-    """Lock a proposal until the session ends, and return it freshly loaded.
-
-    PostgreSQL locks the row; on SQLite only one session writes at a time anyway.
-    """
-    return session.get_one(Proposal, proposal.id, with_for_update=True, populate_existing=True)
+    """Lock a proposal until the session ends, and return it freshly loaded (`catalog.proposal_locks`)."""
+    return proposal_locks.lock(session, proposal.id)
 
 
 def is_skipped(session: Session, proposal: Proposal) -> bool:
@@ -197,14 +194,18 @@ def store(session: Session, label: Label) -> None:
 def refresh_states(session: Session, proposal: Proposal, *, skipped: bool) -> None:
     """Set the states of a proposal, its patch and its round to those implied by the labels that are not superseded.
 
+    Its patch is locked until the session ends: what others change in proposals of the patch is seen, or sees this.
+
     Args:
-        session: a writing session.
+        session: a writing session; before the states of several proposals, it locks all of them
+            (`catalog.proposal_locks.lock_all`).
         proposal: locked; a withdrawn one stays withdrawn.
         skipped: whether its annotator skipped it.
     """
     if proposal.state is not ProposalState.WITHDRAWN:
         proposal.state = _implied_proposal_state(session, proposal, skipped=skipped)
     session.flush()
+    proposal_locks.lock_patches(session, [proposal.patch_id])
     session.get_one(Patch, proposal.patch_id).state = _implied_patch_state(session, proposal.patch_id)
     if proposal.round_id is not None:
         rounds.complete_if_answered(session, proposal.round_id)
@@ -288,8 +289,8 @@ def withdraw_project(session: Session, project_id: int) -> int:
     Returns:
         Number of proposals withdrawn.
     """
-    waiting = select(Proposal).where(Proposal.project_id == project_id, Proposal.state == ProposalState.PUBLISHED)
-    withdrawn = session.scalars(waiting.order_by(Proposal.id).with_for_update()).all()
+    waiting = (Proposal.project_id == project_id) & (Proposal.state == ProposalState.PUBLISHED)
+    withdrawn = proposal_locks.lock_all(session, waiting)
     for proposal in withdrawn:
         proposal.state = ProposalState.WITHDRAWN
     for proposal in withdrawn:

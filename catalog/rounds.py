@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from catalog import jobs, scene_locks
+from catalog import jobs, proposal_locks, scene_locks
 from catalog.errors import ConflictError, NotFoundError
 from catalog.records import (
     JobKind,
@@ -119,6 +119,9 @@ def store_choices(session: Session, round_id: int, choices: Sequence[Choice]) ->
                 score=choice.score,
             )
         )
+    session.flush()
+    # After the round: nobody who has locked a patch waits for it, since it had no proposals.
+    proposal_locks.lock_patches(session, {choice.patch_id for choice in choices})
     chosen = Patch.id.in_([choice.patch_id for choice in choices])
     session.execute(update(Patch).where(chosen).values(state=PatchState.PROPOSED))
     chosen_round.state = RoundState.PUBLISHING
@@ -132,7 +135,7 @@ def mark_published(session: Session, proposal_id: int, project_id: int, task_id:
     A proposal that was abandoned meanwhile stays so; the removal of its task is enqueued.
     """
     # Locked, because its round may be abandoned at this moment.
-    proposal = session.get_one(Proposal, proposal_id, with_for_update=True, populate_existing=True)
+    proposal = proposal_locks.lock(session, proposal_id)
     move_task(proposal, project_id, task_id)
     note_images_signed(proposal, base_url)
     if proposal.state is ProposalState.CHOSEN:

@@ -4,7 +4,8 @@ Who removes or replaces a scene locks its row (`services.scene_removal.lock_scen
 one holds it and looks at its state again: what was read before may be out of date.
 
 So that nobody waits in a circle, the installation is locked first of all; proposals and label events before scenes;
-patches, labels and jobs after them. Who locks a scene, and does not only hold it, locks no round.
+patches, labels and jobs after them (`catalog.proposal_locks` names the order of proposals, patches and rounds). Who
+locks a scene, and does not only hold it, locks no round.
 """
 
 from collections.abc import Collection

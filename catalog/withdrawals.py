@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import jobs, labels
+from catalog import jobs, labels, proposal_locks
 from catalog.candidates import MAY_BE_PROPOSED
 from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, RunState, TrainingRun
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
@@ -49,8 +49,7 @@ def spellings(session: Session, annotator: str) -> list[str]:
 def labels_by(session: Session, annotators: Collection[str], since: datetime | None) -> Sequence[Label]:
     """Return the labels of annotators that are not withdrawn yet, superseded ones too, ordered by id.
 
-    Their proposals and patches stay locked until the session ends: all proposals first, then all patches, each by id.
-    Ingestion locks a proposal before it changes a label, too: two that lock in different orders would deadlock.
+    Their proposals and patches stay locked until the session ends.
 
     Args:
         session: a session.
@@ -60,9 +59,7 @@ def labels_by(session: Session, annotators: Collection[str], since: datetime | N
     theirs = select(Label).where(Label.annotator.in_(annotators), Label.id.not_in(select(WithdrawnLabel.label_id)))
     if since is not None:
         theirs = theirs.where(Label.annotated_at >= since)
-    for row, column in ((Proposal, Label.proposal_id), (Patch, Label.patch_id)):
-        locking = select(row).where(row.id.in_(theirs.with_only_columns(column))).order_by(row.id).with_for_update()
-        session.scalars(locking.execution_options(populate_existing=True)).all()
+    proposal_locks.lock_all(session, Proposal.id.in_(theirs.with_only_columns(Label.proposal_id)))
     return session.scalars(theirs.order_by(Label.id).options(joinedload(Label.proposal))).all()
 
 

@@ -4,7 +4,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import candidates, jobs, labels, rounds, scorings, training
+from catalog import candidates, jobs, labels, proposal_locks, rounds, scorings, training
 from catalog.errors import ConflictError
 from catalog.records import JobKind, Proposal, Round, RoundState, Scoring, now
 from catalog.settings import PatchPart, Settings, Strategy
@@ -151,9 +151,7 @@ def abandon(session: Session, round_id: int) -> Round:
         ConflictError: it has already ended.
     """
     rounds.get(session, round_id)
-    # Proposals first, then the round: ingestion locks them in this order, too, and the other order would deadlock.
-    locking = select(Proposal).where(Proposal.round_id == round_id).order_by(Proposal.id).with_for_update()
-    session.scalars(locking.execution_options(populate_existing=True)).all()
+    proposal_locks.lock_all(session, Proposal.round_id == round_id)
     abandoned = rounds.lock(session, round_id)
     if abandoned.state not in {RoundState.CHOOSING, RoundState.PUBLISHING, RoundState.OPEN}:
         raise ConflictError(f"round {round_id} is {abandoned.state} already; only an unfinished round can be abandoned")
@@ -165,6 +163,6 @@ def abandon(session: Session, round_id: int) -> Round:
             jobs.request_cancel(session, making.id)
     unanswered = select(Proposal).where(Proposal.round_id == round_id, Proposal.state.in_(rounds.UNANSWERED))
     for proposal in session.scalars(unanswered.order_by(Proposal.id)).all():
-        labels.refresh_states(session, labels.lock(session, proposal), skipped=False)
+        labels.refresh_states(session, proposal, skipped=False)
     jobs.enqueue(session, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
     return abandoned

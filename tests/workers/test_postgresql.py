@@ -19,7 +19,10 @@ from catalog.records import (
     Job,
     JobKind,
     LabelEvent,
+    Patch,
+    PatchState,
     Proposal,
+    ProposalReason,
     ProposalState,
     Round,
     RoundState,
@@ -27,6 +30,8 @@ from catalog.records import (
     SceneRole,
     now,
 )
+from catalog.rounds import Choice
+from catalog.settings import Strategy
 from catalog.withdrawal_records import Withdrawal
 from labeling.errors import EventError
 from services import rounds
@@ -36,7 +41,7 @@ from services.registration import store_scene
 from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, replace_scene
 from tests.catalog.conftest import database_url
-from tests.catalog_fixtures import add_scene
+from tests.catalog_fixtures import add_round, add_scene
 from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
 from tests.workers.rows import claimed, described_anew
 from tests.workers.threads import together
@@ -109,6 +114,78 @@ def test_the_last_two_answers_ingested_at_once_complete_the_round(desk: Desk, mo
     assert desk.states() == ("labelled", "labelled", "complete")
     with desk.catalog.read() as session:
         assert labels.find_proposal(session, desk.second.uid).state is ProposalState.SKIPPED
+
+
+def ask_twice_about_one_patch(desk: Desk) -> None:
+    """Let the second proposal of a desk be of a later round about the patch of the first, as a second label is."""
+    with desk.catalog.database.write() as session:
+        _, (desk.second,) = add_round(session, [session.get_one(Patch, desk.first.patch_id)], first_task=90)
+
+
+def test_of_two_answers_for_one_patch_ingested_at_once_the_second_counts_the_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_twice_about_one_patch(desk)
+    both_stored, refresh_states = threading.Barrier(2), labels.refresh_states
+
+    def refresh_together(session: Session, proposal: Proposal, *, skipped: bool) -> None:
+        if not desk.catalog.database.is_sqlite:  # its one writer would keep the other from storing a label
+            both_stored.wait(30)
+        refresh_states(session, proposal, skipped=skipped)
+        wait_for_lock(session)
+
+    monkeypatch.setattr(labels, "refresh_states", refresh_together)
+    ingest_together(
+        desk, monkeypatch, saved(desk.first, [ICE]), saved(desk.second, [ICE], id=ANNOTATION + 1, created_at=moment(1))
+    )
+    assert len(desk.standing()) == 2
+    assert desk.states() == ("labelled", "labelled", "open")
+
+
+def test_two_rounds_that_ask_about_the_same_patches_can_be_abandoned_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk.catalog.database.write() as session:
+        chosen = [session.get_one(Patch, patch_id) for patch_id in (desk.second.patch_id, desk.first.patch_id)]
+        other, _ = add_round(session, chosen, first_task=90)  # in the other order than the first round
+    refresh_states = labels.refresh_states
+
+    def refresh_slowly(session: Session, proposal: Proposal, *, skipped: bool) -> None:
+        refresh_states(session, proposal, skipped=skipped)
+        wait_for_lock(session)
+
+    def abandon_other() -> None:
+        with desk.catalog.database.write() as session:
+            rounds.abandon(session, other.id)
+
+    monkeypatch.setattr(labels, "refresh_states", refresh_slowly)
+    together(lambda: abandon(desk), abandon_other)
+    assert desk.states() == ("abandoned", "unlabelled", "abandoned")
+    with desk.catalog.read() as session:
+        assert {session.get_one(Patch, patch.id).state for patch in chosen} == {PatchState.UNLABELLED}
+
+
+def test_a_patch_that_is_chosen_while_it_is_corrected_waits_for_its_annotator(desk: Desk) -> None:
+    catalog = desk.catalog
+    desk.deliver(saved(desk.first, [ICE]))
+    with catalog.database.write() as session:
+        choosing = Round(strategy=Strategy.RANDOM, size=1, seed=0, state=RoundState.CHOOSING)
+        session.add(choosing)
+    is_chosen = threading.Event()
+
+    def choose() -> None:
+        with catalog.database.write() as session:
+            choice = Choice(desk.first.patch_id, ProposalReason.RANDOM_START, None)
+            assert stored_rounds.store_choices(session, choosing.id, [choice])
+            is_chosen.set()
+            wait_for_lock(session)
+
+    def delete_label() -> None:
+        is_chosen.wait(30)
+        desk.deliver(saved(desk.first, [], 5, was_cancelled=True))
+
+    together(choose, delete_label)
+    assert desk.states() == ("skipped", "proposed", "open")
 
 
 def linger_at_lock(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
