@@ -29,9 +29,18 @@ def get_installation(session: Session) -> Installation:
 def lock_installation(session: Session) -> Installation:
     """Return the row of the installation freshly loaded, and lock it until the session ends.
 
-    Who adds or replaces a scene, or begins a training run, does so before anything else: what they find in all scenes
-    and labels together then holds until they are done (`catalog.scene_locks` names the order of locks).
+    Who adds or replaces a scene, begins a training run, registers its version or withdraws labels does so before
+    anything else: what they find in all scenes and labels together then holds until they are done
+    (`catalog.scene_locks` names the order of locks).
     """
     installation = get_installation(session)
     session.refresh(installation, with_for_update=True)
     return installation
+
+
+def hold_installation(session: Session) -> None:
+    """Keep others from locking the row of the installation until the session ends; they can hold it, too.
+
+    Who stores a label does so before anything else: a withdrawal then finds the label, or the label the withdrawal.
+    """
+    session.refresh(get_installation(session), with_for_update={"read": True})

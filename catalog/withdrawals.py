@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, labels, proposal_locks
 from catalog.candidates import MAY_BE_PROPOSED
+from catalog.errors import LabelsWithdrawnError
 from catalog.records import JobKind, Label, LabelEvent, Patch, Proposal, RunState, TrainingRun
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
 
@@ -173,6 +174,26 @@ def unaffected_line(session: Session, version: int | None) -> list[int]:
 def count_withdrawn(session: Session, label_ids: Collection[int]) -> int:
     """Return how many of some labels are withdrawn. Ids may be too many for a query parameter."""
     return len(set(label_ids).intersection(session.scalars(select(WithdrawnLabel.label_id))))
+
+
+def is_affected(session: Session, version: int | None) -> bool:
+    """Return whether a version learnt from labels that were withdrawn since."""
+    rows = select(AffectedVersion.model_version).where(AffectedVersion.model_version == version)
+    return session.scalar(rows.limit(1)) is not None
+
+
+def check_standing(session: Session, run: TrainingRun) -> None:
+    """Refuse to go on with a run whose version would have learnt from withdrawn labels.
+
+    Raises:
+        LabelsWithdrawnError: labels of the run were withdrawn, or labels that its parent learnt from.
+    """
+    withdrawn = count_withdrawn(session, run.label_ids)
+    if withdrawn or is_affected(session, run.parent_version):
+        raise LabelsWithdrawnError(
+            f"training run {run.id} ends without a version: labels that it or its parent learnt from were withdrawn "
+            f"meanwhile ({withdrawn} of its own); another begins without them"
+        )
 
 
 def learning_now(session: Session) -> TrainingRun | None:

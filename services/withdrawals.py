@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from catalog import registry_copy, training, withdrawals
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
+from catalog.installation import lock_installation
 from catalog.records import Label, now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
-from catalog.registry_copy import RegistryCopy
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
 from services.request_types import Body, Time
 from services.version_figures import WITHDRAWN, withdrawals_tag
@@ -87,23 +87,16 @@ def withdraw(catalog: Catalog, request: WithdrawalRequest, actor: str) -> Withdr
         NotFoundError: there is no label by this annotator.
         ConflictError: none of them was saved since, or all are withdrawn already.
     """
-    aliases = RegistryCopy(catalog).aliases()
     with catalog.database.write() if request.dry_run else catalog.write() as session:
-        effect = _withdraw(session, catalog, request, actor, aliases.get(CHAMPION), aliases.get(LEARNER))
+        effect = _withdraw(session, catalog, request, actor)
         if request.dry_run:
             session.rollback()
             return effect.model_copy(update={"withdrawal": None})
     return effect
 
 
-def _withdraw(
-    session: Session,
-    catalog: Catalog,
-    request: WithdrawalRequest,
-    actor: str,
-    champion: int | None,
-    learner: int | None,
-) -> WithdrawalEffect:
+def _withdraw(session: Session, catalog: Catalog, request: WithdrawalRequest, actor: str) -> WithdrawalEffect:
+    lock_installation(session)  # no label is stored, no run begins and no version is registered meanwhile
     withdrawal = Withdrawal(annotator=request.annotator, since=request.since, reason=request.reason, actor=actor)
     withdrawal.withdrawn_at = now()
     found = _labels_to_withdraw(session, request)
@@ -113,6 +106,8 @@ def _withdraw(
     affected = session.scalars(of_this.order_by(AffectedVersion.model_version)).all()
     numbers = {item.model_version for item in affected}
     running = withdrawals.learning_now(session)
+    aliases = registry_copy.aliases_of(session)  # read after the runs: one that has ended has moved them
+    champion, learner = aliases.get(CHAMPION), aliases.get(LEARNER)
     needed = running is not None or not numbers.isdisjoint({champion, learner})
     if needed:
         withdrawal.retrain_after_run = withdrawals.newest_run(session)
@@ -194,6 +189,7 @@ def _tag(rows: Sequence[AffectedVersion]) -> str:
 def note_trained_version(catalog: Catalog) -> None:
     """Mark a version that was registered while labels that it learnt from, or its parent did, were withdrawn."""
     with catalog.write() as session:
+        lock_installation(session)
         note_affected(session)
 
 
@@ -221,8 +217,7 @@ def unaffected_parent(catalog: Catalog, registry: ModelRegistry, learner: ModelV
 def is_affected(catalog: Catalog, version: int | None) -> bool:
     """Return whether a version learnt from labels that were withdrawn since."""
     with catalog.read() as session:
-        rows = select(AffectedVersion.model_version).where(AffectedVersion.model_version == version)
-        return session.scalar(rows.limit(1)) is not None
+        return withdrawals.is_affected(session, version)
 
 
 def withdrawals_of_versions(session: Session) -> dict[int, list[AffectedBy]]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from catalog import labels, scene_locks, withdrawals
 from catalog.context import Catalog
+from catalog.installation import hold_installation
 from catalog.pixel_regions import encode_region
 from catalog.records import (
     EventState,
@@ -89,6 +90,7 @@ def apply_correction(catalog: Catalog, event: LabelEvent) -> None:
     checksum = raster_store(catalog).put(key, drawing.geotiff)
     annotator = body.correction.annotator
     with catalog.write() as session:
+        hold_installation(session)
         row = session.get_one(LabelEvent, event.id, with_for_update=True)
         if row.state is not EventState.RECEIVED:
             return  # another attempt has applied it

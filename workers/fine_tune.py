@@ -18,7 +18,7 @@ from catalog.records import Label, RunTrigger, Scene, SceneRole, SceneState, Tra
 from catalog.registry import CHAMPION, registry_of
 from catalog.set_aside import Kind, standing
 from catalog.tracking import Tracking
-from catalog.withdrawals import count_withdrawn
+from catalog.withdrawals import check_standing
 from imagery.classes import ClassScheme
 from imagery.statistics import channel_statistics
 from models.area_fit import fit_area_error
@@ -37,7 +37,7 @@ from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
 from services.unusable_scenes import check_scenes
-from services.withdrawals import is_affected, unaffected_parent
+from services.withdrawals import note_trained_version, unaffected_parent
 from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
 from workers.code_version import code_version
@@ -112,12 +112,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
 def _check_standing(catalog: Catalog, run: TrainingRun) -> None:
     """Raise LabelsWithdrawnError if labels of a run were withdrawn, or labels that its parent learnt from."""
     with catalog.read() as session:
-        withdrawn = count_withdrawn(session, run.label_ids)
-    if withdrawn or is_affected(catalog, run.parent_version):
-        raise LabelsWithdrawnError(
-            f"training run {run.id} ends without a version: labels that it or its parent learnt from were withdrawn "
-            f"meanwhile ({withdrawn} of its own); another begins without them"
-        )
+        check_standing(session, run)
 
 
 def _check_owned(context: JobContext, run: TrainingRun) -> None:
@@ -349,6 +344,7 @@ def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:
         raise ConflictError(
             "found versions but no champion, so nothing to compare a new one with; promote one of them, then retry"
         )
+    note_trained_version(catalog)  # of a run whose conclusion failed, whose version may be the learner nevertheless
     parent = unaffected_parent(catalog, registry, learner)
     note(catalog, run, parent_version=parent, champion_version=champion.version)
 
@@ -431,7 +427,7 @@ def _register(
         version = tracking.register(run_id, bundle, figures.to_tags(), verdict.reason)
         try:
             note_version(context.catalog, run, version, watch.seconds())
-        except JobLostError:
+        except (JobLostError, LabelsWithdrawnError):
             tracking.delete_unnamed([version])
             raise
         with context.catalog.read() as session:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from catalog import event_order, labels, rounds, scene_locks, withdrawals
+from catalog.installation import hold_installation
 from catalog.logs import bound
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
@@ -116,6 +117,7 @@ def _apply_saved(context: JobContext, event: LabelEvent, saved: AnnotationSaved)
     label = None if saved.was_cancelled else _make_label(context, event, saved, (proposal, of_round), patch, scene)
     with context.catalog.write() as session:
         # Checked with all locked: another worker may have applied a newer state, or this one, or the scene was removed.
+        hold_installation(session)
         locked = labels.lock(session, proposal)
         row = labels.lock_event(session, event.id)
         if _is_settled(session, row):

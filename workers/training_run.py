@@ -20,9 +20,11 @@ from catalog.errors import (
     RegistryError,
     ServiceDownError,
 )
+from catalog.installation import lock_installation
 from catalog.logs import bound
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
+from catalog.withdrawals import check_standing
 from imagery.errors import StoreError
 from models.segmenter import GlacierSegmenter
 from models.training_config import TrainingConfig
@@ -50,14 +52,17 @@ def note_version(catalog: Catalog, run: TrainingRun, version: int, seconds: Mapp
     Raises:
         JobLostError: another worker has concluded the run meanwhile, or registered another version of it: this process
             was suspended in between.
+        LabelsWithdrawnError: labels that it or its parent learnt from were withdrawn since it was checked.
     """
     with catalog.write() as session:
+        lock_installation(session)
         row = session.get_one(TrainingRun, run.id, with_for_update=True, populate_existing=True)
         if row.state is not RunState.OPEN or row.model_version is not None:
             raise JobLostError(
                 f"training run {run.id} is {row.state.value} with version {row.model_version}; version {version} came "
                 "too late"
             )
+        check_standing(session, row)
         row.model_version, row.seconds = version, dict(seconds)
     run.model_version, run.seconds = row.model_version, row.seconds
 

@@ -18,10 +18,11 @@ from catalog import failures, jobs, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.errors import JobInterruptedError, RegistryError
-from catalog.records import Job, JobKind, JobState, RunState, RunTrigger, SceneRole, SceneState, TrainingRun, now
+from catalog.records import Job, JobKind, JobState, Label, RunState, RunTrigger, SceneRole, SceneState, TrainingRun, now
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
+from catalog.withdrawal_records import Withdrawal, WithdrawnLabel
 from models.training import StepReport
 from services import raster_keys
 from services.places import raster_store
@@ -169,6 +170,38 @@ def test_an_attempt_that_loses_its_job_after_registering_concludes_nothing(label
     (run,) = runs(labelled)
     assert (run.state, run.model_version) == (RunState.OPEN, 1)
     assert registry_of(labelled.settings).aliases() == {}
+
+
+def withdraw_label(catalog: Catalog, label_id: int) -> None:
+    """Withdraw a label; which versions learnt from it is left open."""
+    with catalog.database.write() as session:
+        label = session.get_one(Label, label_id)
+        label.superseded_at = now()
+        withdrawal = Withdrawal(annotator=label.annotator, reason="shifted", actor="an operator", withdrawn_at=now())
+        session.add(withdrawal)
+        session.flush()
+        session.add(WithdrawnLabel(label_id=label_id, withdrawal_id=withdrawal.id))
+
+
+def test_a_version_whose_labels_are_withdrawn_while_it_is_uploaded_is_deleted(labelled, monkeypatch):
+    def withdraw_first(catalog: Catalog, run: TrainingRun, *noted: Any) -> None:
+        if run.id == 1:
+            withdraw_label(catalog, 1)
+        note_version(catalog, run, *noted)
+
+    monkeypatch.setattr("workers.fine_tune.note_version", withdraw_first)
+    assert fine_tune(labelled).state is JobState.FINISHED
+    killed, finished = runs(labelled)
+    assert (killed.state, killed.model_version) == (RunState.KILLED, None)
+    assert (finished.state, finished.model_version) == (RunState.FINISHED, 2)
+    assert [version.version for version in registry_of(labelled.settings).versions(limit=10)] == [2]
+
+
+def test_a_version_that_was_not_noted_to_be_affected_by_a_withdrawal_is_no_parent(labelled):
+    fine_tune(labelled)
+    withdraw_label(labelled, 1)
+    assert fine_tune(labelled).state is JobState.FINISHED
+    assert [run.parent_version for run in runs(labelled)] == [None, None]
 
 
 def test_a_version_that_was_deleted_before_its_conclusion_blocks_no_later_fine_tune(labelled):

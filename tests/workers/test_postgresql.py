@@ -5,15 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog import labels, training, withdrawals
+from catalog import labels, registry_copy, training, withdrawals
 from catalog import rounds as stored_rounds
 from catalog.context import Catalog
-from catalog.errors import ConflictError
+from catalog.errors import ConflictError, LabelsWithdrawnError
 from catalog.records import (
     EventState,
     Job,
@@ -26,20 +28,25 @@ from catalog.records import (
     ProposalState,
     Round,
     RoundState,
+    RunState,
     RunTrigger,
     SceneRole,
+    TrainingRun,
     now,
 )
 from catalog.rounds import Choice
 from catalog.settings import Strategy
 from catalog.withdrawal_records import Withdrawal
 from labeling.errors import EventError
-from services import rounds
+from services import corrections, rounds
+from services import withdrawals as withdrawing
 from services.class_scheme import store_scheme
+from services.corrections import Correction
 from services.label_studio import _store_project
 from services.registration import store_scene
 from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, replace_scene
+from services.withdrawals import WithdrawalEffect, WithdrawalRequest
 from tests.catalog.conftest import database_url
 from tests.catalog_fixtures import add_round, add_scene
 from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
@@ -47,6 +54,7 @@ from tests.workers.rows import claimed, described_anew
 from tests.workers.threads import together
 from workers import ingest_label as ingestion
 from workers.jobs import JobContext, _call
+from workers.training_run import note_version
 
 __all__ = ["database_url"]
 
@@ -263,6 +271,109 @@ def test_labels_can_be_withdrawn_while_one_of_them_is_changed(desk: Desk, monkey
 
     together(lambda: desk.ingest(event_id), withdraw_meanwhile)
     assert desk.states() == ("abandoned", "unlabelled", "complete")
+
+
+def withdraw_slowly(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let a withdrawal rest once it has looked for labels and versions; the event is set then."""
+    with desk.catalog.write() as session:
+        store_scheme(session, desk.catalog.settings)
+    has_looked, note_affected = threading.Event(), withdrawing.note_affected
+
+    def note_and_linger(session: Session) -> None:
+        note_affected(session)
+        if not has_looked.is_set():
+            has_looked.set()
+            wait_for_lock(session)
+
+    monkeypatch.setattr(withdrawing, "note_affected", note_and_linger)
+    return has_looked
+
+
+def withdraw_all(desk: Desk) -> WithdrawalEffect:
+    """Withdraw the labels of the desk's annotator."""
+    annotator = desk.standing()[0].annotator
+    return withdrawing.withdraw(desk.catalog, WithdrawalRequest(annotator=annotator, reason="shifted"), "an operator")
+
+
+def test_a_version_is_not_registered_while_its_labels_are_withdrawn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.deliver(saved(desk.first, [ICE]))
+    has_looked = withdraw_slowly(desk, monkeypatch)
+    with desk.catalog.write() as session:
+        run = training.begin_run(session, RunTrigger.MANUAL)
+
+    def register() -> None:
+        has_looked.wait(30)
+        with pytest.raises(LabelsWithdrawnError, match=r"\(1 of its own\)"):
+            note_version(desk.catalog, run, 3, {})
+
+    together(lambda: withdraw_all(desk), register)
+    with desk.catalog.read() as session:
+        assert session.get_one(TrainingRun, run.id).model_version is None
+
+
+def test_a_withdrawal_finds_the_version_that_is_registered_and_served_meanwhile(desk: Desk) -> None:
+    catalog = desk.catalog
+    with catalog.write() as session:
+        store_scheme(session, catalog.settings)
+    desk.deliver(saved(desk.first, [ICE]))
+    is_registered = threading.Event()
+
+    def register() -> None:
+        with catalog.write() as session:
+            run = training.begin_run(session, RunTrigger.MANUAL)
+            run.model_version, run.state = 3, RunState.FINISHED
+            registry_copy.set_aliases(session, {"champion": 3, "learner": 3})
+            session.flush()
+            is_registered.set()
+            wait_for_lock(session)
+
+    def withdraw_meanwhile() -> None:
+        is_registered.wait(30)
+        effect = withdraw_all(desk)
+        assert ([(item.version, item.directly) for item in effect.versions], effect.champion) == ([(3, True)], 3)
+
+    together(register, withdraw_meanwhile)
+
+
+def test_a_label_that_is_stored_while_its_annotator_is_withdrawn_is_withdrawn_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.deliver(saved(desk.first, [ICE]))
+    with desk.catalog.database.write() as session:  # of another round, for which neither waits
+        _, (other,) = add_round(session, [session.get_one(Patch, desk.second.patch_id)], first_task=90)
+    (event_id,) = desk.receive(saved(other, [ICE], id=ANNOTATION + 1, created_at=moment(1)))
+    has_looked = withdraw_slowly(desk, monkeypatch)
+
+    def ingest_meanwhile() -> None:
+        has_looked.wait(30)
+        desk.ingest(event_id)
+
+    together(lambda: withdraw_all(desk), ingest_meanwhile)
+    assert desk.standing() == []
+    assert desk.event(event_id).detail == "saved before withdrawal 1 of this annotator's labels, so withdrawn, too"
+
+
+def test_a_correction_that_is_applied_while_its_author_is_withdrawn_is_withdrawn_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.deliver(saved(desk.first, [ICE]))
+    has_looked, (label,) = withdraw_slowly(desk, monkeypatch), desk.standing()
+    said = Correction(
+        id=uuid4(), row_off=0, col_off=0, height=32, width=32, shown=None, seconds=1.0, annotator=label.annotator
+    )
+    ice = np.ones((32, 32), np.uint8)
+    with desk.catalog.write() as session:
+        (event,), _ = corrections.record(session, desk.scene, said, ice, np.zeros_like(ice))
+
+    def ingest_meanwhile() -> None:
+        has_looked.wait(30)
+        desk.ingest(event.id)
+
+    together(lambda: withdraw_all(desk), ingest_meanwhile)
+    assert desk.standing() == []
+    assert desk.event(event.id).state is EventState.APPLIED
 
 
 @pytest.mark.parametrize("change", [lambda session, event_id: labels.mark_failed(session, event_id, "it died"), reopen])
