@@ -18,7 +18,7 @@ def note_failure(session: Session, job: Job, error: str, max_failures: int) -> N
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Cancel a queued job, or ask a running one to stop. The interrupted run of a queued fine-tune is given up.
+    """Cancel a queued job, or ask a running one to stop.
 
     Raises:
         NotFoundError: there is no such job.
@@ -27,8 +27,6 @@ def cancel(session: Session, job_id: str) -> Job:
     job = jobs.request_cancel(session, job_id)
     if job.state is JobState.CANCELLED:
         _note_end(session, job, jobs.CANCELLED)
-        if job.kind is JobKind.FINE_TUNE:
-            training.discard_unfinished_run(session, jobs.CANCELLED)
     return job
 
 
@@ -43,7 +41,10 @@ def note_cancelled(session: Session, job: Job) -> None:
 
 
 def _note_end(session: Session, job: Job, error: str) -> None:
-    """Store the error in the round, label event, scene or request for a scene that the job is about."""
+    """Store the error in the round, label event, scene or request for a scene that the job is about.
+
+    The training run that a fine-tune has left unfinished is closed: it would keep its scenes from being replaced.
+    """
     if "round_id" in job.subject:
         rounds.mark_failed(session, job.subject["round_id"], error)
     if "event_id" in job.subject:
@@ -52,6 +53,8 @@ def _note_end(session: Session, job: Job, error: str) -> None:
         scene_requests.refuse(session, job.subject["scene_request_id"], error)
     if job.kind is JobKind.TILE_SCENE:
         session.get_one(Scene, job.subject["scene_id"]).error = error
+    if job.kind is JobKind.FINE_TUNE:
+        training.discard_unfinished_run(session, error)
 
 
 def retry(session: Session, job_id: str) -> Job:

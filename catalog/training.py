@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds, scorings, set_aside, withdrawals
-from catalog.errors import ConflictError
+from catalog.errors import ConflictError, JobLostError
 from catalog.installation import lock_installation
 from catalog.records import (
     Job,
@@ -296,9 +296,15 @@ def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> 
     return run
 
 
+def _lock_run(session: Session, run_id: int) -> TrainingRun:
+    """Lock a run until the session ends, and return it freshly loaded: another process may be ending it."""
+    session.flush()
+    return session.get_one(TrainingRun, run_id, with_for_update=True, populate_existing=True)
+
+
 def end_run(session: Session, run_id: int, state: RunState, error: str | None = None) -> TrainingRun:
-    """Close a run as finished, failed or killed."""
-    run = session.get_one(TrainingRun, run_id)
+    """Close a run as finished, failed or killed; one that has ended stays as it is."""
+    run = _lock_run(session, run_id)
     if run.state in {RunState.OPEN, RunState.INTERRUPTED}:
         run.state, run.error, run.finished_at = state, error, now()
     return run
@@ -306,22 +312,33 @@ def end_run(session: Session, run_id: int, state: RunState, error: str | None = 
 
 def interrupt_run(session: Session, run_id: int) -> None:
     """Mark an open run as interrupted; it resumes from its checkpoint."""
-    run = session.get_one(TrainingRun, run_id)
+    run = _lock_run(session, run_id)
     if run.state is RunState.OPEN:
         run.state = RunState.INTERRUPTED
 
 
 def discard_unfinished_run(session: Session, reason: str) -> None:
-    """Give up the unfinished run, if there is one: the next fine-tune closes it, and begins anew.
+    """Close the unfinished run as killed, if there is one, since its job has ended; the next fine-tune begins anew.
 
-    A run whose version is registered is concluded nevertheless.
+    A run whose version is registered stays open: the next fine-tune concludes it. What MLflow has of a closed run, and
+    its checkpoint, are left to `workers.run_recovery.recover`.
     """
     left = unfinished_run(session)
-    if left is not None:
-        left.checkpoint_step, left.error = None, reason
+    if left is not None and _lock_run(session, left.id).model_version is None:
+        left.checkpoint_step = None
+        end_run(session, left.id, RunState.KILLED, reason)
 
 
 def resume_run(session: Session, run_id: int) -> None:
-    """Mark an interrupted run as open again."""
-    run = session.get_one(TrainingRun, run_id)
+    """Mark an interrupted run as open again.
+
+    Raises:
+        JobLostError: it has ended meanwhile, since its job was cancelled or given up.
+    """
+    run = _lock_run(session, run_id)
+    if run.state in ENDED:
+        raise JobLostError(
+            f"training run {run_id} is {run.state.value}, and only an interrupted one can be resumed: its job was "
+            "cancelled or given up meanwhile; the next fine-tune begins another run"
+        )
     run.state, run.error = RunState.OPEN, None

@@ -231,7 +231,7 @@ def _versions_from(session: Session, scene: Scene, label_ids: set[int]) -> tuple
     """
     runs = [run for run in session.scalars(select(TrainingRun)) if not label_ids.isdisjoint(run.label_ids)]
     for run in runs:
-        if run.state in {RunState.OPEN, RunState.INTERRUPTED}:
+        if run.state in {RunState.OPEN, RunState.INTERRUPTED} and run.model_version is None:
             raise ConflictError(
                 f"training run {run.id} learns from labels of scene {scene.name!r}; wait until it ends, or cancel it"
             )

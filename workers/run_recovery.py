@@ -10,7 +10,7 @@ from catalog.errors import RegistryError
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from workers.run_tracking import UID_TAG
-from workers.training_run import close, note, remove_surplus
+from workers.training_run import close, drop_checkpoint, note, remove_surplus
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
         there is no unfinished run, or it had neither and was closed as killed.
 
     Raises:
+        JobLostError: the run has ended meanwhile: its job was cancelled or given up.
         ServiceDownError: MLflow does not answer.
     """
     _settle_last(catalog, tracking)
@@ -32,7 +33,7 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
         return None
     _find_orphans(catalog, tracking, left)
     if left.model_version is None and left.checkpoint_step is None:
-        close(catalog, tracking, left, RunState.KILLED, left.error or "it was interrupted before its first checkpoint")
+        close(catalog, tracking, left, RunState.KILLED, "it was interrupted before its first checkpoint")
         return None
     with catalog.write() as session:
         training.resume_run(session, left.id)
@@ -40,12 +41,16 @@ def recover(catalog: Catalog, tracking: Tracking) -> TrainingRun | None:
 
 
 def _settle_last(catalog: Catalog, tracking: Tracking) -> None:
-    """Do for the last run that ended what MLflow could not be told then, and remove what calls made that came late."""
+    """Do for the last run that ended what was not done then, and remove what calls made that came late.
+
+    A run that ended with its job, without a worker, still has its checkpoint, and MLflow does not know of its end.
+    """
     ended = select(TrainingRun).where(TrainingRun.state.in_(training.ENDED))
     with catalog.read() as session:
         last = session.scalar(ended.order_by(TrainingRun.id.desc()).limit(1))
     if last is None:
         return
+    drop_checkpoint(catalog, last)
     try:
         remove_surplus(tracking, last)
         if last.mlflow_run_id is not None and not tracking.has_ended(last.mlflow_run_id):

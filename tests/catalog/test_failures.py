@@ -1,9 +1,21 @@
 import pytest
 
-from catalog import failures, jobs, rounds
+from catalog import failures, jobs, rounds, training
 from catalog.context import Catalog
-from catalog.errors import ConflictError
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, RoundState, Scene, SceneState
+from catalog.errors import ConflictError, JobLostError
+from catalog.records import (
+    EventState,
+    Job,
+    JobKind,
+    JobState,
+    LabelEvent,
+    RoundState,
+    RunState,
+    RunTrigger,
+    Scene,
+    SceneState,
+    TrainingRun,
+)
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
 
@@ -74,3 +86,50 @@ def test_a_rejected_scene_is_registered_anew_and_not_retried(catalog: Catalog) -
     with catalog.read() as session:
         assert session.get_one(Job, job.id).state is JobState.FAILED
         assert session.get_one(Scene, scene.id).state is SceneState.REJECTED
+
+
+def learning(catalog: Catalog, *, version: int | None = None) -> tuple[Job, int]:
+    """A fine-tune that runs, and the id of its run, which has a checkpoint."""
+    with catalog.database.write() as session:
+        job = jobs.claim(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand").id)
+        assert job is not None
+        run = TrainingRun(trigger=RunTrigger.MANUAL, label_ids=[1], labels_sha256="0" * 64, seed=0, checkpoint_step=3)
+        run.model_version = version
+        session.add(run)
+    return job, run.id
+
+
+def run_of(catalog: Catalog, run_id: int) -> tuple[RunState, str | None, int | None]:
+    with catalog.read() as session:
+        run = session.get_one(TrainingRun, run_id)
+        return run.state, run.error, run.checkpoint_step
+
+
+def test_a_run_ends_with_its_job_that_is_given_up(catalog: Catalog) -> None:
+    job, run_id = learning(catalog)
+    with catalog.database.write() as session:
+        failures.note_failure(session, job, "its worker died", max_failures=2)
+    assert run_of(catalog, run_id) == (RunState.OPEN, None, 3)  # the next attempt resumes it
+    with catalog.database.write() as session:
+        session.get_one(Job, job.id).state = JobState.RUNNING
+    with catalog.database.write() as session:
+        failures.note_failure(session, job, "its worker died", max_failures=2)
+    assert run_of(catalog, run_id) == (RunState.KILLED, "its worker died", None)
+
+
+def test_a_run_ends_with_its_job_that_is_cancelled_before_its_next_attempt(catalog: Catalog) -> None:
+    job, run_id = learning(catalog)
+    with catalog.database.write() as session:
+        training.interrupt_run(session, run_id)
+    with catalog.database.write() as session:
+        failures.note_cancelled(session, job)
+    assert run_of(catalog, run_id) == (RunState.KILLED, jobs.CANCELLED, None)
+    with pytest.raises(JobLostError, match=f"training run {run_id} is killed"), catalog.database.write() as session:
+        training.resume_run(session, run_id)
+
+
+def test_a_run_whose_version_is_registered_is_left_to_be_concluded(catalog: Catalog) -> None:
+    job, run_id = learning(catalog, version=4)
+    with catalog.database.write() as session:
+        failures.note_cancelled(session, job)
+    assert run_of(catalog, run_id) == (RunState.OPEN, None, 3)

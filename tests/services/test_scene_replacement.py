@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from catalog import jobs, labels
+from catalog import failures, jobs, labels
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import (
@@ -145,9 +145,32 @@ def test_discarded_labels_are_superseded_and_their_versions_noted(catalog: Catal
 def test_a_scene_that_a_fine_tune_learns_from_is_not_replaced(catalog: Catalog, fate: LabelFate) -> None:
     scene_id, _ = _labelled(catalog)
     with catalog.database.write() as session:
-        session.scalars(select(TrainingRun)).one().state = RunState.OPEN
+        learning = session.scalars(select(TrainingRun)).one()
+        learning.state, learning.model_version = RunState.OPEN, None
     with pytest.raises(ConflictError, match="training run 1 learns from labels"), catalog.database.write() as session:
         replace_scene(session, catalog.settings, scene_id, _described(), fate, has_champion=True)
+
+
+@pytest.mark.parametrize("fate", LabelFate)
+def test_a_run_whose_version_is_registered_learns_no_more(catalog: Catalog, fate: LabelFate) -> None:
+    scene_id, _ = _labelled(catalog)
+    with catalog.database.write() as session:
+        session.scalars(select(TrainingRun)).one().state = RunState.OPEN  # to be concluded
+        done = replace_scene(session, catalog.settings, scene_id, _described(), fate, has_champion=True)
+    assert done.learnt_from == (3,)
+
+
+@pytest.mark.parametrize("fate", LabelFate)
+def test_a_run_whose_job_is_cancelled_does_not_keep_its_scenes(catalog: Catalog, fate: LabelFate) -> None:
+    scene_id, _ = _labelled(catalog)
+    with catalog.database.write() as session:
+        job = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+        run = session.scalars(select(TrainingRun)).one()
+        run.state, run.model_version = RunState.INTERRUPTED, None
+    with catalog.database.write() as session:
+        failures.cancel(session, job.id)
+        done = replace_scene(session, catalog.settings, scene_id, _described(), fate, has_champion=True)
+        assert done.learnt_from == ()
 
 
 def test_a_scene_that_a_round_asks_about_keeps_its_labels_or_its_state(catalog: Catalog) -> None:
