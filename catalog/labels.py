@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
-from catalog import event_order, jobs, proposal_locks, rounds
+from catalog import event_order, jobs, proposal_locks, rounds, scene_locks
 from catalog.errors import ConflictError, NotFoundError
 from catalog.pixel_regions import covers_patch
 from catalog.records import (
@@ -29,6 +29,8 @@ from catalog.records import (
     Proposal,
     ProposalState,
     RoundState,
+    Scene,
+    SceneState,
     now,
 )
 from catalog.withdrawal_records import WithdrawnLabel
@@ -220,10 +222,22 @@ def _implied_proposal_state(session: Session, proposal: Proposal, *, skipped: bo
     withdrawn = select(WithdrawnLabel.label_id).join(WithdrawnLabel.label).where(Label.proposal_id == proposal.id)
     if session.scalar(withdrawn.limit(1)) is not None:
         return ProposalState.ABANDONED  # nobody is waited for: its patch may be proposed again
-    if proposal.round_id is None:
+    if proposal.round_id is None or _is_scene_removed(session, proposal):
         return ProposalState.ABANDONED
     is_abandoned = rounds.get(session, proposal.round_id).state is RoundState.ABANDONED
     return ProposalState.ABANDONED if is_abandoned else ProposalState.PUBLISHED
+
+
+def _is_scene_removed(session: Session, proposal: Proposal) -> bool:
+    of_patch = select(Scene.state).join(Patch, Patch.scene_id == Scene.id).where(Patch.id == proposal.patch_id)
+    return session.scalar(of_patch) is SceneState.REMOVED
+
+
+def lock_with_scene(session: Session, proposal: Proposal) -> Proposal:
+    """Lock a proposal that may wait again, and hold its scene: if that is removed meanwhile, nobody is to be asked."""
+    locked = lock(session, proposal)
+    scene_locks.hold(session, session.get_one(Patch, locked.patch_id).scene_id)
+    return locked
 
 
 def _implied_patch_state(session: Session, patch_id: int) -> PatchState:
@@ -250,7 +264,7 @@ def delete_task(session: Session, proposal: Proposal, deletion: LabelEvent) -> N
         proposal: the proposal of the task.
         deletion: the event, which names the task.
     """
-    proposal = lock(session, proposal)
+    proposal = lock_with_scene(session, proposal)
     of_task = (LabelEvent.project_id == deletion.project_id) & (LabelEvent.task_id == deletion.task_id)
     before = LabelEvent.id < deletion.id
     _supersede_where(session, of_task & before & (Label.proposal_id == proposal.id))
@@ -265,9 +279,11 @@ def delete_task(session: Session, proposal: Proposal, deletion: LabelEvent) -> N
 def return_task(session: Session, proposal: Proposal, project_id: int, task_id: int) -> None:
     """Publish a proposal again whose deleted task exists again, because Label Studio's database was restored.
 
+    Unless its scene was removed: then it is abandoned.
+
     The labels come back with the annotations of the task, which are events of their own.
     """
-    proposal = lock(session, proposal)
+    proposal = lock_with_scene(session, proposal)
     if proposal.state is ProposalState.WITHDRAWN:
         proposal.state = ProposalState.PUBLISHED
         rounds.move_task(proposal, project_id, task_id)

@@ -262,7 +262,7 @@ def _apply_deleted(context: JobContext, event: LabelEvent) -> None:
         labels.settle(row, EventState.APPLIED)
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is not None:
-            locked = labels.lock(session, proposal)
+            locked = labels.lock_with_scene(session, proposal)
             labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
             labels.refresh_states(session, locked, skipped=labels.is_skipped(session, locked))
 

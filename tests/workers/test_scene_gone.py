@@ -15,6 +15,8 @@ from catalog.records import (
     JobKind,
     Label,
     Patch,
+    Proposal,
+    ProposalState,
     RoundState,
     Scene,
 )
@@ -25,7 +27,8 @@ from services.corrections import Correction
 from services.rounds import abandon, open_round
 from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, Replacement, replace_scene
-from tests.workers.desk import Desk, box, brush, saved, sit_down, updated
+from tests.catalog_fixtures import PROJECT_ID
+from tests.workers.desk import ANNOTATION, Desk, box, brush, deleted, moment, saved, sit_down, task_deleted, updated
 from tests.workers.rows import context_of, described_anew, tiled
 from workers import ingest_label as ingestion
 from workers import propose_round as proposing
@@ -175,3 +178,20 @@ def test_a_round_does_not_ask_about_a_scene_that_is_removed_while_it_is_chosen(
         proposed = {proposal.patch_id for proposal in made.proposals}
         assert proposed == set(session.scalars(of_other))
     assert times == [2 * size, size]
+
+
+def test_what_is_deleted_of_a_discarded_scene_is_not_asked_for_again(catalog: Catalog, tmp_path: Path) -> None:
+    desk = sit_down(catalog, tmp_path / "a.tif")
+    desk.deliver(saved(desk.first, [ICE]))
+    desk.deliver(saved(desk.second, [ICE], id=ANNOTATION + 1, created_at=moment(1)))
+    replace(desk, LabelFate.DISCARD)
+    assert desk.states() == ("labelled", "labelled", "complete")
+    desk.deliver(deleted())
+    assert desk.states() == ("abandoned", "unlabelled", "complete")
+    desk.deliver(task_deleted(desk.second.task_id))
+    with catalog.write() as session:
+        second = session.get_one(Proposal, desk.second.id)
+        assert second.state is ProposalState.WITHDRAWN
+        labels.return_task(session, second, PROJECT_ID, desk.second.task_id)
+        assert second.state is ProposalState.ABANDONED
+    assert desk.states() == ("abandoned", "unlabelled", "complete")
