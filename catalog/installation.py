@@ -41,6 +41,7 @@ def lock_installation(session: Session) -> Installation:
 def hold_installation(session: Session) -> None:
     """Keep others from locking the row of the installation until the session ends; they can hold it, too.
 
-    Who stores a label does so before anything else: a withdrawal then finds the label, or the label the withdrawal.
+    Who stores a label does so before anything else: a withdrawal then finds the label, or the label the withdrawal. The
+    row is there: whoever has registered the first scene has added it.
     """
-    session.refresh(get_installation(session), with_for_update={"read": True})
+    session.get(Installation, _ROW_ID, with_for_update={"read": True}, populate_existing=True)
