@@ -1,46 +1,24 @@
 """Strokes give the same map in the page as on the server, and in the page within the time of a glance."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models.strokes import Stroke, as_probabilities, repaint
+from tests.page_code import run_page_code
 
-WEB = Path(__file__).parents[2] / "web"
+EXPORTS = 'export { repaint } from "./map/correct/strokes"; export { Grid } from "./map/correct/grid";'
 PROGRAM = """
-import { buildSync } from "esbuild";
-import { readFileSync } from "node:fs";
-const options = { bundle: true, format: "esm", write: false };
-const lines = 'export { repaint } from "./strokes"; export { Grid } from "./grid";';
-const stdin = { contents: lines, resolveDir: "src/map/correct", loader: "ts" };
-const code = buildSync({ stdin, ...options }).outputFiles[0].text;
-const { Grid, repaint } = await import("data:text/javascript," + encodeURIComponent(code));
-const found = JSON.parse(readFileSync(0, "utf8")).map(({ height, width, guides, shown, classes, strokes }) => {
-  const grid = new Grid(height, width, Uint8Array.from(shown));
-  const run = () => repaint(Float32Array.from(guides, (value) => value ?? NaN), grid, classes, strokes);
+return sent.map(({ height, width, guides, shown, classes, strokes }) => {
+  const grid = new page.Grid(height, width, Uint8Array.from(shown));
+  const run = () => page.repaint(Float32Array.from(guides, (value) => value ?? NaN), grid, classes, strokes);
   const map = run();
   const began = performance.now();
   run();
   return { map: [...map.values], ms: performance.now() - began };
 });
-console.log(JSON.stringify(found));
 """
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    # The one that `make setup` installs beside Python comes first.
-    found = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    if found is None or not (WEB / "node_modules").is_dir():
-        pytest.skip("no Node.js, or no packages of the pages (npm ci in web/)")
-    return found
 
 
 def case(seed: int, height: int, width: int, bands: int, strokes: list[tuple[int, list[int]]]) -> dict[str, Any]:
@@ -79,7 +57,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def in_the_page(node: str) -> dict[str, dict[str, Any]]:
+def in_the_page() -> dict[str, dict[str, Any]]:
     sent = [
         {
             "height": item["shown"].shape[0],
@@ -91,9 +69,7 @@ def in_the_page(node: str) -> dict[str, dict[str, Any]]:
         }
         for item in CASES.values()
     ]
-    program = [node, "--input-type=module", "-e", PROGRAM]
-    answer = subprocess.run(program, input=json.dumps(sent), capture_output=True, text=True, cwd=WEB, check=True)
-    return dict(zip(CASES, json.loads(answer.stdout), strict=True))
+    return dict(zip(CASES, run_page_code(EXPORTS, PROGRAM, sent), strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,11 +1,13 @@
 """Correcting the map in a real browser: what is stored is what was drawn."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Route
+from PIL import Image
+from playwright.sync_api import Browser, Route, expect
 from sqlalchemy import func, select
 
 from catalog.access_records import Role
@@ -37,7 +39,7 @@ pytestmark = [
 ]
 UNKNOWN = 255
 HEIGHT, WIDTH = 100, 160
-RADIUS = 4.0  # of the brush at the beginning
+DIAMETER = 5  # of the brush after it was made smaller twice
 """The scene is one window: all of it is shown and corrected."""
 
 
@@ -87,10 +89,10 @@ def place(settings: Settings, tmp_path: Path) -> Iterator[Place]:
 
 
 def brushed(mask: np.ndarray, row: int, first: int, last: int, value: int) -> None:
-    """Paint a horizontal line as the brush does: all pixels whose centre is within its radius."""
+    """Paint a horizontal line as the brush does: all pixels whose centre is within half its diameter."""
     rows, columns = np.indices(mask.shape)
     beside = np.maximum(np.maximum(first - columns, columns - last), 0)
-    mask[np.hypot(rows - row, beside) <= RADIUS] = value
+    mask[np.hypot(rows - row, beside) <= DIAMETER / 2] = value
 
 
 def bands_of(scene: Scene) -> np.ndarray:
@@ -118,7 +120,8 @@ def test_what_is_drawn_with_each_tool_is_what_is_stored(place: Place, browser: B
     assert serious_faults(editor.page) == []
     expected = old_outlines(place)
 
-    editor.keys("2")  # debris-covered ice
+    editor.keys("2", "[", "[")  # debris-covered ice
+    expect(editor.page.locator(".options")).to_contain_text(f"{DIAMETER} px")
     editor.drag((8, 100), (8, 140))
     brushed(expected, 8, 100, 140, 2)
 
@@ -235,6 +238,72 @@ def test_an_outline_keeps_what_it_took_from_another(place: Place, browser: Brows
     editor.page.wait_for_selector("text=Submitted: a label for")
     stored = place.labels()
     assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, 2)] == [True] * 3
+    assert editor.faults == []
+
+
+def test_undo_skips_what_changed_nothing(place: Place, browser: Browser) -> None:
+    """A click or stroke beside the window and ice on ice are no steps; what was undone can be redone."""
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    undo, redo = (editor.page.get_by_role("button", name=name) for name in ("Undo", "Redo"))
+
+    def change_nothing() -> None:
+        editor.keys("2", "b")
+        editor.drag((-10, 80), (-10, 90))
+        editor.keys("f")
+        editor.click(-10, 80)
+        editor.click(65, 55)  # debris-covered ice already
+        editor.keys("s")
+        editor.page.wait_for_selector("text=Loading the window", state="detached")
+        editor.click(-10, 80)
+        editor.keys("m")
+        editor.page.wait_for_selector("text=Loading the window", state="detached")
+        editor.drag((-10, 80), (-10, 90))
+
+    change_nothing()
+    expect(undo).to_be_disabled()
+    editor.keys("2", "b")
+    editor.drag((8, 100), (8, 140))
+    expect(undo).to_be_enabled()
+    painted = editor.summary()
+    assert painted["debris-covered ice"] > 0
+    change_nothing()
+    editor.keys("Control+z")
+    assert set(editor.summary().values()) == {0}
+    expect(undo).to_be_disabled()
+    change_nothing()
+    expect(redo).to_be_enabled()
+    editor.keys("Control+Shift+z")
+    assert editor.summary() == painted
+    assert editor.faults == []
+
+
+@pytest.mark.parametrize("diameter", [5, 8])
+def test_the_circle_at_the_pointer_is_as_large_as_the_brush(place: Place, browser: Browser, diameter: int) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    if diameter == 5:
+        editor.keys("[", "[")
+    expect(editor.page.locator(".options")).to_contain_text(f"{diameter} px")
+    (left, top), (right, bottom) = editor.at(40, 70), editor.at(60, 90)
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+
+    def seen() -> np.ndarray:
+        editor.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 300)))")
+        return np.asarray(Image.open(io.BytesIO(editor.page.screenshot(clip=clip))).convert("RGB")).astype(int)
+
+    editor.page.mouse.move(*editor.at(10, 10))
+    before = seen()
+    editor.page.mouse.move(*editor.at(50.2, 80.2))
+    rows, columns = np.nonzero((np.abs(seen() - before) > 8).any(axis=-1))
+    scale = (right - left) / 20
+    line_px = 3
+    assert np.ptp(rows) + 1 == pytest.approx(diameter * scale + line_px, abs=2)
+    assert np.ptp(columns) + 1 == pytest.approx(diameter * scale + line_px, abs=2)
+    middle = 50.5 if diameter % 2 else 50.0  # the pixel of the pointer, or the corner next to it
+    assert rows.mean() / scale + 40 == pytest.approx(middle, abs=0.3)
+    editor.keys("f")
+    assert (np.abs(seen() - before) <= 8).all()
     assert editor.faults == []
 
 

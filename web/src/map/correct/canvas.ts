@@ -13,7 +13,7 @@ import Projection from "ol/proj/Projection";
 import ImageCanvas from "ol/source/ImageCanvas";
 import ImageStatic from "ol/source/ImageStatic";
 
-import { BACKGROUND, NOT_JUDGED, type Grid, type Pixel, type Ring } from "./grid";
+import { BACKGROUND, NOT_JUDGED, type Grid, type Place, type Ring } from "./grid";
 import { viewAddress } from "./server";
 import type { Session, Window } from "./session";
 
@@ -103,18 +103,25 @@ export class CorrectionCanvas {
     this.drawn.changed();
   }
 
-  /** The pixel of the window at a coordinate of the map; it may lie outside of the window. */
-  pixelAt([x = 0, y = 0]: readonly number[]): Pixel {
-    return [Math.floor(this.session.window.height - y), Math.floor(x)];
+  /** The place in the window at a coordinate of the map; it may lie outside of the window. */
+  placeAt([x = 0, y = 0]: readonly number[]): Place {
+    return [this.session.window.height - y, x];
+  }
+
+  coordinateOf([row, column]: Place): [number, number] {
+    return [column, this.session.window.height - row];
   }
 
   /** Corners in pixels of a ring of coordinates of the map. */
   toRing(coordinates: readonly (readonly number[])[]): Ring {
-    return coordinates.map(([x = 0, y = 0]) => [x, this.session.window.height - y] as const);
+    return coordinates.map((coordinate) => {
+      const [row, column] = this.placeAt(coordinate);
+      return [column, row] as const;
+    });
   }
 
   toCoordinates(ring: Ring): [number, number][] {
-    return ring.map(([x, y]) => [x, this.session.window.height - y]);
+    return ring.map(([column, row]) => this.coordinateOf([row, column]));
   }
 
   private draw(extent: readonly number[], resolution: number, across: number, down: number): HTMLCanvasElement {

@@ -7,6 +7,7 @@ import Draw from "ol/interaction/Draw";
 
 import type { SceneMap } from "../../api";
 import { make, tell } from "../../dom";
+import { BrushCursor } from "./brush_cursor";
 import { CorrectionCanvas, START_OPACITY } from "./canvas";
 import { assigning, filling, mending, painting, type Desk } from "./gestures";
 import { BACKGROUND, NOT_JUDGED } from "./grid";
@@ -25,17 +26,18 @@ export interface ClassChoice {
   colour: string;
 }
 
-const RADII = [0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48];
+const DIAMETERS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96];
 
 export class Editor implements Desk {
   tool: ToolName = "brush";
   value: number;
-  size = 4; // index of RADII
+  diameter = 8;
   superpixelSide = 12;
   readonly choices: ClassChoice[];
 
   private readonly root: HTMLElement;
   private readonly canvas: CorrectionCanvas;
+  private readonly brush: BrushCursor;
   private readonly bar: ToolBar;
   private outlines: Outlines | null = null;
   private drawing: Draw | null = null;
@@ -76,15 +78,13 @@ export class Editor implements Desk {
     this.canvas = new CorrectionCanvas(target, session, this.colours, scene, () => this.tool === "move" || this.spaceHeld);
     this.canvas.showView(view);
     this.canvas.map.addInteraction(pointer(this.canvas, () => this.gesture()));
+    this.brush = new BrushCursor(this.canvas);
+    this.showBrush();
     this.bar = new ToolBar(tools, this, view);
     document.addEventListener("keydown", this.onKey);
     document.addEventListener("keyup", this.onKeyUp);
     this.bar.show();
     target.focus();
-  }
-
-  get radius(): number {
-    return RADII[this.size] ?? 1;
   }
 
   get classes(): number {
@@ -94,6 +94,7 @@ export class Editor implements Desk {
   choose(tool: ToolName): void {
     this.stopDrawing();
     this.tool = tool;
+    this.showBrush();
     if (tool === "outlines") this.outlines ??= new Outlines(this.canvas, this.session, this.colours, () => this.done());
     if (tool === "polygon" || tool === "hole") this.startDrawing(tool);
     if (tool === "strokes") void this.load("bands");
@@ -109,8 +110,10 @@ export class Editor implements Desk {
   }
 
   resize(step: number): void {
-    this.size = Math.min(RADII.length - 1, Math.max(0, this.size + step));
+    const place = DIAMETERS.indexOf(this.diameter) + step;
+    this.diameter = DIAMETERS[Math.min(DIAMETERS.length - 1, Math.max(0, place))] as number;
     this.bar.show();
+    this.showBrush();
   }
 
   resizeSuperpixels(side: number): void {
@@ -147,6 +150,7 @@ export class Editor implements Desk {
   }
 
   done(): void {
+    this.session.endStep();
     this.canvas.show();
     if (!this.session.keep()) tell("This browser has no room for the draft: submit before you leave.", "fault");
     this.bar.show();
@@ -181,6 +185,10 @@ export class Editor implements Desk {
     this.close();
   }
 
+  private showBrush(): void {
+    this.brush.show(this.tool === "brush" || this.tool === "eraser" ? this.diameter : null);
+  }
+
   private gesture(): Gesture | null {
     if (this.spaceHeld) return null;
     if (this.tool === "brush") return painting(this, this.value);
@@ -202,7 +210,7 @@ export class Editor implements Desk {
     this.drawing = new Draw({ type: "Polygon", freehandCondition: never, stopClick: true });
     this.drawing.on("drawend", ({ feature }) => {
       const rings = ((feature as Feature<Polygon>).getGeometry() as Polygon).getCoordinates().map((ring) => this.canvas.toRing(ring));
-      this.session.mark();
+      this.session.beginStep();
       this.session.mending = null;
       this.session.grid.paintRings(rings, value());
       this.done();

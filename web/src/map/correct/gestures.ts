@@ -1,6 +1,6 @@
-/** The gestures of the tools: each is one step that can be undone. */
+/** The gestures of the tools: each that changes a class is one step that can be undone. */
 
-import type { Pixel } from "./grid";
+import { brushCentre, centreOf, pixelOf, type Pixel, type Place } from "./grid";
 import { line, mend } from "./mend";
 import type { Gesture } from "./pointer";
 import type { Session } from "./session";
@@ -10,7 +10,8 @@ export interface Desk {
   session: Session;
   /** The class to draw with. */
   value: number;
-  radius: number;
+  /** Of the brush, in pixels. */
+  diameter: number;
   classes: number;
   /** Show what was drawn so far. */
   show(): void;
@@ -19,20 +20,20 @@ export interface Desk {
 }
 
 export function painting(desk: Desk, value: number): Gesture {
-  const { session, radius } = desk;
-  return stepwise(desk, (from, to) => session.grid.paint(from, to, radius, value));
+  const { session, diameter } = desk;
+  return stepwise(desk, (from, to) => session.grid.paint(brushCentre(from, diameter), brushCentre(to, diameter), diameter, value));
 }
 
 export function filling(desk: Desk): Gesture {
-  const fill = (pixel: Pixel) => desk.session.grid.fill(pixel, desk.value);
-  return { ...stepwise(desk, () => undefined), begin: (pixel) => step(desk, () => fill(pixel)) };
+  const fill = (place: Place) => desk.session.grid.fill(pixelOf(place), desk.value);
+  return { ...stepwise(desk, () => undefined), begin: (place) => step(desk, () => fill(place)) };
 }
 
 /** Give whole superpixels the class. @param numbers - the superpixel of each pixel; 0: no data */
 export function assigning(desk: Desk, numbers: Int32Array): Gesture {
   const { grid } = desk.session;
   return stepwise(desk, (from, to) => {
-    const touched = new Set(line(from, to).filter((pixel) => grid.has(...pixel)).map(([row, column]) => numbers[row * grid.width + column]));
+    const touched = new Set(line(pixelOf(from), pixelOf(to)).filter((pixel) => grid.has(...pixel)).map(([row, column]) => numbers[row * grid.width + column]));
     touched.delete(0);
     numbers.forEach((number, pixel) => touched.has(number) && (grid.values[pixel] = desk.value));
   });
@@ -43,15 +44,16 @@ export function mending(desk: Desk, bands: Float32Array): Gesture {
   const before = session.mending;
   const start = session.grid.values.slice();
   const pixels: Pixel[] = [];
-  const add = (from: Pixel, to: Pixel) => {
-    pixels.push(...line(from, to));
-    session.grid.paint(from, to, 0.5, desk.value);
+  const add = (from: Place, to: Place) => {
+    const [first, last] = [pixelOf(from), pixelOf(to)];
+    pixels.push(...line(first, last));
+    session.grid.paint(centreOf(first), centreOf(last), 1, desk.value);
     desk.show();
   };
   return {
-    begin: (pixel) => {
-      session.mark();
-      add(pixel, pixel);
+    begin: (place) => {
+      session.beginStep();
+      add(place, place);
     },
     to: add,
     end: () => {
@@ -62,16 +64,16 @@ export function mending(desk: Desk, bands: Float32Array): Gesture {
   };
 }
 
-function stepwise(desk: Desk, draw: (from: Pixel, to: Pixel) => void): Gesture {
-  const to = (from: Pixel, pixel: Pixel) => {
-    draw(from, pixel);
+function stepwise(desk: Desk, draw: (from: Place, to: Place) => void): Gesture {
+  const to = (from: Place, place: Place) => {
+    draw(from, place);
     desk.show();
   };
-  return { begin: (pixel) => step(desk, () => to(pixel, pixel)), to, end: () => desk.done() };
+  return { begin: (place) => step(desk, () => to(place, place)), to, end: () => desk.done() };
 }
 
 function step(desk: Desk, act: () => void): void {
-  desk.session.mark();
+  desk.session.beginStep();
   desk.session.mending = null;
   act();
   desk.show();

@@ -6,6 +6,25 @@ export const NOT_JUDGED = 255;
 /** Row and column of a pixel. */
 export type Pixel = readonly [number, number];
 
+/** Row and column with fractions: the upper left corner of the first pixel is (0, 0), its centre (0.5, 0.5). */
+export type Place = readonly [number, number];
+
+export function pixelOf([row, column]: Place): Pixel {
+  return [Math.floor(row), Math.floor(column)];
+}
+
+export function centreOf([row, column]: Pixel): Place {
+  return [row + 0.5, column + 0.5];
+}
+
+/**
+ * Where the centre of a brush lies for the pointer at a place: the centre of a pixel if its diameter is odd, the nearest
+ * corner if it is even. Only then is the footprint as many pixels high and wide as the diameter.
+ */
+export function brushCentre(place: Place, diameter: number): Place {
+  return diameter % 2 ? centreOf(pixelOf(place)) : [Math.round(place[0]), Math.round(place[1])];
+}
+
 /** A ring of (column, row) corners in pixels; the corner (0, 0) is the upper left one of the first pixel. */
 export type Ring = readonly (readonly [number, number])[];
 
@@ -30,14 +49,14 @@ export class Grid {
     return row >= 0 && row < this.height && column >= 0 && column < this.width;
   }
 
-  /** Set all pixels whose centre is no farther than the radius from the line between two pixels. */
-  paint(from: Pixel, to: Pixel, radius: number, value: number): void {
-    const reach = Math.ceil(radius);
-    const [top, bottom] = [Math.min(from[0], to[0]) - reach, Math.max(from[0], to[0]) + reach];
-    const [left, right] = [Math.min(from[1], to[1]) - reach, Math.max(from[1], to[1]) + reach];
+  /** Set all pixels whose centre is no farther than half the diameter from the line between two centres of a brush. */
+  paint(from: Place, to: Place, diameter: number, value: number): void {
+    const radius = diameter / 2;
+    const [top, left] = pixelOf([Math.min(from[0], to[0]) - radius, Math.min(from[1], to[1]) - radius]);
+    const [bottom, right] = pixelOf([Math.max(from[0], to[0]) + radius, Math.max(from[1], to[1]) + radius]);
     for (let row = Math.max(0, top); row <= Math.min(this.height - 1, bottom); row++) {
       for (let column = Math.max(0, left); column <= Math.min(this.width - 1, right); column++) {
-        if (distance(row, column, from, to) <= radius) this.values[row * this.width + column] = value;
+        if (distance(centreOf([row, column]), from, to) <= radius) this.values[row * this.width + column] = value;
       }
     }
   }
@@ -95,7 +114,8 @@ export class Grid {
   }
 }
 
-function distance(row: number, column: number, from: Pixel, to: Pixel): number {
+/** How far a place is from the line between two others. */
+function distance([row, column]: Place, from: Place, to: Place): number {
   const [down, right] = [to[0] - from[0], to[1] - from[1]];
   const length = down * down + right * right;
   const share = length ? Math.min(1, Math.max(0, ((row - from[0]) * down + (column - from[1]) * right) / length)) : 0;

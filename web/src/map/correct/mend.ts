@@ -23,6 +23,7 @@ export function mend(session: Session, bands: Float32Array, classes: number, val
   const { grid } = session;
   const [base, earlier] = before ? [before.base, before.strokes] : [encodeRuns(grid.values), []];
   const places = pixels.filter(([row, column]) => grid.has(row, column)).map(([row, column]) => row * grid.width + column);
+  if (!places.length) return; // beside the window
   const stroke = { value: value === NOT_JUDGED ? classes : value, pixels: [...new Set(places)] };
   session.mending = { base, strokes: [...earlier, stroke] };
   const start = decodeRuns(base, grid.values.length);

@@ -265,16 +265,9 @@ export class Outlines {
    * them, as they are.
    */
   private change(features: readonly Outline[], act: () => void): void {
-    const { grid } = this.session;
-    const before = grid.values.slice();
+    this.session.beginStep();
+    this.session.mending = null;
     act();
-    const after = grid.values.slice();
-    if (after.some((value, pixel) => value !== before[pixel])) {
-      grid.values.set(before);
-      this.session.mark();
-      this.session.mending = null;
-      grid.values.set(after);
-    }
     const taken = new Set(features.flatMap((feature) => [...pixelsOf(feature)]));
     for (const other of this.source.getFeatures().filter((feature) => !features.includes(feature))) {
       const left = [...pixelsOf(other)].filter((pixel) => !taken.has(pixel));

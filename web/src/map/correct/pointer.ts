@@ -4,31 +4,31 @@ import Pointer from "ol/interaction/Pointer";
 import type MapBrowserEvent from "ol/MapBrowserEvent";
 
 import type { CorrectionCanvas } from "./canvas";
-import type { Pixel } from "./grid";
+import type { Place } from "./grid";
 
 export interface Gesture {
-  begin(pixel: Pixel): void;
-  to(from: Pixel, pixel: Pixel): void;
+  begin(place: Place): void;
+  to(from: Place, place: Place): void;
   end(): void;
 }
 
-/** An interaction that hands the pixels below the main button to a gesture; null: the tool draws nothing. */
+/** An interaction that hands the places below the main button to a gesture; null: the tool draws nothing. */
 export function pointer(canvas: CorrectionCanvas, gestureOf: () => Gesture | null): Pointer {
   let gesture: Gesture | null = null;
-  let last: Pixel = [0, 0];
+  let last: Place = [0, 0];
   return new Pointer({
     handleDownEvent: (event: MapBrowserEvent) => {
       const { button } = event.originalEvent as PointerEvent;
       gesture = button === 0 && (event.activePointers?.length ?? 1) < 2 ? gestureOf() : null;
       if (!gesture) return false;
-      last = canvas.pixelAt(event.coordinate);
+      last = canvas.placeAt(event.coordinate);
       gesture.begin(last);
       return true;
     },
     handleDragEvent: (event: MapBrowserEvent) => {
-      const pixel = canvas.pixelAt(event.coordinate);
-      gesture?.to(last, pixel);
-      last = pixel;
+      const place = canvas.placeAt(event.coordinate);
+      gesture?.to(last, place);
+      last = place;
     },
     handleUpEvent: () => {
       gesture?.end();

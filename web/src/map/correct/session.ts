@@ -52,6 +52,7 @@ const IDLE_S = 60; // longer pauses are no working time
 export class Session {
   readonly grid: Grid;
   mending: Mending | null = null;
+  private open: State | null = null; // before the step that is being drawn
   private past: State[] = [];
   private future: State[] = [];
   private last = Date.now();
@@ -122,18 +123,34 @@ export class Session {
   }
 
   /** Note what undo goes back to, before the classes change. */
-  mark(): void {
+  beginStep(): void {
+    this.endStep();
+    this.open = this.state();
+  }
+
+  /** Remember the step that was begun, unless it changed no class: undo would seem to do nothing. */
+  endStep(): void {
+    const { open } = this;
+    this.open = null;
+    if (!open) return;
+    const before = decodeRuns(open.runs, this.grid.values.length);
+    if (this.grid.values.every((value, pixel) => value === before[pixel])) {
+      this.mending ??= open.mending;
+      return;
+    }
     this.edits += 1;
-    this.past = [...this.past.slice(1 - MOST_STEPS), this.state()];
+    this.past = [...this.past.slice(1 - MOST_STEPS), open];
     this.future = [];
   }
 
   undo(): void {
+    if (this.open) return; // it is still being drawn
     const state = this.past.pop();
     if (state) this.restore(state, this.future);
   }
 
   redo(): void {
+    if (this.open) return;
     const state = this.future.pop();
     if (state) this.restore(state, this.past);
   }

@@ -79,7 +79,7 @@ export class ToolBar {
     if (editor.tool === "brush" || editor.tool === "eraser") {
       const step = (by: number, title: string, sign: string) =>
         make("button", { type: "button", id: `radius-${title.toLowerCase()}`, "aria-label": title, onclick: () => editor.resize(by) }, sign);
-      return [make("p", { class: "steps" }, step(-1, "Smaller", "−"), `${Math.max(1, 2 * editor.radius)} px`, step(1, "Larger", "+"))];
+      return [make("p", { class: "steps" }, step(-1, "Smaller", "−"), `${editor.diameter} px`, step(1, "Larger", "+"))];
     }
     if (editor.tool === "superpixels") {
       const select = make("select", {
