@@ -85,6 +85,16 @@ class ClassAnswer(BaseModel):
     colour: str
 
 
+class ScaleAnswer(BaseModel):
+    """How the values of a map are coloured."""
+
+    quantity: str = Field(description="what its values are")
+    unit: str
+    low: float = Field(description="the value in the first colour")
+    high: float = Field(description="the value in the last colour")
+    colours: list[str] = Field(description="evenly spaced from `low` to `high`; linear between them")
+
+
 class LayerAnswer(BaseModel):
     """A map that was made of a scene."""
 
@@ -97,6 +107,7 @@ class LayerAnswer(BaseModel):
         description="what its values mean, without background; a model may tell other classes apart than people draw. "
         "Empty: its values are no classes"
     )
+    scale: ScaleAnswer | None = Field(description="how its values are coloured; null: they are classes")
 
 
 class MapAnswer(BaseModel):

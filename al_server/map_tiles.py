@@ -20,12 +20,22 @@ from sqlalchemy.orm import Session
 
 from al_server.blindness import may_see_truth
 from al_server.context import current_catalog, current_parts, json_response
-from al_server.map_schemas import ClassAnswer, LayerAnswer, LayerTile, MapAnswer, VersionChoice, ViewAnswer, ViewTile
+from al_server.map_schemas import (
+    ClassAnswer,
+    LayerAnswer,
+    LayerTile,
+    MapAnswer,
+    ScaleAnswer,
+    VersionChoice,
+    ViewAnswer,
+    ViewTile,
+)
 from al_server.scene_reading import read_from_scene, read_from_store, ready_scene, view_of
 from al_server.schemas import UNCHANGED, SceneId, media
 from catalog.errors import NotFoundError
 from catalog.records import Scene
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.composites import inferno_colours
 from imagery.grid import Grid
 from imagery.ground_metric import pixel_size_m
 from imagery.map_views import MapView, draw_classes, draw_share, draw_view, encode_tile, map_views
@@ -111,6 +121,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
                 tiles=f"{base}/maps/{layer.name}/{PLACE}"
                 + (f"?version={layer.version}" if layer.version is not None else ""),
                 classes=_classes_of(layer, shown.scheme),
+                scale=_scale_of(layer, shown.scheme),
             )
             for layer in shown.layers
         ],
@@ -184,6 +195,25 @@ def _classes_of(layer: MapLayer, scheme: ClassScheme) -> list[ClassAnswer]:
     ]
 
 
+def _scale_of(layer: MapLayer, scheme: ClassScheme) -> ScaleAnswer | None:
+    """Return how `draw_layer` colours the values of a map; None if they are classes."""
+    if layer.kind is LayerKind.CLASSES:
+        return None
+    colours = inferno_colours()
+    if layer.kind is LayerKind.ENTROPY:
+        return ScaleAnswer(
+            quantity="predictive entropy", unit="nats", low=0.0, high=_most_entropy(scheme), colours=colours
+        )
+    return ScaleAnswer(
+        quantity="calibrated probability of the class on the map", unit="%", low=0.0, high=100.0, colours=colours
+    )
+
+
+def _most_entropy(scheme: ClassScheme) -> float:
+    """Return the entropy in nats of equal probabilities of all classes."""
+    return math.log(len(scheme.names))
+
+
 def _predicted_names(version: int, scheme: ClassScheme) -> tuple[str, ...]:
     try:
         return figures_of(current_parts().models.get(version)).class_names
@@ -225,7 +255,7 @@ def shown_version(query: VersionChoice) -> int | None:
 def draw_layer(layer: MapLayer, values: NDArray[np.generic], scheme: ClassScheme) -> NDArray[np.uint8]:
     """Draw values of a map of a scene as a picture (h, w, 4), transparent where it shows nothing."""
     if layer.kind is LayerKind.ENTROPY:
-        return draw_share(values.astype(np.float32) / math.log(len(scheme.names)))
+        return draw_share(values.astype(np.float32) / _most_entropy(scheme))
     if layer.kind is LayerKind.PERCENT:
         return draw_share(np.where(values == UNKNOWN, np.nan, values.astype(np.float32) / 100.0))
     return draw_classes(values.astype(np.uint8), drawn_colours(scheme))

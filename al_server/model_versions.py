@@ -1,5 +1,8 @@
 """Model versions: list, describe, compare tracks, download the champion's files, ask for promotions and roll-backs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
@@ -29,6 +32,7 @@ from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.decision_records import DecisionRequest
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
+from catalog.registry import ModelVersion
 from services import decision_requests, promotion
 from services.tracks import tracks
 
@@ -44,18 +48,19 @@ def list_versions(query: ModelPage) -> Response:
     models = current_parts().models
     aliases = models.aliases()
     versions = models.versions(query.limit, query.before)
-    response = json_response([serialize_version(version, aliases) for version in versions])
-    if len(versions) == query.limit:
-        following = url_for("models.list_versions", limit=query.limit, before=versions[-1].version)
-        response.headers["Link"] = f'<{following}>; rel="next"'
-    return response
+    answers = [serialize_version(version, aliases) for version in versions]
+    return _page("models.list_versions", answers, versions, query.limit)
 
 
 @api.get("/tracks", responses={200: ListOf[TrackAnswer]})
 def list_tracks(query: ModelPage) -> Response:
-    """List for the newest versions, oldest first, what was trained and what was served after the gate's decision."""
-    points = tracks(current_parts().models.versions(query.limit, query.before))
-    return json_response([serialize_track(point) for point in points])
+    """List for the newest versions, oldest first, what was trained and what was served after the gate's decision.
+
+    If there may be older ones, the header ``Link`` holds the URL of the page with them.
+    """
+    versions = current_parts().models.versions(query.limit, query.before)
+    answers = [serialize_track(point) for point in tracks(versions)]
+    return _page("models.list_tracks", answers, versions, query.limit)
 
 
 @api.get("/decisions", responses={200: ListOf[PromotionAnswer]})
@@ -153,6 +158,15 @@ def get_request(path: RequestId) -> Response:
     """Tell what became of a request for a promotion or roll-back."""
     with current_catalog().read() as session:
         return json_response(serialize_request(decision_requests.find_request(session, path.request_id)))
+
+
+def _page(endpoint: str, answers: list[Any], versions: Sequence[ModelVersion], limit: int) -> Response:
+    """Answer with a page of a list of versions, newest first, and lead to the next one if there may be more."""
+    response = json_response(answers)
+    if len(versions) == limit:
+        following = url_for(endpoint, limit=limit, before=versions[-1].version)
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
 
 
 def _accepted(added: DecisionRequest) -> Response:

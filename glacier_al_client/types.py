@@ -1773,18 +1773,37 @@ LayerKind = Annotated[Literal["classes", "percent", "entropy"], OR_NEWER]
 """How the values of a map are drawn."""
 
 
+class ScaleAnswer(Schema):
+    """How the values of a map are coloured.
+
+    Attributes:
+        colours: Evenly spaced from `low` to `high`; linear between them.
+        high: The value in the last colour.
+        low: The value in the first colour.
+        quantity: What its values are.
+    """
+
+    colours: list[str]
+    high: float
+    low: float
+    quantity: str
+    unit: str
+
+
 class LayerAnswer(Schema):
     """A map that was made of a scene.
 
     Attributes:
         classes: What its values mean, without background; a model may tell other classes apart than people draw.
             Empty: its values are no classes.
+        scale: How its values are coloured; null: they are classes.
         tiles: Address of its tiles, with {z}, {x} and {y}.
     """
 
     classes: list[ClassAnswer]
     kind: LayerKind
     name: str
+    scale: ScaleAnswer | None
     tiles: str
     title: str
     version: int | None

@@ -138,6 +138,11 @@ def inferno(share: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.stack([np.interp(within, positions, _INFERNO[:, i] / 255.0) for i in range(3)], axis=-1)
 
 
+def inferno_colours() -> list[str]:
+    """Return the colours of `inferno` as `#rrggbb`, evenly spaced from 0 to 1; between two of them it is linear."""
+    return [f"#{bytes(colour).hex()}" for colour in _INFERNO]
+
+
 def mark_region(picture: NDArray[np.uint8], asked: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Outline the part of a picture that is asked for, and darken the rest.
 

@@ -17,6 +17,7 @@ from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from imagery.projection import transform_points
 from imagery.scene_source import SceneSource
+from imagery.window_files import image_to_geotiff
 from services import raster_keys
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
@@ -167,6 +168,31 @@ def test_a_map_of_the_newest_scoring_is_not_shown_as_that_of_an_earlier_version(
     }
     assert [answer.status_code for answer in asked.values()] == [200, 200, 404]
     assert_problem(asked["?version=3"], 404, "is by version 4 now")
+
+
+def test_the_scale_of_a_map_says_which_value_has_which_colour(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    """Of three classes the entropy is ln 3 nats at most: it is drawn in the last colour, 0 in the first."""
+    with catalog.write() as session:
+        scoring = Scoring(model_version=4, passes=2, seed=0, completed_at=now())
+        session.add(scoring)
+        session.flush()
+        key = raster_keys.scored(scoring.id, scene_id, "entropy")
+    entropy = np.zeros((1, *forged.truth.shape), np.float32)
+    entropy[0, :30] = np.log(3)
+    raster_store(catalog).put(key, image_to_geotiff(entropy, forged.grid, ["entropy"], {"entropy": "nats"}))
+    reader = as_role(catalog, "reader")
+    layers = client.get(f"/api/v1/scenes/{scene_id}/map", headers=reader).get_json()["layers"]
+    scales = {layer["name"]: layer["scale"] for layer in layers}
+    assert scales["prior"] is None
+    scale = scales["uncertainty"]
+    assert (scale["quantity"], scale["unit"], scale["low"]) == ("predictive entropy", "nats", 0.0)
+    assert scale["high"] == pytest.approx(1.0986, abs=1e-4)
+    for row, colour in ((10, scale["colours"][-1]), (80, scale["colours"][0])):
+        place, down, across = tile_at(forged, row, 30)
+        drawn = picture(client, f"/api/v1/scenes/{scene_id}/maps/uncertainty/{place}", reader)[down, across]
+        assert "#" + bytes(drawn[:3].tolist()).hex() == colour
 
 
 def test_beside_the_scene_there_is_nothing(client: FlaskClient, catalog: Catalog, scene_id: int):

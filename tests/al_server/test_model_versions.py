@@ -868,6 +868,10 @@ def test_a_list_that_is_cut_says_where_it_goes_on(api: Api, register: Callable[.
     rest = api.get("?limit=2&before=2")
     assert [item["version"] for item in rest.json] == [1]
     assert "Link" not in rest.headers
+    newest = api.get("/tracks?limit=2")
+    assert [item["version"] for item in newest.json] == [2, 3]
+    assert newest.headers["Link"] == '</api/v1/models/tracks?limit=2&before=2>; rel="next"'
+    assert "Link" not in api.get("/tracks?limit=2&before=2").headers
 
 
 def test_a_tag_edited_by_hand_in_mlflow_breaks_no_page(

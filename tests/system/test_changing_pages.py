@@ -167,6 +167,44 @@ def test_an_address_is_told_of_events_gets_another_secret_and_is_removed(server:
     expect(page.locator("#subscriptions")).to_contain_text("Nobody.")
 
 
+def test_a_dialog_begins_anew_unless_what_was_written_could_not_be_sent(open_as: Open) -> None:
+    page = open_as("anna", "/people")
+    adds, back = page.get_by_role("button", name="Add a token…"), page.locator("#add-token [data-close]")
+    days = page.locator("#token-days").get_attribute("value")
+    adds.click()
+    page.fill("#token-name", "left")
+    page.fill("#token-days", "7")
+    back.click()
+    adds.click()
+    expect(page.locator("#token-name")).to_have_value("")
+    expect(page.locator("#token-days")).to_have_value(days or "")
+    page.fill("#token-name", "not a name")  # the server refuses it
+    page.locator("#add-token .main").click()
+    expect(page.locator("#add-token .fault")).not_to_be_empty()
+    back.click()
+    adds.click()
+    expect(page.locator("#token-name")).to_have_value("not a name")
+    expect(page.locator("#add-token .fault")).not_to_be_empty()
+    page.fill("#token-name", "web-tool")
+    page.locator("#add-token .main").click()
+    page.get_by_role("button", name="Close").click()
+    adds.click()
+    expect(page.locator("#token-name")).to_have_value("")
+    expect(page.locator("#add-token .fault")).to_be_empty()
+    back.click()
+
+    # A dialog for several people keeps what failed for the one it was about only.
+    row(page, "people", "you").get_by_role("button", name="Role…").click()
+    page.select_option("#change-role select", "reader")
+    page.locator("#change-role .main").click()
+    expect(page.locator("#change-role .fault")).to_contain_text("anna is the only administrator")
+    page.locator("#change-role [data-close]").click()
+    row(page, "people", "olga").get_by_role("button", name="Role…").click()
+    expect(page.locator("#change-role-title")).to_have_text("Role of olga")
+    expect(page.locator("#change-role select")).to_have_value("operator")
+    expect(page.locator("#change-role .fault")).to_be_empty()
+
+
 def test_labels_are_withdrawn_after_what_it_would_do_was_seen(server: Catalog, open_as: Open) -> None:
     """Of the 16 labels of the two annotators, who took turns, ben drew every second one."""
     page = open_as("olga", "/quality")

@@ -68,6 +68,9 @@ class World:
         return pages | {"annotator": f"/annotators/{of_account(self.catalog, ANNA)}"}
 
 
+FILL = "square => getComputedStyle(square).fill.match(/\\d+/g).map(Number)"
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, redis_server: str) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("details")
@@ -223,6 +226,13 @@ def test_a_version_shows_its_calibration_and_where_it_gained_and_lost(world: Wor
     expect(page.locator("svg.blocks")).to_have_attribute(
         "aria-label", "langtang-validation: 3 blocks better, 1 worse, 16 the same"
     )
+    # Told by more than a colour: the worse block is hatched, as the legend says.
+    expect(page.locator("svg.blocks .hatch")).to_have_count(1)
+    expect(page.locator(".keys", has_text="orange, hatched: fewer").locator(".block-key .hatch")).to_have_count(1)
+    red, _, blue = page.locator("svg.blocks .better").first.evaluate(FILL)
+    assert blue > red + 60  # who does not tell red from green tells blue from orange
+    red, _, blue = page.locator("svg.blocks .worse").evaluate(FILL)
+    assert red > blue + 60
     gained = page.locator(".block p b").all_inner_texts()
     assert gained == ["+320 pixels", "+260 pixels", "+120 pixels", "-80 pixels"]
     expect(page.locator(".block").first.locator("figcaption")).to_have_text(

@@ -8,11 +8,16 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from al_server import live
+from catalog import registry_copy
 from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.records import Scene, SceneState
+from catalog.records import Scene, SceneState, Scoring, now
+from catalog.registry import CHAMPION, ModelVersion
 from catalog.settings import Settings
-from services import users
+from imagery.window_files import image_to_geotiff
+from services import raster_keys, users
+from services.places import raster_store
+from services.scenes import source_of
 from tests.al_server.test_model_versions import bundle  # noqa: F401 - a fixture
 from tests.catalog_fixtures import NOBODY
 from tests.real_services import free_port
@@ -28,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 LIVE_MS = 10_000
+MAPS_MS = 45_000  # jobs change all the time: the page looks every 20 s at most
 
 
 @pytest.fixture
@@ -85,6 +91,26 @@ def test_scenes_and_versions_show_by_themselves(
         judge(empty, patch, np.ones((32, 32), np.uint8), minute=1)
     assert {item["properties"]["patch"] for item in second.value.json()["features"]} == {patch.id}
     assert faults == []
+    context.close()
+
+
+def test_all_versions_can_be_chosen_however_many_there_are(empty: Catalog, browser: Browser, tmp_path: Path) -> None:
+    """The API lists a hundred at once, the newest first; the oldest one is on the second page."""
+    tiled(empty, tmp_path / "scene.tif")
+    with empty.database.write() as session:
+        registry_copy.store(session, [ModelVersion(number, "", now(), {}) for number in range(1, 102)])
+        registry_copy.set_aliases(session, {CHAMPION: 1})
+    context = browser.new_context()
+    page = context.new_page()
+    log_in(page, empty.settings.api_url, "olga")
+    expect(page.locator("#curve")).to_contain_text("versions 1 to 101")
+    page.goto(f"{empty.settings.api_url}/map#layers=")
+    expect(page.locator("#version option")).to_have_count(102)  # and the one that is served, whichever it is
+    expect(page.locator("#version option").last).to_have_text("1, served")
+    page.locator("#version").select_option("1")
+    expect(page.locator("#version")).to_have_value("1")
+    page.locator("#version").select_option("101")
+    expect(page.locator("#version")).to_have_value("101")
     context.close()
 
 
@@ -181,6 +207,48 @@ def test_a_layer_that_failed_can_be_asked_for_again(page: Page, scenes: tuple[Sc
     with page.expect_response(f"**/api/v1/scenes/{scenes[1].id}/labels?*") as again:
         page.locator("#layer-labels").check()
     assert again.value.ok
+
+
+def test_a_new_scoring_shows_by_itself_and_one_that_is_gone_is_told(
+    page: Page, empty: Catalog, scenes: tuple[Scene, Scene]
+) -> None:
+    scene = scenes[1]
+    grid = source_of(scene).grid
+    entropy = image_to_geotiff(
+        np.full((1, grid.height, grid.width), 0.5, np.float32), grid, ["entropy"], {"entropy": "nats"}
+    )
+    with empty.database.write() as session:
+        registry_copy.store(session, [ModelVersion(number, "", now(), {}) for number in (1, 2)])
+
+    def score(version: int) -> int:
+        with empty.database.write() as session:
+            scoring = Scoring(model_version=version, passes=2, seed=0)
+            session.add(scoring)
+            session.flush()
+            number = scoring.id
+        raster_store(empty).put(raster_keys.scored(number, scene.id, "entropy"), entropy)
+        with empty.database.write() as session:
+            session.get_one(Scoring, number).completed_at = now()
+        return number
+
+    first = score(1)
+    page.get_by_label("Uncertainty of version 1").check(timeout=MAPS_MS)
+    expect(page.locator(".scale .ends")).to_contain_text("0 nats")
+    expect(page.locator(".scale .ends")).to_contain_text("1.10 nats")
+    with page.expect_response("**/maps/uncertainty/**version=2", timeout=MAPS_MS) as tile:
+        second = score(2)
+    assert tile.value.ok
+    expect(page.get_by_label("Uncertainty of version 2")).to_be_checked()
+    said = "Uncertainty of version 2 shows now, in place of Uncertainty of version 1."
+    expect(page.get_by_role("status").filter(has_text=said)).to_be_visible()
+    with empty.database.write() as session:
+        for number in (first, second):
+            session.get_one(Scoring, number).completed_at = None
+    gone = "Uncertainty of version 2 does not exist any more."
+    expect(page.get_by_role("alert").filter(has_text=gone)).to_be_visible(timeout=MAPS_MS)
+    expect(page.get_by_label("Uncertainty: does not exist now")).to_be_checked()
+    score(2)
+    expect(page.get_by_label("Uncertainty of version 2")).to_be_checked(timeout=MAPS_MS)
 
 
 def test_the_keyboard_keeps_its_place_in_the_panel(page: Page) -> None:

@@ -14,7 +14,7 @@ import pytest
 import rasterio
 import shapely
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.map_panning import frames_a_second, outlines, pan, show
 from catalog import registry_copy
@@ -271,6 +271,52 @@ def test_a_figure_has_the_map_and_what_explains_it(page: Page, catalog: Catalog)
     assert (canvas.get_attribute("aria-label") or "").startswith("Khumbu in May.")
     page.keyboard.press("Escape")
     expect(page.locator("dialog.figure")).to_have_count(0)
+
+
+def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, catalog: Catalog) -> None:
+    """The tiles of one layer are held back: the picture is drawn without them after 20 s."""
+    open_map(page, catalog, "#layers=prediction")
+    page.wait_for_load_state("networkidle")
+    held: list[Route] = []
+    tiles = "**/maps/prediction/**"
+    page.route(tiles, held.append)
+    said = "Incomplete: parts of these layers are missing: Prediction of version 2."
+    pixels = figure_of(page)
+    assert held
+    banner = near(pixels[140:185, 90:1800], (254, 242, 242))
+    assert banner.mean() > 0.7  # on what is saved and printed, too
+    dialog = page.locator("dialog.figure")
+    expect(dialog.get_by_role("status")).to_contain_text(said)
+    assert said in (dialog.locator("canvas").get_attribute("aria-label") or "")
+    assert serious_faults(page) == []
+    page.unroute(tiles)
+    again = page.get_by_role("button", name="Wait longer, draw it again")
+    again.click()
+    expect(again).to_be_hidden(timeout=30_000)
+    expect(dialog.get_by_role("status")).to_have_text("A4, landscape. To get a PDF, print to a file.")
+    assert "Incomplete" not in (dialog.locator("canvas").get_attribute("aria-label") or "")
+    for route in held:
+        route.continue_()
+
+
+def test_confidence_is_explained_on_the_map_and_in_a_figure(page: Page, catalog: Catalog) -> None:
+    open_map(page, catalog, "#layers=confidence")
+    page.wait_for_load_state("networkidle")
+    scale = page.locator("#panel .scale")
+    assert scale.locator(".ends").inner_text().split() == ["0", "%", "100", "%"]
+    expect(scale).to_contain_text("Calibrated probability of the class on the map")
+    bar = scale.locator(".bar").evaluate("bar => getComputedStyle(bar).backgroundImage")
+    assert bar.startswith("linear-gradient(to right, rgb(0, 0, 4),")
+    assert bar.endswith("rgb(252, 255, 164))")
+    side = figure_of(page)[300:1500, 1820:2380]  # right of the map
+    (rows, left), (_, right) = np.nonzero(near(side, (0, 0, 4))), np.nonzero(near(side, (252, 255, 164)))
+    assert np.ptp(rows) + 1 == 28
+    assert left.min() < 10 and right.max() > 540  # dark to light from left to right
+    said = page.locator("dialog.figure canvas").get_attribute("aria-label") or ""
+    assert "Confidence of version 2: calibrated probability of the class on the map, 0 % to 100 %." in said
+    page.keyboard.press("Escape")
+    page.get_by_label("Confidence of version 2").uncheck()
+    expect(scale).to_have_count(0)
 
 
 @pytest.mark.parametrize(("mode", "share"), [("swipe", 0.25), ("beside", 0.5)])

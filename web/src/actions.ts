@@ -29,20 +29,39 @@ async function call(what: string, body?: Body): Promise<Body> {
   return response.status === 204 ? {} : ((await response.json()) as Body);
 }
 
-/** Send a dialog's form: show what the server refuses, and keep what was written. It closes unless `work` returns false. */
-export function send(dialog: HTMLDialogElement, work: () => Promise<boolean>): void {
+/** Dialogs whose last submission failed, with what it was about. */
+const failed = new WeakMap<HTMLDialogElement, string>();
+
+/**
+ * Send a dialog's form: show what the server refuses, and keep what was written. It closes unless `work` returns false.
+ *
+ * @param about - what is sent: what was written is kept for as long as the dialog is opened for the same again.
+ */
+export function send(dialog: HTMLDialogElement, work: () => Promise<boolean>, about = ""): void {
   const fault = dialog.querySelector<HTMLElement>(".fault");
   const button = dialog.querySelector<HTMLButtonElement>(".main");
   if (fault) fault.textContent = "";
   if (button) button.disabled = true;
+  failed.delete(dialog);
   work()
     .then((ended) => ended && dialog.close())
     .catch((error: unknown) => {
+      failed.set(dialog, about);
       if (fault) fault.textContent = error instanceof Error ? error.message : String(error);
     })
     .finally(() => {
       if (button) button.disabled = false;
     });
+}
+
+/** Set a dialog's form as its page has it, unless what was written in it could not be sent; return whether it is set anew. */
+function beginAnew(dialog: HTMLDialogElement, about = ""): boolean {
+  if (failed.get(dialog) === about) return false;
+  failed.delete(dialog);
+  const fault = dialog.querySelector<HTMLElement>(".fault");
+  if (fault) fault.textContent = "";
+  dialog.querySelector("form")?.reset();
+  return true;
 }
 
 /** Ask before a button's call: a person confirms it, and writes why where the call wants to know. */
@@ -51,15 +70,14 @@ function confirm(button: HTMLElement, done: () => void): void {
   const dialog = find<HTMLDialogElement>("confirm");
   const text = find<HTMLTextAreaElement>("confirm-text");
   const label = find("confirm-label");
-  const fault = dialog.querySelector<HTMLElement>(".fault");
+  const about = `${what} ${body}`;
+  beginAnew(dialog, about);
   find("confirm-title").textContent = title;
   find("confirm-hint").textContent = hint;
   find("confirm-yes").textContent = button.textContent?.replace("…", "") ?? "Yes";
   label.textContent = ask ? `${ask === "note" ? "What you found" : "Reason"} (kept with your name)` : "";
   text.hidden = label.hidden = !ask;
   text.required = Boolean(ask);
-  text.value = "";
-  if (fault) fault.textContent = "";
   const form = dialog.querySelector("form");
   if (form)
     form.onsubmit = (event) => {
@@ -69,7 +87,7 @@ function confirm(button: HTMLElement, done: () => void): void {
         await call(what, Object.keys(sent).length ? sent : undefined);
         done();
         return true;
-      });
+      }, about);
     };
   show(dialog, button);
 }
@@ -111,10 +129,8 @@ function show(dialog: HTMLDialogElement, button: HTMLElement): void {
   dialog.showModal();
 }
 
-/** Set the fields of a form as its page has them, and those that a button names to its values. */
+/** Set the fields that a button names to its values, and tell its subject. */
 function fill(form: HTMLFormElement, button: HTMLElement): void {
-  if (!button.dataset["target"]) return;
-  form.reset();
   const values = JSON.parse(button.dataset["values"] ?? "{}") as Record<string, string>;
   for (const field of fieldsOf(form)) field.value = values[field.name] ?? field.value;
   for (const name of form.querySelectorAll(".subject")) name.textContent = button.dataset["subject"] ?? "";
@@ -133,11 +149,16 @@ async function carryOut(form: HTMLFormElement, what: string, subject: string): P
 
 function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, preview?: Preview): void {
   const form = dialog.querySelector<HTMLFormElement>("form[data-call]");
-  if (!form) return show(dialog, button); // it has a script of its own
+  if (!form) { // it has a script of its own
+    beginAnew(dialog);
+    return show(dialog, button);
+  }
   const what = button.dataset["target"] ?? form.dataset["call"] ?? "";
-  fill(form, button);
-  const { password } = form.dataset;
-  if (password) find<HTMLInputElement>(password).value = newPassword();
+  if (beginAnew(dialog, what)) {
+    fill(form, button);
+    const { password } = form.dataset;
+    if (password) find<HTMLInputElement>(password).value = newPassword();
+  }
   const effect = form.querySelector(".effect");
   let seen = ""; // the request whose effect is shown
   const showEffect = (lines: string[], asked: string): void => {
@@ -160,10 +181,8 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
       await carryOut(form, what, button.dataset["subject"] ?? "");
       done();
       return true;
-    });
+    }, what);
   };
-  const fault = dialog.querySelector<HTMLElement>(".fault");
-  if (fault) fault.textContent = "";
   show(dialog, button);
 }
 

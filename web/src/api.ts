@@ -47,6 +47,22 @@ export interface Layer {
   tiles: string;
   /** What its values mean; a model may tell other classes apart than people draw. */
   classes: MapClass[];
+  /** How its values are coloured; null: they are classes. */
+  scale: Scale | null;
+}
+
+/** Colours of values, evenly spaced from the lowest to the highest. */
+export interface Scale {
+  quantity: string;
+  unit: string;
+  low: number;
+  high: number;
+  colours: string[];
+}
+
+/** A value at an end of a scale, with its unit: 0 nats, 1.10 nats, 100 %. */
+export function scaleEnd(scale: Scale, value: number): string {
+  return `${Number.isInteger(value) ? value : value.toFixed(2)} ${scale.unit}`;
 }
 
 export interface SceneMap {
@@ -145,7 +161,7 @@ export class Api {
   constructor(private readonly csrfToken: string) {}
 
   scenes = (): Promise<Scene[]> => this.get("/api/v1/scenes");
-  versions = (): Promise<Version[]> => this.get("/api/v1/models");
+  versions = (): Promise<Version[]> => this.list("/api/v1/models");
   sceneMap = (scene: number, version: number | null): Promise<SceneMap> =>
     this.get(`/api/v1/scenes/${scene}/map${version === null ? "" : `?version=${version}`}`);
   grid = (scene: number): Promise<Grid> => this.get(`/api/v1/scenes/${scene}/grid`);
@@ -224,6 +240,18 @@ export class Api {
 
   async get<T>(path: string, signal?: AbortSignal): Promise<T> {
     return (await this.request("GET", path, undefined, signal)).json() as Promise<T>;
+  }
+
+  /** All items of a list, page by page: the header `Link` of a page leads to the next one. */
+  async list<T>(first: string): Promise<T[]> {
+    const all: T[] = [];
+    let next: string | null = first;
+    while (next) {
+      const response = await this.request("GET", next);
+      all.push(...((await response.json()) as T[]));
+      next = /<([^>]*)>;\s*rel="next"/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
+    }
+    return all;
   }
 
   async post<T>(path: string, body: unknown): Promise<T> {

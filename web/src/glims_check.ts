@@ -16,6 +16,7 @@ export function checkPackages(): void {
   const file = find<HTMLInputElement>("check-file");
   const found = find("check-found");
   file.onchange = () => found.replaceChildren();
+  dialog.onreset = () => found.replaceChildren();
   dialog.onsubmit = (event) => {
     event.preventDefault();
     found.replaceChildren(make("p", { class: "soft" }, "It is sent and checked…"));

@@ -127,7 +127,8 @@ function draw(): void {
 export async function drawCurve(): Promise<void> {
   const figure = find("curve");
   try {
-    tracks = await api.get<Track[]>("/api/v1/models/tracks?limit=50");
+    tracks = await api.list<Track>("/api/v1/models/tracks");
+    tracks.sort((one, other) => one.version - other.version); // the newest page comes first
   } catch (error) {
     figure.replaceChildren(make("p", { class: "bad", role: "alert" }, error instanceof Error ? error.message : String(error)));
     return;

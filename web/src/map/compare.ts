@@ -20,6 +20,12 @@ export interface Overlay {
   build: Build;
 }
 
+/** A layer for another map; `of`: the name of a layer above the views, or the side of a view. */
+export interface Copy {
+  of: string | null;
+  layer: BaseLayer;
+}
+
 interface Placed extends Overlay {
   first: BaseLayer | null;
   second: BaseLayer | null;
@@ -85,6 +91,10 @@ export class Compare {
     for (const overlay of this.overlays.values()) this.setVisible(overlay);
   }
 
+  has(key: string): boolean {
+    return this.overlays.has(key);
+  }
+
   remove(key: string): void {
     const overlay = this.overlays.get(key);
     if (overlay) this.takeAway(overlay);
@@ -97,15 +107,18 @@ export class Compare {
   }
 
   /** Layers like those that show, for other maps: of the map, and of the one beside it if there is one. */
-  copies(): [BaseLayer[], BaseLayer[] | null] {
+  copies(): [Copy[], Copy[] | null] {
     const { mode } = this;
     const [left, right] = this.views;
     const shown = [...this.overlays.values()].filter(({ name }) => name === null || this.shown.includes(name));
-    const first = left ? [left(WHOLE)] : [];
-    if (right && mode === "swipe") first.push(right(this.classOf("right", mode)));
-    for (const { side, build } of shown) if (side !== "right" || mode === "swipe") first.push(build(this.classOf(side, mode)));
+    const first: Copy[] = left ? [{ of: "left", layer: left(WHOLE) }] : [];
+    if (right && mode === "swipe") first.push({ of: "right", layer: right(this.classOf("right", mode)) });
+    for (const { name, side, build } of shown) {
+      if (side !== "right" || mode === "swipe") first.push({ of: name, layer: build(this.classOf(side, mode)) });
+    }
     if (!right || mode !== "beside") return [first, null];
-    return [first, [right(WHOLE), ...shown.filter(({ side }) => side !== "left").map(({ build }) => build(WHOLE))]];
+    const above = shown.filter(({ side }) => side !== "left").map(({ name, build }) => ({ of: name, layer: build(WHOLE) }));
+    return [first, [{ of: "right", layer: right(WHOLE) }, ...above]];
   }
 
   private addBase(layer: BaseLayer): void {

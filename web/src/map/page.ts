@@ -78,6 +78,7 @@ export class MapPage {
     await this.list();
     await this.begin();
     whenChanged(["scenes", "models"], () => void this.refresh().catch((error: Error) => tell(error.message, "fault")));
+    whenChanged(["jobs"], () => void this.lookForMaps().catch((error: Error) => tell(error.message, "fault")), PAUSE_MS);
     whenChanged(["labels", "rounds"], () => this.renew([LABELS, PATCHES]), PAUSE_MS);
   }
 
@@ -144,6 +145,19 @@ export class MapPage {
     return this.compare.copies();
   }
 
+  /** The title of a layer for a figure. */
+  titleOf(of: string | null): string {
+    const view = of === "left" ? this.layout.view : of === "right" ? this.layout.other : null;
+    if (view !== null) return this.map?.views.find((item) => item.name === view)?.title ?? view;
+    return of === null ? "What was predicted here" : (this.panel.layerTitles().get(of) ?? of);
+  }
+
+  /** The titles of layers that were chosen, but are not there, or not yet. */
+  layersMissing(): string[] {
+    const chosen = this.layout.layers.filter((name) => name !== OUTLINES || this.versions.length);
+    return chosen.filter((name) => this.sides.some(([side]) => !this.compare.has(`${name} ${side}`))).map((name) => this.titleOf(name));
+  }
+
   /** What the view is, and where two are compared, what each is. */
   captions(): string[] {
     const { mode, view, other, version, otherVersion } = this.layout;
@@ -161,6 +175,11 @@ export class MapPage {
   layerTitles(): string[] {
     const titles = this.panel.layerTitles();
     return this.layout.layers.flatMap((name) => titles.get(name) ?? []);
+  }
+
+  /** The scales of the layers that show, by their titles. */
+  layerScales(): ReturnType<Panel["scales"]> {
+    return this.panel.scales();
   }
 
   /** The sides that show maps of a version: both the same, unless two versions are compared. */
@@ -290,8 +309,10 @@ export class MapPage {
     try {
       const build = await this.build(name, side, map, version, order);
       if (signal.aborted || this.loading.get(key) !== mine) return;
-      if (!build) this.loading.delete(key); // it may exist later
-      else this.compare.overlay(key, { name, side, build });
+      if (!build) {
+        this.loading.delete(key); // it may exist later
+        this.compare.remove(key);
+      } else this.compare.overlay(key, { name, side, build });
     } catch (error) {
       if (this.loading.get(key) === mine) this.loading.delete(key); // so that it can be asked for again
       if (signal.aborted) return;
@@ -335,21 +356,31 @@ export class MapPage {
       made = true;
       if (!signal.aborted) this.panel.progress(OUTLINES, job);
     });
-    if (made && !signal.aborted) await this.predicted();
+    if (made && !signal.aborted) await this.lookForMaps();
     return found;
   }
 
-  /** Look again which maps of the scene exist, after it was predicted. */
-  async predicted(): Promise<void> {
+  /** Take in which maps of the scene exist now: it was predicted, or the pool was scored anew. What changed is said. */
+  async lookForMaps(): Promise<void> {
     const { scene, sides } = this.mapsOf;
     const signal = this.asked.signal;
     const isShown = (): boolean => !signal.aborted && scene === this.layout.scene && sides === this.versionsOfSides;
     if (!isShown()) return;
     const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
     if (!isShown()) return;
+    const changed = new Set([this.map, this.otherMap].flatMap((map, side) => replaced(map, maps[side] ?? null)));
+    if (!changed.size) return;
+    const before = this.panel.layerTitles();
     [this.map = null, this.otherMap = null] = maps;
+    this.renew([...changed]);
     this.areas.update();
     this.panel.show();
+    const now = this.panel.layerTitles();
+    for (const name of this.layout.layers.filter((item) => changed.has(item) && before.has(item))) {
+      const [was, is] = [before.get(name), now.get(name)];
+      if (is === undefined) tell(`${was} does not exist any more.`, "fault");
+      else if (was !== is) tell(`${is} shows now, in place of ${was}.`);
+    }
   }
 
   private rememberCentre(): void {
@@ -375,6 +406,13 @@ export class MapPage {
       .then(() => stays && wanted.centre && this.goTo(wanted.centre))
       .catch((error: Error) => tell(error.message, "fault"));
   }
+}
+
+/** The names of the maps that are others now, there no more, or new. */
+function replaced(before: SceneMap | null, now: SceneMap | null): string[] {
+  const [old, fresh] = [before, now].map((map) => new Map((map?.layers ?? []).map((layer) => [layer.name, JSON.stringify(layer)])));
+  const names = new Set([...(old?.keys() ?? []), ...(fresh?.keys() ?? [])]);
+  return [...names].filter((name) => old?.get(name) !== fresh?.get(name));
 }
 
 /** The colours of classes by their names; `other`: that of names which are none. */

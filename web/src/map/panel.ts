@@ -1,6 +1,6 @@
 /** The panel beside the map: which scene, which views, which layers. */
 
-import { classesOn, type Job } from "../api";
+import { classesOn, type Job, type Scale, scaleEnd } from "../api";
 import { make, refill } from "../dom";
 import type { Layout } from "./link";
 import { ANNOTATOR, OPERATOR, role } from "../page";
@@ -93,9 +93,20 @@ export class Panel {
     ]);
   }
 
+  /** The scales of the maps that show, with their titles. */
+  scales(): [title: string, scale: Scale][] {
+    const { map, otherMap, layout } = this.page;
+    const layers = [...(map?.layers ?? []), ...(otherMap?.layers ?? [])];
+    return [...this.rasters()].flatMap(([name, title]): [string, Scale][] => {
+      const scale = layers.find((layer) => layer.name === name)?.scale;
+      return scale && layout.layers.includes(name) ? [[title, scale]] : [];
+    });
+  }
+
   private layers(): HTMLElement {
     const { page } = this;
     const rows = this.layerTitles();
+    for (const name of page.layout.layers) if (!rows.has(name) && page.versions.length) rows.set(name, `${capitalised(name)}: does not exist now`);
     const section = make("section", {}, make("h2", {}, "Layers"), ...this.versions());
     for (const [name, title] of rows) {
       const shown = page.layout.layers.includes(name);
@@ -165,12 +176,24 @@ export class Panel {
   private legend(): HTMLElement {
     const classes = classesOn(this.page.map).map(({ name, colour }): [string, string] => [name, colour]);
     const section = make("section", {}, make("h2", {}, "Classes"), swatches(classes));
+    for (const [title, scale] of this.scales()) section.append(make("h2", {}, title), scaleBar(scale));
     if (this.page.showsPatches) {
       const doubt = this.page.versions.length ? [make("p", { class: "soft" }, "The fuller, the less sure the newest version is of the patch.")] : [];
       section.append(make("h2", {}, "Patches"), swatches(Object.values(PATCH_STATES)), ...doubt);
     }
     return section;
   }
+}
+
+function scaleBar(scale: Scale): HTMLElement {
+  const bar = make("div", { class: "bar" });
+  bar.style.backgroundImage = `linear-gradient(to right, ${scale.colours.join(", ")})`;
+  const ends = [scale.low, scale.high].map((value) => make("span", {}, scaleEnd(scale, value)));
+  return make("div", { class: "scale" }, bar, make("p", { class: "ends" }, ...ends), make("p", { class: "soft" }, capitalised(scale.quantity)));
+}
+
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function swatches(items: [title: string, colour: string][]): HTMLElement {

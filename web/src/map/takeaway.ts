@@ -56,7 +56,7 @@ export class TakeAway {
       const name = /filename="(.+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? `${scene.name}.${file}`;
       saveAs(await response.blob(), name);
       this.say(`Saved ${name}.`);
-      await this.page.predicted();
+      await this.page.lookForMaps();
     } catch (error) {
       this.say("");
       tell((error as Error).message, "fault");

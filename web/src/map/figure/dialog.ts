@@ -3,14 +3,16 @@
 import { getHeight, getWidth } from "ol/extent";
 import { toLonLat } from "ol/proj";
 
-import { type Api, type AreaReport, type Box, classesOn } from "../../api";
+import { type Api, type AreaReport, type Box, classesOn, scaleEnd } from "../../api";
 import { make } from "../../dom";
 import { areaText, intervalText } from "../km2";
 import type { MapPage } from "../page";
 import { boxOf } from "../places";
 import { saveAs } from "../takeaway";
 import { picture } from "./picture";
-import { draw, type Figure, GAP, MAP_HEIGHT, MAP_WIDTH } from "./sheet";
+import { draw, type Figure, GAP, incompleteText, MAP_HEIGHT, MAP_WIDTH } from "./sheet";
+
+const LONGEST_MS = 20_000; // for the tiles, at the first attempt
 
 /** Draw the figure and show it. */
 export async function showFigure(api: Api, page: MapPage): Promise<void> {
@@ -19,36 +21,50 @@ export async function showFigure(api: Api, page: MapPage): Promise<void> {
   const save = make("button", { type: "button" }, "Save as PNG");
   const print = make("button", { type: "button", class: "main", onclick: () => window.print() }, "Print…");
   const close = make("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  const said = make("p", { class: "soft", role: "status" }, "Drawing…");
+  const again = make("button", { type: "button", hidden: true, onclick: () => void drawAgain() }, "Wait longer, draw it again");
+  const said = make("p", { class: "soft", role: "status" });
   const dialog = make(
     "dialog", { class: "figure", "aria-label": "Figure of what is in view" },
-    make("div", { class: "figure-bar" }, make("label", { for: title.id }, "Title"), title, print, save, close),
+    make("div", { class: "figure-bar" }, make("label", { for: title.id }, "Title"), title, again, print, save, close),
     said, make("div", { class: "sheet" }, canvas),
   );
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-  save.disabled = print.disabled = true;
-  let figure: Figure;
-  try {
-    figure = await figureOf(api, page, title.value);
-  } catch (error) {
-    said.textContent = `The figure cannot be drawn: ${(error as Error).message}`;
-    return;
-  }
+  let figure: Figure | null = null;
+  let longestMs = LONGEST_MS;
   const show = (): void => {
+    if (!figure) return;
     figure.title = title.value;
     draw(canvas, figure);
     canvas.setAttribute("aria-label", inWords(figure));
   };
-  show();
+  const drawAgain = async (): Promise<void> => {
+    save.disabled = print.disabled = again.disabled = true;
+    said.className = "soft";
+    said.textContent = "Drawing…";
+    try {
+      figure = await figureOf(api, page, title.value, longestMs);
+    } catch (error) {
+      said.textContent = `The figure cannot be drawn: ${(error as Error).message}`;
+      again.hidden = again.disabled = false;
+      return;
+    }
+    longestMs *= 2;
+    show();
+    const { incomplete } = figure;
+    save.disabled = print.disabled = again.disabled = false;
+    again.hidden = incomplete.length === 0;
+    said.className = incomplete.length ? "bad" : "soft";
+    const size = "A4, landscape. To get a PDF, print to a file.";
+    said.textContent = incomplete.length ? `${incompleteText(incomplete)} The figure says so, too, if you print or save it now. ${size}` : size;
+  };
   title.addEventListener("input", show);
   save.addEventListener("click", () => canvas.toBlob((content) => content && saveAs(content, `${fileName(title.value)}.png`), "image/png"));
-  save.disabled = print.disabled = false;
-  said.textContent = "A4, landscape. To get a PDF, print to a file.";
+  await drawAgain();
 }
 
-async function figureOf(api: Api, page: MapPage, title: string): Promise<Figure> {
+async function figureOf(api: Api, page: MapPage, title: string, longestMs: number): Promise<Figure> {
   const { scene, map, layout, olMap } = page;
   const view = olMap.getView();
   const centre = view.getCenter() as [number, number] | undefined;
@@ -60,16 +76,19 @@ async function figureOf(api: Api, page: MapPage, title: string): Promise<Figure>
   const ground = { centre, resolution, swipe: layout.swipe / 100 };
   const half = [(resolution * width) / 2, (resolution * MAP_HEIGHT) / 2] as const;
   const box = boxOf([centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]], map);
-  const pictures = await Promise.all([first, ...(second ? [second] : [])].map((layers) => picture(layers, ground, width, MAP_HEIGHT)));
+  const missing = page.layersMissing();
+  const pictures = await Promise.all([first, ...(second ? [second] : [])].map((copies) => picture(copies, ground, width, MAP_HEIGHT, longestMs)));
   const { report, unknown } = await areasIn(api, page, box);
   const captions = page.captions();
   const latitude = toLonLat(centre)[1] as number;
   return {
     title,
-    maps: pictures.map((drawn, place) => ({ picture: drawn, caption: second ? captions[place] ?? "" : captions.join("   |   ") })),
+    maps: pictures.map((drawn, place) => ({ picture: drawn.canvas, caption: second ? captions[place] ?? "" : captions.join("   |   ") })),
     swipe: layout.mode === "swipe" ? ground.swipe : null,
     classes: classesOn(map),
     layers: page.layerTitles(),
+    scales: page.layerScales(),
+    incomplete: [...new Set([...pictures.flatMap(({ incomplete }) => incomplete.map((of) => page.titleOf(of))), ...missing])],
     areas: report?.totals ?? [],
     areasNote: report ? noteOf(report) : "",
     metres: resolution * Math.cos((latitude * Math.PI) / 180),
@@ -110,7 +129,9 @@ function degrees(from: number, to: number, positive: string, negative: string): 
 /** What the figure says, for those who do not see it. */
 function inWords(figure: Figure): string {
   const areas = figure.areas.map((area) => `${area.name} ${areaText(area)}, 95 % interval ${intervalText(area)}`);
-  return [`${figure.title}.`, ...figure.maps.map(({ caption }) => `${caption}.`), ...areas.map((text) => `${text}.`), ...figure.source].join(" ");
+  const scales = figure.scales.map(([name, scale]) => `${name}: ${scale.quantity}, ${scaleEnd(scale, scale.low)} to ${scaleEnd(scale, scale.high)}.`);
+  const incomplete = figure.incomplete.length ? [incompleteText(figure.incomplete)] : [];
+  return [`${figure.title}.`, ...incomplete, ...figure.maps.map(({ caption }) => `${caption}.`), ...scales, ...areas.map((text) => `${text}.`), ...figure.source].join(" ");
 }
 
 function fileName(title: string): string {

@@ -2,9 +2,16 @@
 
 import OlMap from "ol/Map";
 import View from "ol/View";
-import type BaseLayer from "ol/layer/Base";
+import TileLayer from "ol/layer/Tile";
+import type TileSource from "ol/source/Tile";
 
-const LONGEST_MS = 20_000; // tiles that did not come by then are left out
+import type { Copy } from "../compare";
+
+export interface Picture {
+  canvas: HTMLCanvasElement;
+  /** What lacks tiles: they did not come in time, or not at all. */
+  incomplete: (string | null)[];
+}
 
 /** What is drawn. `swipe`: share from the left of the side that layers of one side are cut to. */
 export interface Ground {
@@ -14,22 +21,44 @@ export interface Ground {
   swipe: number;
 }
 
-/** Draw layers, which no other map has. */
-export async function picture(layers: BaseLayer[], ground: Ground, width: number, height: number): Promise<HTMLCanvasElement> {
+/** Draw layers, which no other map has. @param longestMs - tiles that did not come by then are left out */
+export async function picture(copies: Copy[], ground: Ground, width: number, height: number, longestMs: number): Promise<Picture> {
   const target = document.createElement("div");
   Object.assign(target.style, { position: "fixed", left: "-20000px", top: "0", width: `${width}px`, height: `${height}px` });
   document.body.append(target);
   const view = new View({ center: ground.centre, resolution: ground.resolution, constrainResolution: false, minResolution: 1e-3, maxResolution: 1e6 });
+  const layers = copies.map(({ layer }) => layer);
+  const tiled = copies.map(({ of, layer }) => ({ of, tiles: new Tiles(layer) }));
   const map = new OlMap({ target, layers, view, controls: [], interactions: [], pixelRatio: 1 });
   try {
-    await new Promise<void>((resolve) => {
-      map.once("rendercomplete", () => resolve());
-      setTimeout(resolve, LONGEST_MS);
+    const inTime = await new Promise<boolean>((resolve) => {
+      map.once("rendercomplete", () => resolve(true));
+      setTimeout(() => resolve(false), longestMs);
     });
-    return copy(target, width, height, ground.swipe);
+    const incomplete = tiled.filter(({ tiles }) => !tiles.areComplete(inTime)).map(({ of }) => of);
+    return { canvas: copy(target, width, height, ground.swipe), incomplete };
   } finally {
     map.setTarget(undefined);
     target.remove();
+  }
+}
+
+/** Counts the tiles of a layer; a layer without tiles is always complete. */
+class Tiles {
+  private asked = 0;
+  private came = 0;
+  private readonly source: TileSource | null;
+
+  constructor(layer: unknown) {
+    this.source = layer instanceof TileLayer ? (layer.getSource() as TileSource | null) : null;
+    const count = (kind: string, then: () => void): unknown => this.source?.addEventListener(kind, then);
+    count("tileloadstart", () => (this.asked += 1));
+    count("tileloadend", () => (this.came += 1));
+  }
+
+  /** @param inTime - whether all that was wanted was answered: also tiles that failed are */
+  areComplete(inTime: boolean): boolean {
+    return this.source === null || (this.came === this.asked && (inTime || this.asked > 0));
   }
 }
 

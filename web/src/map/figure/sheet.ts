@@ -1,6 +1,6 @@
 /** An A4 sheet on a canvas: the map, and beside it all that makes it a figure. The same for the printer and as PNG. */
 
-import type { Area } from "../../api";
+import { type Area, type Scale, scaleEnd } from "../../api";
 import { areaText, intervalText } from "../km2";
 
 /** A4, landscape, 210 dots an inch. */
@@ -30,6 +30,9 @@ export interface Figure {
   swipe: number | null;
   classes: Entry[];
   layers: string[];
+  scales: [title: string, scale: Scale][];
+  /** Layers that are not there, or lack parts: it is said on the map itself, since what is printed must not hide it. */
+  incomplete: string[];
   areas: Area[];
   areasNote: string;
   /** Metres on the ground in a pixel, in the middle of the map. */
@@ -47,9 +50,21 @@ export function draw(canvas: HTMLCanvasElement, figure: Figure): void {
   context.textBaseline = "top";
   write(context, figure.title, MARGIN, MARGIN - 15, 52, INK, WIDTH - 2 * MARGIN, 1, 600);
   maps(context, figure);
+  if (figure.incomplete.length) banner(context, incompleteText(figure.incomplete));
   side(context, figure);
   let y = HEIGHT - FOOT - MARGIN / 2 + 55;
   for (const line of figure.source) y = write(context, line, MARGIN, y, 25, SOFT, WIDTH - 2 * MARGIN, 2) + 6;
+}
+
+export function incompleteText(layers: string[]): string {
+  return `Incomplete: parts of these layers are missing: ${layers.join(", ")}.`;
+}
+
+/** A line over the upper edge of the map. */
+function banner(context: CanvasRenderingContext2D, text: string): void {
+  context.fillStyle = "#fef2f2";
+  context.fillRect(MARGIN + 1, HEAD + 1, MAP_WIDTH - 2, 54);
+  write(context, text, MARGIN + 20, HEAD + 10, 28, "#991b1b", MAP_WIDTH - 40, 1, 600);
 }
 
 function maps(context: CanvasRenderingContext2D, { maps, swipe }: Figure): void {
@@ -86,12 +101,26 @@ function side(context: CanvasRenderingContext2D, figure: Figure): void {
   }
   if (figure.layers.length) y = heading(context, "Layers", x, y + 20);
   for (const layer of figure.layers) y = write(context, layer, x, y, 26, INK, SIDE, 2) + 8;
+  for (const [title, scale] of figure.scales) y = colourBar(context, title, scale, x, y + 20);
   if (figure.areas.length) y = heading(context, "Area in the map", x, y + 20);
   for (const area of figure.areas) {
     y = write(context, area.name, x, y, 28, INK, SIDE, 2, 600) + 2;
     y = write(context, `${areaText(area)}   (95 %: ${intervalText(area)})`, x, y, 26, INK, SIDE, 1) + 16;
   }
   if (figure.areasNote) write(context, figure.areasNote, x, y, 22, SOFT, SIDE, 5);
+}
+
+/** The colours of a map with what its values are and the ends of their range. */
+function colourBar(context: CanvasRenderingContext2D, title: string, scale: Scale, x: number, y: number): number {
+  y = heading(context, title, x, y);
+  const colours = context.createLinearGradient(x, 0, x + SIDE, 0);
+  scale.colours.forEach((colour, place) => colours.addColorStop(place / (scale.colours.length - 1), colour));
+  context.fillStyle = colours;
+  context.fillRect(x, y, SIDE, 28);
+  const highest = scaleEnd(scale, scale.high);
+  write(context, scaleEnd(scale, scale.low), x, y + 34, 24, INK, SIDE / 2, 1);
+  y = write(context, highest, x + SIDE - context.measureText(highest).width, y + 34, 24, INK, SIDE / 2, 1);
+  return write(context, scale.quantity, x, y, 24, SOFT, SIDE, 2) + 8;
 }
 
 function heading(context: CanvasRenderingContext2D, text: string, x: number, y: number): number {
