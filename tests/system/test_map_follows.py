@@ -218,7 +218,7 @@ def test_a_new_scoring_shows_by_itself_and_one_that_is_gone_is_told(
         np.full((1, grid.height, grid.width), 0.5, np.float32), grid, ["entropy"], {"entropy": "nats"}
     )
     with empty.database.write() as session:
-        registry_copy.store(session, [ModelVersion(number, "", now(), {}) for number in (1, 2)])
+        registry_copy.store(session, [ModelVersion(number, "", now(), {}) for number in (1, 2, 3)])
 
     def score(version: int) -> int:
         with empty.database.write() as session:
@@ -247,8 +247,8 @@ def test_a_new_scoring_shows_by_itself_and_one_that_is_gone_is_told(
     gone = "Uncertainty of version 2 does not exist any more."
     expect(page.get_by_role("alert").filter(has_text=gone)).to_be_visible(timeout=MAPS_MS)
     expect(page.get_by_label("Uncertainty: does not exist now")).to_be_checked()
-    score(2)
-    expect(page.get_by_label("Uncertainty of version 2")).to_be_checked(timeout=MAPS_MS)
+    score(3)
+    expect(page.get_by_label("Uncertainty of version 3")).to_be_checked(timeout=MAPS_MS)
 
 
 def test_the_keyboard_keeps_its_place_in_the_panel(page: Page) -> None:

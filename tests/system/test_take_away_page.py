@@ -278,8 +278,12 @@ def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, 
     open_map(page, catalog, "#layers=prediction")
     page.wait_for_load_state("networkidle")
     held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
     tiles = "**/maps/prediction/**"
-    page.route(tiles, held.append)
+    page.route(tiles, hold)
     said = "Incomplete: parts of these layers are missing: Prediction of version 2."
     pixels = figure_of(page)
     assert held
