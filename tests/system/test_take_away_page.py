@@ -275,7 +275,7 @@ def test_a_figure_has_the_map_and_what_explains_it(page: Page, catalog: Catalog)
 
 def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, catalog: Catalog) -> None:
     """The tiles of one layer are held back: the picture is drawn without them after 20 s."""
-    open_map(page, catalog, "#layers=prediction")
+    open_map(page, catalog, "#layers=")
     page.wait_for_load_state("networkidle")
     held: list[Route] = []
 
@@ -284,6 +284,7 @@ def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, 
 
     tiles = "**/maps/prediction/**"
     page.route(tiles, hold)
+    page.get_by_label("Prediction of version 2").check()
     said = "Incomplete: parts of these layers are missing: Prediction of version 2."
     pixels = figure_of(page)
     assert held
@@ -294,13 +295,13 @@ def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, 
     assert said in (dialog.locator("canvas").get_attribute("aria-label") or "")
     assert serious_faults(page) == []
     page.unroute(tiles)
+    for route in held:
+        route.continue_()
     again = page.get_by_role("button", name="Wait longer, draw it again")
     again.click()
     expect(again).to_be_hidden(timeout=30_000)
     expect(dialog.get_by_role("status")).to_have_text("A4, landscape. To get a PDF, print to a file.")
     assert "Incomplete" not in (dialog.locator("canvas").get_attribute("aria-label") or "")
-    for route in held:
-        route.continue_()
 
 
 def test_confidence_is_explained_on_the_map_and_in_a_figure(page: Page, catalog: Catalog) -> None:
