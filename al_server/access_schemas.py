@@ -5,7 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from al_server.schemas import Limited
 from catalog.access_records import NAME_LENGTH, AccessToken, User
+from catalog.paging import MOST
 from services.passwords import LONGEST, SHORTEST
 from services.request_types import Body, Closed
 
@@ -16,6 +18,13 @@ class AccessName(Closed):
     """The name of a user or of a token."""
 
     name: str = Field(min_length=1, max_length=NAME_LENGTH)
+
+
+class NamePage(Limited):
+    """A page of a list by name: up to ``limit`` items with names after ``after``."""
+
+    after: str | None = Field(None, min_length=1, max_length=NAME_LENGTH, description="only items with names after it")
+    limit: int = Field(MOST, ge=1, le=MOST)
 
 
 class UserRequest(AccessName, Body):

@@ -5,17 +5,16 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from al_server.schemas import serialize_row
+from al_server.schemas import NewestPage, serialize_row
 from catalog.canary_records import CanaryComparison
 from services import canary
 from services.request_types import Body, Closed, Integer
 
 
-class CanaryPage(Closed):
-    """The newest canary comparisons."""
+class CanaryPage(NewestPage):
+    """A page of canary comparisons, newest first."""
 
     standing: bool = Field(False, description="only alerts that nobody has acknowledged")
-    limit: int = Field(100, ge=1, le=1000)
 
 
 class ComparisonId(Closed):

@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, Field
 
-from al_server.job_schemas import JobAnswer
+from al_server.job_schemas import JobAnswer, JobsBefore
+from catalog.paging import MOST
 from services.change_maps import Subject
 from services.raster_keys import ChangeSuffix
 from services.request_types import MAX_INTEGER, Body, Closed, Integer
@@ -18,6 +19,12 @@ class ChangeFile(ChangeId):
     """A file of a change."""
 
     suffix: ChangeSuffix
+
+
+class ChangesBefore(JobsBefore):
+    """A page of changes by their jobs, newest first."""
+
+    limit: int = Field(50, ge=1, le=MOST)
 
 
 class ChangeRequest(Body):

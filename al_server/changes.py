@@ -1,20 +1,21 @@
 """Changes between two scenes of one ground: ask for one, and take its files."""
 
-from typing import Final
+from collections.abc import Sequence
 
 from flask import Response, abort, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy.orm import Session
 
 from al_server.blindness import may_see_truth
-from al_server.change_schemas import ChangeAnswer, ChangeFile, ChangeId, ChangeRequest
+from al_server.change_schemas import ChangeAnswer, ChangeFile, ChangeId, ChangeRequest, ChangesBefore
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.job_schemas import serialize_job
+from al_server.paging import cut_of, last_key, page_response
 from al_server.predictions import being_made, refused_when_full
 from al_server.schemas import ListOf
 from al_server.version_choice import chosen_version
 from catalog.errors import ConflictError, NotFoundError
-from catalog.records import JobState, Scene
+from catalog.records import Job, JobState, Scene
 from imagery.errors import StoreError
 from services import scene_changes
 from services.change_maps import Subject
@@ -24,7 +25,6 @@ from services.unused_predictions import note_use
 
 api = APIBlueprint("changes", __name__, url_prefix="/api/v1/changes", abp_tags=[Tag(name="changes")])
 
-LISTED: Final = 50
 _MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "gpkg": "application/geopackage+sqlite3",
@@ -52,9 +52,17 @@ def ask(body: ChangeRequest) -> Response:
 
 
 @api.get("", responses={200: ListOf[ChangeAnswer]})
-def list_changes() -> Response:
-    """List the changes that were asked for last, newest first; which files there are is told of each by itself."""
-    return json_response([describe_change(change) for change in seen_changes()])
+def list_changes(query: ChangesBefore) -> Response:
+    """List the changes, those that were asked for last first; which files there are is told of each by itself.
+
+    Changes of scenes that are gone, or that the caller may not see, are left out, so that a page may hold fewer than
+    ``limit``. If there may be more, the header ``Link`` holds the URL of the next page.
+    """
+    with current_catalog().read() as session:
+        found = scene_changes.listed_jobs(session, cut_of(query))
+        changes = seen_changes(session, found)
+    answers = [describe_change(change) for change in changes]
+    return page_response(answers, query, last_key(found, query, lambda job: job.id))
 
 
 @api.get("/<uid>", responses={200: ChangeAnswer})
@@ -88,10 +96,9 @@ def find_change(uid: str) -> SceneChange:
     return found
 
 
-def seen_changes() -> list[SceneChange]:
-    """Return the newest changes that the caller may see."""
-    with current_catalog().read() as session:
-        return [change for change in scene_changes.listed(session, LISTED) if _is_seen(session, change)]
+def seen_changes(session: Session, of_jobs: Sequence[Job]) -> list[SceneChange]:
+    """Return the changes that jobs make, as far as the caller may see them."""
+    return [change for change in scene_changes.of_jobs(session, of_jobs) if _is_seen(session, change)]
 
 
 def read_file(change: SceneChange, suffix: str) -> bytes:

@@ -10,13 +10,16 @@ from al_server.changes import describe_with_files, find_change, read_file, seen_
 from al_server.context import current_catalog
 from al_server.job_schemas import serialize_job
 from al_server.page_frame import live_mark, render_page
+from al_server.paging import show_page
 from catalog.errors import NotFoundError
 from catalog.records import SceneState
+from services import scene_changes
 from services.change_maps import Subject
 from services.scene_changes import SceneChange
 from services.scenes import day_of, registered_scenes
 
 page = Blueprint("changes_page", __name__)
+SHOWN: Final = 50
 IN_WORDS: Final = {
     Subject.PREDICTION: "maps of a version",
     Subject.OUTLINES: "the outlines registered with the scenes",
@@ -30,12 +33,17 @@ def index() -> Response:
     mark = live_mark()
     with current_catalog().read() as session:
         scenes = [scene for scene in registered_scenes(session) if scene.state is SceneState.READY]
+        jobs, pager = show_page(
+            "all", SHOWN, lambda cut: scene_changes.listed_jobs(session, cut), lambda job: job.id, of=str
+        )
+        changes = seen_changes(session, jobs)
     by_day = sorted(scenes, key=lambda scene: (str(day_of(scene) or ""), scene.name))
     return render_page(
         "changes.html",
         live=mark,
         scenes=[(scene, day_of(scene)) for scene in by_day],
-        changes=[(change, serialize_job(change.job)) for change in seen_changes()],
+        changes=[(change, serialize_job(change.job)) for change in changes],
+        pager=pager,
         words=IN_WORDS,
     )
 

@@ -7,11 +7,13 @@ The page is made of sections, each a template of its own. The page's script asks
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort
 
 from al_server import dashboard_sections as sections
 from al_server.page_frame import live_mark, render_page
+from al_server.paging import kept_places
 from services.durations import in_words
 from services.live_state import Topic
 
@@ -48,7 +50,7 @@ SECTIONS: Final = {
 @page.get("/")
 def index() -> Response:
     """Return the page."""
-    shown: dict[str, Any] = {"live": live_mark()}  # first
+    shown: dict[str, Any] = {"live": live_mark(), "places_in_lists": urlencode(kept_places())}  # first
     for section in SECTIONS.values():
         shown |= section.load()
     return render_page("dashboard.html", sections=SECTIONS, **shown)

@@ -16,6 +16,7 @@ from al_server.canary_schemas import serialize_canary
 from al_server.context import current_catalog, current_parts
 from al_server.event_schemas import serialize_event, serialize_reconciliation
 from al_server.job_schemas import serialize_job
+from al_server.paging import show_page
 from al_server.round_schemas import serialize_rounds
 from al_server.scene_schemas import SceneAnswer, serialize_scene
 from al_server.scoring_schemas import serialize_scoring
@@ -27,9 +28,11 @@ from catalog.access_records import Role
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
+from catalog.paging import Cut
 from catalog.reconciliation_records import Reconciliation, SeenProject
 from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
 from catalog.registry import CHAMPION
+from catalog.rounds import listed
 from catalog.settings import PatchPart, Strategy
 from catalog.settings_sources import config_file
 from catalog.webhook_records import DeliveryState
@@ -43,6 +46,9 @@ from services.registry_watch import STALE_S
 from services.scenes import registered_scenes
 from services.situation import read_situation
 
+PAGE: Final = "dashboard.index"  # to which the links between pages of a list lead, also from a section by itself
+ROUNDS_SHOWN: Final = 20
+SCENES_SHOWN: Final = 50
 VERSIONS_SHOWN: Final = 20  # the newest ones
 UNSUCCESSFUL_SHOWN: Final = 5
 DECISIONS_SHOWN: Final = 10
@@ -132,25 +138,30 @@ def _queues(counted: Sequence[tuple[Any, ...]], *, asks: bool) -> list[QueueStat
 
 
 def rounds() -> Shown:
-    """Return all rounds, newest first, and who labelled how much of each."""
+    """Return a page of the rounds, newest first, and who labelled how much of each."""
     with current_catalog().read() as session:
-        found = session.scalars(select(Round).order_by(Round.id.desc())).all()
-        return {"rounds": serialize_rounds(session, found), "people": _people(session)}
+        found, pager = show_page(
+            "rounds", ROUNDS_SHOWN, lambda cut: listed(session, cut), lambda item: item.id, endpoint=PAGE
+        )
+        return {
+            "rounds": serialize_rounds(session, found),
+            "people": _people(session, [item.id for item in found]),
+            "rounds_pager": pager,
+        }
 
 
-def _people(session: Session) -> dict[int, dict[str, int]]:
-    """Return by round how many of its standing labels each annotator drew."""
+def _people(session: Session, rounds: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Return for each of these rounds how many of its standing labels each annotator drew."""
     counted = (
-        select(Proposal.round_id, Label.annotator, Label.simulated, func.count())
-        .join(Proposal, Label.proposal_id == Proposal.id)
-        .where(Label.superseded_at.is_(None))
-        .group_by(Proposal.round_id, Label.annotator, Label.simulated)
+        select(Round.id, Label.annotator, Label.simulated, func.count())
+        .join(Proposal, Proposal.round_id == Round.id)
+        .join(Label, Label.proposal_id == Proposal.id)
+        .where(Label.superseded_at.is_(None), Round.id.in_(rounds))
+        .group_by(Round.id, Label.annotator, Label.simulated)
         .order_by(func.count().desc(), Label.annotator)
     )
     people: dict[int, dict[str, int]] = {}
     for round_id, account, simulated, count in session.execute(counted):
-        if round_id is None:  # corrections on the map
-            continue
         of_round, name = people.setdefault(round_id, {}), shown_name(account, simulated=simulated)
         of_round[name] = of_round.get(name, 0) + count  # all simulated annotators have one name
     return people
@@ -176,9 +187,9 @@ def versions() -> Shown:
             "served_version": aliases.get(CHAMPION),
             "served_before": promotion.served_before(session, aliases.get(CHAMPION)),
             "classes": _classes(shown, scheme_in_force(session, catalog.settings)),
-            "decisions": promotion.decisions(session, DECISIONS_SHOWN),
+            "decisions": promotion.decisions(session, Cut(DECISIONS_SHOWN)),
             "alerts": [
-                serialize_canary(session, row) for row in canary.comparisons(session, ALERTS_SHOWN, standing=True)
+                serialize_canary(session, row) for row in canary.comparisons(session, Cut(ALERTS_SHOWN), standing=True)
             ],
             "registry_trouble": registry_copy.trouble(session, STALE_S),
             "mlflow_address": catalog.settings.mlflow_page,
@@ -228,10 +239,18 @@ def _reconciliations() -> Select[Reconciliation]:
 
 
 def scenes() -> Shown:
-    """Return the scenes, and where they lie."""
+    """Return a page of the scenes, and where they lie."""
     with current_catalog().read() as session:
-        found = [serialize_scene(item) for item in registered_scenes(session)]
-    return {"scenes": found, "places": _places(found)}
+        rows, pager = show_page(
+            "scenes",
+            SCENES_SHOWN,
+            lambda cut: registered_scenes(session, cut),
+            lambda scene: scene.id,
+            newest_first=False,
+            endpoint=PAGE,
+        )
+        found = [serialize_scene(item) for item in rows]
+    return {"scenes": found, "places": _places(found), "scenes_pager": pager}
 
 
 def _places(found: Sequence[SceneAnswer]) -> list[tuple[SceneAnswer, str]]:
@@ -278,5 +297,5 @@ def trouble() -> Shown:
         return {
             "aside": [serialize_set_aside(row) for row in set_aside.standing(session)],
             "unsuccessful": [serialize_job(job) for job in session.scalars(ended)],
-            "dead": outgoing_events.deliveries(session, UNSUCCESSFUL_SHOWN, DeliveryState.DEAD),
+            "dead": outgoing_events.deliveries(session, Cut(UNSUCCESSFUL_SHOWN), DeliveryState.DEAD),
         }

@@ -9,7 +9,8 @@ from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.data_set_schemas import DataSetAnswer, DataSetId, DataSetRequest, serialize_data_set
 from al_server.job_schemas import JobAnswer, serialize_job
-from al_server.kept_files import ZIP, send_kept
+from al_server.kept_files import ZIP, MadePage, send_kept
+from al_server.paging import cut_of, last_key, page_response
 from al_server.schemas import ListOf, file_of
 from catalog.errors import ConflictError
 from catalog.records import JobKind
@@ -31,10 +32,15 @@ def make(body: DataSetRequest) -> Response:
 
 
 @api.get("", responses={200: ListOf[DataSetAnswer]})
-def list_data_sets() -> Response:
-    """List the data sets, newest first, those that are being made and those that failed included."""
+def list_data_sets(query: MadePage) -> Response:
+    """List the data sets, newest first, those that are being made and those that failed included.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_data_set(known) for known in data_sets.listed(session)])
+        found = data_sets.listed(session, cut_of(query))
+        answers = [serialize_data_set(known) for known in found]
+    return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
 
 
 @api.get("/<uid>/file", responses=file_of(ZIP, "The data set"))

@@ -8,6 +8,7 @@ from al_server.context import current_catalog
 from al_server.data_set_schemas import serialize_data_set
 from al_server.glims_schemas import serialize_submission
 from al_server.page_frame import live_mark, render_page
+from al_server.paging import show_page
 from catalog.records import SceneRole
 from imagery.glims import LineType
 from imagery.glims_outlines import MIN_AREA_KM2
@@ -17,6 +18,7 @@ from services.dataset_request import DatasetRequest
 from services.scenes import day_of, ready_scenes
 
 page = Blueprint("data_sets_page", __name__)
+SHOWN: Final = 25
 LICENCES: Final = ("CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "ODbL-1.0")  # SPDX; others may be written
 LINE_TYPES: Final = {
     LineType.GLACIER.value: "glacier",
@@ -33,8 +35,14 @@ def show() -> Response:
     mark, catalog = live_mark(), current_catalog()
     settings = catalog.settings
     with catalog.read() as session:
-        made = [serialize_data_set(known) for known in data_sets.listed(session)]
-        outlined = [serialize_submission(known) for known in submissions.listed(session)]
+        known_sets, sets_pager = show_page(
+            "data-sets", SHOWN, lambda cut: data_sets.listed(session, cut), lambda known: known.row.id
+        )
+        known_outlines, submissions_pager = show_page(
+            "submissions", SHOWN, lambda cut: submissions.listed(session, cut), lambda known: known.row.id
+        )
+        made = [serialize_data_set(known) for known in known_sets]
+        outlined = [serialize_submission(known) for known in known_outlines]
         channels, channel_sets = data_sets.channels_on_offer(session)
         scenes = [(scene, day_of(scene)) for scene in ready_scenes(session, tuple(SceneRole))]
         class_names = scheme_in_force(session, settings).names[1:]
@@ -42,7 +50,9 @@ def show() -> Response:
         "data_sets.html",
         live=mark,
         data_sets=made,
+        data_sets_pager=sets_pager,
         submissions=outlined,
+        submissions_pager=submissions_pager,
         channels=channels,
         channel_sets=channel_sets,
         licences=LICENCES,

@@ -11,13 +11,6 @@ from services.gate_figures import GateFigures
 from services.request_types import MAX_INTEGER, Body, Closed, Time
 
 
-class DecisionPage(Closed):
-    """A page of the record of decisions, newest first."""
-
-    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only decisions with smaller ids")
-    limit: int = Field(100, ge=1, le=1000)
-
-
 class Moment(Closed):
     """A moment, with its time zone; now, unless it is given."""
 

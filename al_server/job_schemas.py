@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from al_server.schemas import serialize_row
+from al_server.schemas import Limited, serialize_row
 from catalog import jobs
 from catalog.records import Job, JobKind, JobState
 from services.request_types import Closed
@@ -17,11 +17,18 @@ class JobId(Closed):
     job_id: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
-class JobPage(Closed):
-    """The newest jobs, of one state or all."""
+class JobsBefore(Limited):
+    """A page of jobs, or of what jobs make, newest first."""
+
+    before: str | None = Field(
+        None, pattern=r"^[0-9a-f]{32}$", description="id of a job: only what was asked for before it"
+    )
+
+
+class JobPage(JobsBefore):
+    """A page of the jobs, newest first, of one state or all."""
 
     state: JobState | None = None
-    limit: int = Field(100, ge=1, le=1000)
 
 
 class JobAnswer(BaseModel):

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from al_server.context import current_catalog, json_response
 from al_server.job_schemas import JobAnswer, JobId, JobPage, serialize_job
+from al_server.paging import cut_of, last_key, page_response
 from al_server.schemas import ListOf
 from catalog import failures, jobs
 from catalog.records import Job, JobState
@@ -15,12 +16,16 @@ api = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", abp_tags=[Tag(na
 
 @api.get("", responses={200: ListOf[JobAnswer]})
 def list_jobs(query: JobPage) -> Response:
-    """List jobs, newest first."""
-    statement = select(Job).order_by(Job.created_at.desc()).limit(query.limit)
+    """List jobs, newest first.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
+    statement = select(Job)
     if query.state is not None:
         statement = statement.where(Job.state == query.state)
     with current_catalog().read() as session:
-        return json_response([serialize_job(job) for job in session.scalars(statement)])
+        found = jobs.page(session, statement, cut_of(query))
+    return page_response([serialize_job(job) for job in found], query, last_key(found, query, lambda job: job.id))
 
 
 @api.get("/<job_id>", responses={200: JobAnswer})

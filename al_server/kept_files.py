@@ -6,15 +6,26 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from flask import Response, send_file
+from pydantic import Field
 
 from al_server.context import current_catalog, current_parts
+from al_server.schemas import LongNewestPage
 from catalog.errors import NotFoundError
 from imagery.errors import StoreError
 from services import raster_keys
+from services.request_types import MAX_INTEGER
 
 log = logging.getLogger(__name__)
 
 ZIP: Final = "application/zip"
+
+
+class MadePage(LongNewestPage):
+    """A page of what was made or is being made, newest first."""
+
+    before: int | None = Field(
+        None, ge=1, le=MAX_INTEGER, description="where the page begins, as the header Link of the page before gives it"
+    )
 
 
 def send_kept(uid: str, name: str, what: str) -> Response:

@@ -16,9 +16,11 @@ from al_server.event_schemas import (
     serialize_event,
     serialize_reconciliation,
 )
+from al_server.paging import cut_of, last_key, page_response
 from al_server.problems import problem
 from al_server.schemas import ListOf, NewestPage
 from catalog import labels
+from catalog.paging import cut_out
 from catalog.reconciliation_records import Reconciliation
 from catalog.records import LabelEvent
 from labeling.events import UnreadableEvent, parse_event
@@ -50,20 +52,30 @@ def receive() -> Response:
 
 @api.get("/label-events", responses={200: ListOf[EventAnswer]})
 def list_events(query: EventPage) -> Response:
-    """List the ledger, oldest first."""
-    statement = select(LabelEvent).where(LabelEvent.id > query.after).order_by(LabelEvent.id).limit(query.limit)
+    """List the ledger, oldest first.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
+    statement = select(LabelEvent)
     if query.state is not None:
         statement = statement.where(LabelEvent.state == query.state)
     with current_catalog().read() as session:
-        return json_response([serialize_event(event) for event in session.scalars(statement)])
+        found = session.scalars(cut_out(statement, LabelEvent.id, cut_of(query), newest_first=False)).all()
+    answers = [serialize_event(event) for event in found]
+    return page_response(answers, query, last_key(found, query, lambda event: event.id))
 
 
 @api.get("/reconciliations", responses={200: ListOf[ReconciliationAnswer]})
 def list_reconciliations(query: NewestPage) -> Response:
-    """List the comparisons with Label Studio that were full or found a difference, newest first."""
-    newest = select(Reconciliation).order_by(Reconciliation.id.desc()).limit(query.limit)
+    """List the comparisons with Label Studio that were full or found a difference, newest first.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
+    newest = cut_out(select(Reconciliation), Reconciliation.id, cut_of(query), newest_first=True)
     with current_catalog().read() as session:
-        return json_response([serialize_reconciliation(row) for row in session.scalars(newest)])
+        found = session.scalars(newest).all()
+    answers = [serialize_reconciliation(row) for row in found]
+    return page_response(answers, query, last_key(found, query, lambda row: row.id))
 
 
 @api.post("/label-events/<int:event_id>/replay", responses={202: EventAnswer})

@@ -19,6 +19,7 @@ from al_server.context import current_catalog, current_parts
 from al_server.schemas import media
 from catalog import scorings, set_aside, training
 from catalog.job_queue import QUEUES, queue_of
+from catalog.paging import Cut
 from catalog.records import (
     EventState,
     Job,
@@ -117,7 +118,7 @@ def _add_scoring(session: Session, registry: CollectorRegistry) -> None:
 def _add_canary(session: Session, registry: CollectorRegistry) -> None:
     standing = canary.count_standing(session)
     Gauge("glacier_al_canary_alerts", "Canary alerts that nobody has acknowledged", registry=registry).set(standing)
-    for row in canary.comparisons(session, 1):
+    for row in canary.comparisons(session, Cut(1)):
         change = canary.change_of(row.counts, row.classes)
         help_text = "Share of the pixels of the pool that the last change of the served version put into another class"
         Gauge("glacier_al_canary_changed_share", help_text, registry=registry).set(change.changed_share)

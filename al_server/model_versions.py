@@ -1,8 +1,5 @@
 """Model versions: list, describe, compare tracks, download the champion's files, ask for promotions and roll-backs."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
@@ -10,7 +7,6 @@ from al_server.auth import current_identity
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.decision_schemas import (
     ChampionAt,
-    DecisionPage,
     DecisionRequestAnswer,
     Moment,
     PromotionAnswer,
@@ -18,7 +14,8 @@ from al_server.decision_schemas import (
     serialize_promotion,
     serialize_request,
 )
-from al_server.schemas import UNCHANGED, ListOf, RequestId, file_of
+from al_server.paging import cut_of, last_key, page_response
+from al_server.schemas import UNCHANGED, ListOf, NewestPage, RequestId, file_of
 from al_server.served_model import Served
 from al_server.version_schemas import (
     ModelAnswer,
@@ -32,7 +29,6 @@ from catalog.bundle_cache import CARD, ONNX, WEIGHTS, checksum_tag
 from catalog.decision_records import DecisionRequest
 from catalog.errors import NotFoundError, ServiceDownError
 from catalog.records import now
-from catalog.registry import ModelVersion
 from services import decision_requests, promotion
 from services.tracks import tracks
 
@@ -49,33 +45,30 @@ def list_versions(query: ModelPage) -> Response:
     aliases = models.aliases()
     versions = models.versions(query.limit, query.before)
     answers = [serialize_version(version, aliases) for version in versions]
-    return _page("models.list_versions", answers, versions, query.limit)
+    return page_response(answers, query, last_key(versions, query, lambda version: version.version))
 
 
 @api.get("/tracks", responses={200: ListOf[TrackAnswer]})
 def list_tracks(query: ModelPage) -> Response:
     """List for the newest versions, oldest first, what was trained and what was served after the gate's decision.
 
-    If there may be older ones, the header ``Link`` holds the URL of the page with them.
+    If there may be earlier ones, the header ``Link`` holds their URL.
     """
     versions = current_parts().models.versions(query.limit, query.before)
     answers = [serialize_track(point) for point in tracks(versions)]
-    return _page("models.list_tracks", answers, versions, query.limit)
+    return page_response(answers, query, last_key(versions, query, lambda version: version.version))
 
 
 @api.get("/decisions", responses={200: ListOf[PromotionAnswer]})
-def list_decisions(query: DecisionPage) -> Response:
+def list_decisions(query: NewestPage) -> Response:
     """List decisions about versions, newest first: of the gate, of rules, of people, and moves made in MLflow.
 
     The record is append-only. If there may be more, the header ``Link`` holds the URL of the next page.
     """
     with current_catalog().read() as session:
-        found = promotion.decisions(session, query.limit, query.before)
-    response = json_response([serialize_promotion(item) for item in found])
-    if len(found) == query.limit:
-        following = url_for("models.list_decisions", limit=query.limit, before=found[-1].id)
-        response.headers["Link"] = f'<{following}>; rel="next"'
-    return response
+        found = promotion.decisions(session, cut_of(query))
+    answers = [serialize_promotion(item) for item in found]
+    return page_response(answers, query, last_key(found, query, lambda item: item.id))
 
 
 @api.get("/champion", responses={200: ChampionAt})
@@ -158,15 +151,6 @@ def get_request(path: RequestId) -> Response:
     """Tell what became of a request for a promotion or roll-back."""
     with current_catalog().read() as session:
         return json_response(serialize_request(decision_requests.find_request(session, path.request_id)))
-
-
-def _page(endpoint: str, answers: list[Any], versions: Sequence[ModelVersion], limit: int) -> Response:
-    """Answer with a page of a list of versions, newest first, and lead to the next one if there may be more."""
-    response = json_response(answers)
-    if len(versions) == limit:
-        following = url_for(endpoint, limit=limit, before=versions[-1].version)
-        response.headers["Link"] = f'<{following}>; rel="next"'
-    return response
 
 
 def _accepted(added: DecisionRequest) -> Response:

@@ -2,16 +2,15 @@
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
-from sqlalchemy import select
 
 import services.rounds
 from al_server.context import current_catalog, json_response
 from al_server.job_schemas import serialize_job
+from al_server.paging import cut_of, last_key, page_response
 from al_server.round_schemas import RoundAccepted, RoundAnswer, RoundId, RoundRequest, serialize_round, serialize_rounds
-from al_server.schemas import ListOf
+from al_server.schemas import ListOf, LongNewestPage
 from catalog import rounds
 from catalog.jobs import enqueued
-from catalog.records import Round
 
 api = APIBlueprint("rounds", __name__, url_prefix="/api/v1/rounds", abp_tags=[Tag(name="rounds")])
 
@@ -45,10 +44,15 @@ def abandon_round(path: RoundId) -> Response:
 
 
 @api.get("", responses={200: ListOf[RoundAnswer]})
-def list_rounds() -> Response:
-    """List all rounds, newest first."""
+def list_rounds(query: LongNewestPage) -> Response:
+    """List the rounds, newest first.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response(serialize_rounds(session, session.scalars(select(Round).order_by(Round.id.desc())).all()))
+        found = rounds.listed(session, cut_of(query))
+        answers = serialize_rounds(session, found)
+    return page_response(answers, query, last_key(found, query, lambda item: item.id))
 
 
 @api.get("/<int:round_id>", responses={200: RoundAnswer})

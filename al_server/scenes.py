@@ -5,6 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.context import current_catalog, json_response
 from al_server.job_schemas import serialize_job
+from al_server.paging import cut_of, last_key, page_response
 from al_server.scene_schemas import (
     ReplacementAccepted,
     SceneAccepted,
@@ -13,7 +14,7 @@ from al_server.scene_schemas import (
     serialize_scene,
     serialize_scene_request,
 )
-from al_server.schemas import ListOf, RequestId, SceneId
+from al_server.schemas import ListOf, LongPage, RequestId, SceneId
 from al_server.turns import DESCRIPTIONS
 from catalog import scene_requests
 from catalog.context import Catalog
@@ -85,10 +86,15 @@ def get_request(path: RequestId) -> Response:
 
 
 @api.get("", responses={200: ListOf[SceneAnswer]})
-def list_scenes() -> Response:
-    """List all scenes."""
+def list_scenes(query: LongPage) -> Response:
+    """List the scenes, in the order in which they were registered.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_scene(scene) for scene in registered_scenes(session)])
+        found = registered_scenes(session, cut_of(query))
+    answers = [serialize_scene(scene) for scene in found]
+    return page_response(answers, query, last_key(found, query, lambda scene: scene.id))
 
 
 @api.get("/<int:scene_id>", responses={200: SceneAnswer})

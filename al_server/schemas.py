@@ -4,8 +4,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, Field, RootModel
 
+from catalog.paging import MOST
 from catalog.records import Base
-from services.request_types import Closed, Integer
+from services.request_types import MAX_INTEGER, Closed, Integer
 
 GEOJSON: Final = "application/geo+json"
 
@@ -31,17 +32,34 @@ class RequestId(Closed):
     request_id: Integer
 
 
-class Page(Closed):
-    """A page of a list: up to ``limit`` items with ids greater than ``after``."""
+class Limited(Closed):
+    """A page of a list, of at most ``limit`` items."""
+
+    limit: int = Field(100, ge=1, le=MOST)
+
+
+class Page(Limited):
+    """A page of a list, oldest first: up to ``limit`` items with ids greater than ``after``."""
 
     after: Integer = 0
-    limit: int = Field(100, ge=1, le=1000)
 
 
-class NewestPage(Closed):
-    """The newest items of a list."""
+class NewestPage(Limited):
+    """A page of a list, newest first: up to ``limit`` items with ids smaller than ``before``."""
 
-    limit: int = Field(100, ge=1, le=1000)
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only items with smaller ids")
+
+
+class LongPage(Page):
+    """A page of a list, oldest first, that is given as a whole unless it is very long."""
+
+    limit: int = Field(MOST, ge=1, le=MOST)
+
+
+class LongNewestPage(NewestPage):
+    """A page of a list, newest first, that is given as a whole unless it is very long."""
+
+    limit: int = Field(MOST, ge=1, le=MOST)
 
 
 def media(media_type: str, description: str, *, text: bool = False) -> dict[str, Any]:

@@ -5,16 +5,16 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from al_server.schemas import serialize_row
+from al_server.schemas import NewestPage, serialize_row
 from catalog import scorings
+from catalog.paging import MOST
 from catalog.records import Scoring
-from services.request_types import Closed
 
 
-class ScoringPage(Closed):
-    """The newest scorings."""
+class ScoringPage(NewestPage):
+    """A page of scorings, newest first."""
 
-    limit: int = Field(20, ge=1, le=1000)
+    limit: int = Field(20, ge=1, le=MOST)
 
 
 class ScoringAnswer(BaseModel):

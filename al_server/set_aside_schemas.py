@@ -6,9 +6,8 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from al_server.schemas import serialize_row
+from al_server.schemas import NewestPage, serialize_row
 from catalog.set_aside import Kind, SetAside
-from services.request_types import Closed
 
 ADVICE: Final[Mapping[Kind, str]] = {
     Kind.SCENE: "Put back the file that the reason names, or replace the scene by a new description of it; it is "
@@ -19,11 +18,10 @@ ADVICE: Final[Mapping[Kind, str]] = {
 }
 
 
-class SetAsidePage(Closed):
-    """The newest entries."""
+class SetAsidePage(NewestPage):
+    """A page of what is or was set aside, newest first."""
 
     standing: bool = Field(False, description="only what is set aside at present")
-    limit: int = Field(100, ge=1, le=1000)
 
 
 class SetAsideAnswer(BaseModel):

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from al_server.schemas import serialize_row
+from al_server.schemas import NewestPage, serialize_row
 from catalog import setting_changes
 from catalog.context import Catalog
 from catalog.setting_changes import SettingChange
 from catalog.settings import Settings
 from catalog.settings_guide import form, groups, heading, is_run_time
 from catalog.settings_in_force import Source, described, in_force, short_place
-from services.request_types import MAX_INTEGER, Body, Closed
+from services.request_types import MAX_INTEGER, Body
 
 SettingName = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=1000)]
@@ -31,12 +31,10 @@ class SettingsChange(Body):
     )
 
 
-class ChangePage(Closed):
+class ChangePage(NewestPage):
     """A page of the record of changes, newest first."""
 
     name: SettingName | None = Field(None, description="only changes of this setting")
-    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only changes with smaller ids")
-    limit: int = Field(100, ge=1, le=1000)
 
 
 class SettingChangeAnswer(BaseModel):

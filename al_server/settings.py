@@ -1,10 +1,11 @@
 """Settings in force, and changes of those that may change while the system runs."""
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor, has_role
 from al_server.context import current_catalog, json_response
+from al_server.paging import cut_of, last_key, page_response
 from al_server.problems import problem
 from al_server.schemas import ListOf
 from al_server.setting_schemas import (
@@ -60,9 +61,6 @@ def list_changes(query: ChangePage) -> Response:
     The record is append-only. If there may be more, the header ``Link`` holds the URL of the next page.
     """
     with current_catalog().read() as session:
-        found = setting_changes.history(session, query.limit, query.before, query.name)
-    response = json_response([serialize_change(item) for item in found])
-    if len(found) == query.limit:
-        following = url_for("settings.list_changes", limit=query.limit, before=found[-1].id, name=query.name)
-        response.headers["Link"] = f'<{following}>; rel="next"'
-    return response
+        found = setting_changes.history(session, cut_of(query), query.name)
+    answers = [serialize_change(item) for item in found]
+    return page_response(answers, query, last_key(found, query, lambda item: item.id))

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from al_server.auth import has_role
 from al_server.context import current_catalog
 from al_server.page_frame import render_page
+from al_server.paging import show_page
 from al_server.setting_schemas import SettingAnswer, serialize_change, serialize_settings
 from catalog import setting_changes
 from catalog.access_records import Role
@@ -48,12 +49,16 @@ def show() -> Response:
     catalog.refresh_settings()
     with catalog.read() as session:
         settings = serialize_settings(session, catalog, only_run_time=not is_operator)
-        changes = [serialize_change(item) for item in setting_changes.history(session, CHANGES_SHOWN)]
+        changed, pager = show_page(
+            "changes", CHANGES_SHOWN, lambda cut: setting_changes.history(session, cut), lambda item: item.id
+        )
+        changes = [serialize_change(item) for item in changed]
     return render_page(
         "settings.html",
         groups=_grouped([item for item in settings if item.run_time]),
         others=_grouped([item for item in settings if not item.run_time]),
         changes=changes,
+        changes_pager=pager,
         may_change=is_operator,
     )
 

@@ -9,7 +9,8 @@ from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.glims_schemas import SubmissionAnswer, SubmissionId, serialize_submission
 from al_server.job_schemas import JobAnswer, serialize_job
-from al_server.kept_files import ZIP, send_kept
+from al_server.kept_files import ZIP, MadePage, send_kept
+from al_server.paging import cut_of, last_key, page_response
 from al_server.schemas import ListOf, file_of
 from catalog.errors import ConflictError
 from services import data_sets, submissions
@@ -32,10 +33,15 @@ def make(body: SubmissionOptions) -> Response:
 
 
 @api.get("", responses={200: ListOf[SubmissionAnswer]})
-def list_submissions() -> Response:
-    """List the submissions, newest first, those that are being made and those that failed included."""
+def list_submissions(query: MadePage) -> Response:
+    """List the submissions, newest first, those that are being made and those that failed included.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_submission(known) for known in submissions.listed(session)])
+        found = submissions.listed(session, cut_of(query))
+        answers = [serialize_submission(known) for known in found]
+    return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
 
 
 @api.get("/<uid>/file", responses=file_of(ZIP, "The outlines"))

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from al_server.schemas import serialize_row
+from al_server.schemas import NewestPage, serialize_row
 from catalog.webhook_records import Delivery, DeliveryState, Subscription
 from services import event_secrets
-from services.request_types import MAX_INTEGER, Body, Closed, Integer, Time
+from services.request_types import Body, Closed, Integer, Time
 
 
 class SubscriptionId(Closed):
@@ -16,12 +16,10 @@ class SubscriptionId(Closed):
     subscription_id: Integer
 
 
-class DeliveryPage(Closed):
+class DeliveryPage(NewestPage):
     """A page of the deliveries of events, newest first."""
 
     state: DeliveryState | None = None
-    before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only deliveries with smaller ids")
-    limit: int = Field(100, ge=1, le=1000)
 
 
 class SubscriptionRequest(Body):

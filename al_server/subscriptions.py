@@ -1,11 +1,12 @@
 """Outgoing webhooks: who is told of events, what became of each delivery, and sending events again."""
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.auth import actor
 from al_server.context import current_catalog, json_response, secret_response
-from al_server.schemas import ListOf
+from al_server.paging import cut_of, last_key, page_response
+from al_server.schemas import ListOf, LongPage
 from al_server.subscription_schemas import (
     DeliveryAnswer,
     DeliveryPage,
@@ -26,10 +27,15 @@ api = APIBlueprint("subscriptions", __name__, url_prefix="/api/v1/subscriptions"
 
 
 @api.get("", responses={200: ListOf[SubscriptionAnswer]})
-def list_subscriptions() -> Response:
-    """List who is told of events."""
+def list_subscriptions(query: LongPage) -> Response:
+    """List who is told of events, in the order in which they were added.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_subscription(item) for item in outgoing_events.subscriptions(session)])
+        found = outgoing_events.subscriptions(session, cut_of(query))
+        answers = [serialize_subscription(item) for item in found]
+    return page_response(answers, query, last_key(found, query, lambda item: item.id))
 
 
 @api.post("", responses={201: NewSubscription})
@@ -71,12 +77,9 @@ def list_deliveries(query: DeliveryPage) -> Response:
     If there may be more, the header ``Link`` holds the URL of the next page.
     """
     with current_catalog().read() as session:
-        found = outgoing_events.deliveries(session, query.limit, query.state, query.before)
-        response = json_response([serialize_delivery(item) for item in found])
-    if len(found) == query.limit:
-        asked = query.model_dump(exclude_none=True, mode="json") | {"before": found[-1].id}
-        response.headers["Link"] = f'<{url_for("subscriptions.list_deliveries", **asked)}>; rel="next"'
-    return response
+        found = outgoing_events.deliveries(session, cut_of(query), query.state)
+        answers = [serialize_delivery(item) for item in found]
+    return page_response(answers, query, last_key(found, query, lambda item: item.id))
 
 
 def _with_secret(subscription: Subscription) -> NewSubscription:

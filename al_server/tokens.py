@@ -8,6 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from al_server.access_schemas import (
     AccessName,
+    NamePage,
     NewToken,
     RotateRequest,
     TokenAnswer,
@@ -16,6 +17,7 @@ from al_server.access_schemas import (
 )
 from al_server.auth import actor, known_tokens
 from al_server.context import current_catalog, json_response, secret_response
+from al_server.paging import cut_of, last_key, page_response
 from al_server.schemas import ListOf
 from catalog.access_records import AccessToken, Role
 from catalog.records import now
@@ -27,10 +29,15 @@ api = APIBlueprint("tokens", __name__, url_prefix="/api/v1/tokens", abp_tags=[Ta
 
 
 @api.get("", responses={200: ListOf[TokenAnswer]})
-def list_tokens() -> Response:
-    """List tokens by name, without their values, the revoked ones included."""
+def list_tokens(query: NamePage) -> Response:
+    """List tokens by name, without their values, the revoked ones included.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_token(row) for row in tokens.listed(session)])
+        found = tokens.listed(session, cut_of(query))
+        answers = [serialize_token(row) for row in found]
+    return page_response(answers, query, last_key(found, query, lambda row: row.name))
 
 
 @api.post("", responses={201: NewToken})

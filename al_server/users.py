@@ -5,9 +5,10 @@ import logging
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from al_server.access_schemas import AccessName, UserAnswer, UserChange, UserRequest, serialize_user
+from al_server.access_schemas import AccessName, NamePage, UserAnswer, UserChange, UserRequest, serialize_user
 from al_server.auth import actor, known_tokens
 from al_server.context import current_catalog, json_response
+from al_server.paging import cut_of, last_key, page_response
 from al_server.schemas import ListOf
 from catalog.access_records import Role
 from services import users
@@ -18,10 +19,15 @@ api = APIBlueprint("users", __name__, url_prefix="/api/v1/users", abp_tags=[Tag(
 
 
 @api.get("", responses={200: ListOf[UserAnswer]})
-def list_users() -> Response:
-    """List users by name, the disabled ones included."""
+def list_users(query: NamePage) -> Response:
+    """List users by name, the disabled ones included.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_user(user) for user in users.listed(session)])
+        found = users.listed(session, cut_of(query))
+        answers = [serialize_user(user) for user in found]
+    return page_response(answers, query, last_key(found, query, lambda user: user.name))
 
 
 @api.post("", responses={201: UserAnswer})

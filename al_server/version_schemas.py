@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from al_server.schemas import NewestPage
 from catalog.records import SceneRole
 from catalog.registry import ModelVersion
 from services.doubted_labels import DoubtedLabel
@@ -21,11 +22,10 @@ class VersionNumber(Closed):
     version: Integer
 
 
-class ModelPage(Closed):
+class ModelPage(NewestPage):
     """A page of the list of versions, newest first."""
 
     before: int | None = Field(None, ge=1, le=MAX_INTEGER, description="only versions with smaller numbers")
-    limit: int = Field(100, ge=1, le=1000)
 
 
 class ModelAnswer(BaseModel):

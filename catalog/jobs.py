@@ -6,16 +6,17 @@ jobs again that Redis has lost. A job may therefore start twice: only one ``clai
 fencing token that rejects updates of an attempt that was given up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, undefer
 
 from catalog.errors import ConflictError, JobLostError, NotFoundError
 from catalog.insertion import insert_unless_known
+from catalog.paging import Cut, cut_out
 from catalog.records import Job, JobKind, JobState, now
 
 OPEN = (JobState.QUEUED, JobState.RUNNING)
@@ -131,6 +132,18 @@ def get(session: Session, job_id: str) -> Job:
     if job is None:
         raise NotFoundError(f"there is no job {job_id!r}")
     return job
+
+
+def page(session: Session, statement: Select[Job], cut: Cut) -> Sequence[Job]:
+    """Return a page of selected jobs, newest first; it is cut at the id of a job.
+
+    Raises:
+        NotFoundError: There is no job with this id.
+    """
+    for job_id in (cut.before, cut.after):
+        if job_id is not None:
+            get(session, str(job_id))
+    return session.scalars(cut_out(statement, Job.id, cut, newest_first=True, moment=Job.created_at)).all()
 
 
 def claim(session: Session, job_id: str) -> Job | None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs, proposal_locks, scene_locks
 from catalog.errors import ConflictError, NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import (
     JobKind,
     Patch,
@@ -62,6 +63,11 @@ class Progress:
     states: dict[ProposalState, int]
     reasons: dict[tuple[ProposalReason, bool], int]
     expected_edits_px: float | None = None
+
+
+def listed(session: Session, cut: Cut) -> Sequence[Round]:
+    """Return a page of the rounds, newest first."""
+    return session.scalars(cut_out(select(Round), Round.id, cut, newest_first=True)).all()
 
 
 def get(session: Session, round_id: int) -> Round:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, Index, String, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from catalog.paging import Cut, cut_out
 from catalog.records import Base, now
 from catalog.settings import Settings
 from catalog.settings_guide import is_run_time
@@ -50,16 +51,12 @@ def standing(session: Session) -> dict[str, Any]:
     return {name: change.value for name, change in last_changes(session).items() if change.value is not None}
 
 
-def history(
-    session: Session, limit: int, before: int | None = None, name: str | None = None
-) -> Sequence[SettingChange]:
-    """Return changes, newest first; of one setting, and those with smaller ids than `before`, if that is given."""
-    statement = select(SettingChange).order_by(SettingChange.id.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(SettingChange.id < before)
+def history(session: Session, cut: Cut, name: str | None = None) -> Sequence[SettingChange]:
+    """Return a page of the changes, newest first: of all settings, or of one."""
+    statement = select(SettingChange)
     if name is not None:
         statement = statement.where(SettingChange.name == name)
-    return session.scalars(statement).all()
+    return session.scalars(cut_out(statement, SettingChange.id, cut, newest_first=True)).all()
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:

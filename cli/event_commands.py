@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from catalog.context import Catalog
+from catalog.paging import Cut
 from catalog.webhook_records import DeliveryState, Subscription
 from cli.installation import installed_catalog, running_catalog
 from cli.output import Columns, json_option, moment, print_records, tell
@@ -50,7 +51,7 @@ def events(context: click.Context, state: str | None, limit: int) -> None:
                 "attempts": item.attempts,
                 "last_error": item.last_error,
             }
-            for item in outgoing_events.deliveries(session, limit, DeliveryState(state) if state else None)
+            for item in outgoing_events.deliveries(session, Cut(limit), DeliveryState(state) if state else None)
         ]
     columns: Columns = {
         "id": "id",

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from catalog.decision_records import Promotion
+from catalog.paging import Cut
 from catalog.records import SceneRole
 from catalog.registry import registry_of
 from cli.event_commands import Moment
@@ -103,7 +104,7 @@ def champion(at: datetime | None) -> None:
 def decisions(limit: int) -> None:
     """List who decided what about versions, when and why, moves made in MLflow's page included."""
     with installed_catalog() as catalog, catalog.read() as session:
-        found = promotion.decisions(session, limit)
+        found = promotion.decisions(session, Cut(limit))
     _print_decisions(found)
 
 
@@ -115,7 +116,7 @@ def list_comparisons(standing: bool, limit: int) -> None:
     """List how far each change of the served version changed the maps of the pool, with the alerts it raised."""
     records = []
     with installed_catalog() as catalog, catalog.read() as session:
-        for item in canary.comparisons(session, limit, standing=standing):
+        for item in canary.comparisons(session, Cut(limit), standing=standing):
             change = canary.change_of(item.counts, item.classes)
             records.append(
                 {

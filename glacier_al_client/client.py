@@ -150,7 +150,7 @@ class Client(Calls):
 
     def scenes(self) -> list[SceneAnswer]:
         """Return all scenes."""
-        return self.get_list("scenes", SceneAnswer)
+        return list(self.pages("scenes", SceneAnswer, "after", lambda scene: scene.id))
 
     def scene(self, scene_id: int) -> SceneAnswer:
         """Return one scene."""
@@ -295,7 +295,7 @@ class Client(Calls):
 
     def rounds(self) -> list[RoundAnswer]:
         """Return all rounds, newest first."""
-        return self.get_list("rounds", RoundAnswer)
+        return list(self.pages("rounds", RoundAnswer, "before", lambda item: item.id))
 
     def round(self, round_id: int) -> RoundAnswer:
         """Return one round."""
@@ -356,7 +356,7 @@ class Client(Calls):
 
     def subscriptions(self) -> list[SubscriptionAnswer]:
         """Return who is told of events."""
-        return self.get_list("subscriptions", SubscriptionAnswer)
+        return list(self.pages("subscriptions", SubscriptionAnswer, "after", lambda item: item.id))
 
     def unsubscribe(self, subscription_id: int) -> SubscriptionAnswer:
         """Stop telling an address."""

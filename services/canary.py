@@ -25,6 +25,7 @@ from catalog import registry_copy
 from catalog.canary_records import CanaryComparison
 from catalog.decision_records import Promotion
 from catalog.errors import ConflictError, NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import now
 from catalog.registry import CHAMPION
 from catalog.settings import Settings
@@ -153,11 +154,11 @@ def command_to_go_back(session: Session, decision: Promotion) -> str:
     return f'glacier-al models promote {decision.previous_version} --reason "..."'
 
 
-def comparisons(session: Session, limit: int, *, standing: bool = False) -> Sequence[CanaryComparison]:
-    """Return the newest comparisons, newest first; if `standing`, only alerts that nobody has acknowledged."""
+def comparisons(session: Session, cut: Cut, *, standing: bool = False) -> Sequence[CanaryComparison]:
+    """Return a page of the comparisons, newest first; if `standing`, only of alerts that nobody has acknowledged."""
     statement = _standing() if standing else select(CanaryComparison)
-    newest = statement.options(joinedload(CanaryComparison.decision)).order_by(CanaryComparison.id.desc())
-    return session.scalars(newest.limit(limit)).all()
+    with_decisions = statement.options(joinedload(CanaryComparison.decision))
+    return session.scalars(cut_out(with_decisions, CanaryComparison.id, cut, newest_first=True)).all()
 
 
 def count_standing(session: Session) -> int:

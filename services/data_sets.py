@@ -21,6 +21,7 @@ from catalog.context import Catalog
 from catalog.data_set_records import DataSet, DataSetLabel
 from catalog.errors import ConflictError, NotFoundError
 from catalog.jobs import OPEN
+from catalog.paging import Cut, cut_out
 from catalog.records import Job, JobKind, Label, SceneRole
 from catalog.settings import Settings
 from catalog.withdrawal_records import WithdrawnLabel
@@ -130,17 +131,17 @@ def request_of(row: DataSet) -> DatasetRequest:
     return _REQUEST.validate_python(row.request)
 
 
-def listed(session: Session) -> list[KnownDataSet]:
-    """Return the data sets, newest first."""
-    found = rows(session, JobKind.EXPORT_DATASET)
+def listed(session: Session, cut: Cut | None = None) -> list[KnownDataSet]:
+    """Return the data sets, newest first; all of them, or a page by the ids of their rows."""
+    found = rows(session, JobKind.EXPORT_DATASET, cut)
     withdrawn = withdrawn_labels(session, [row for row, _ in found])
     return [KnownDataSet(row, job, withdrawn[row.id]) for row, job in found]
 
 
-def rows(session: Session, kind: JobKind) -> list[tuple[DataSet, Job]]:
-    """Return what was asked for of a kind, newest first, with the jobs."""
+def rows(session: Session, kind: JobKind, cut: Cut | None = None) -> list[tuple[DataSet, Job]]:
+    """Return what was asked for of a kind, newest first, with the jobs; all, or a page by the ids of the rows."""
     found = select(DataSet, Job).join(Job, Job.id == DataSet.job_id).where(Job.kind == kind)
-    return [(row, job) for row, job in session.execute(found.order_by(DataSet.id.desc()))]
+    return [(row, job) for row, job in session.execute(cut_out(found, DataSet.id, cut, newest_first=True))]
 
 
 def find(session: Session, uid: str) -> KnownDataSet:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 from catalog import jobs
 from catalog.decision_records import Promotion
 from catalog.errors import ConflictError, NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import JobKind, now
 from catalog.registry import ModelVersion
 from catalog.webhook_records import Delivery, DeliveryState, OutgoingEvent, Subscription
@@ -107,10 +108,10 @@ def check_address(url: str, allowed: Sequence[str]) -> None:
         raise ConflictError(f"events may not be sent to {parts.netloc}; the setting event_hosts allows {named}")
 
 
-def subscriptions(session: Session) -> Sequence[Subscription]:
-    """Return the subscriptions that are not removed, oldest first."""
+def subscriptions(session: Session, cut: Cut | None = None) -> Sequence[Subscription]:
+    """Return the subscriptions that are not removed, oldest first; all of them, or a page."""
     standing = select(Subscription).where(Subscription.removed_at.is_(None))
-    return session.scalars(standing.order_by(Subscription.id)).all()
+    return session.scalars(cut_out(standing, Subscription.id, cut, newest_first=False)).all()
 
 
 def find_subscription(session: Session, number: int) -> Subscription:
@@ -200,16 +201,12 @@ def enqueue_due(session: Session) -> None:
         _enqueue(session, delivery)
 
 
-def deliveries(
-    session: Session, limit: int, state: DeliveryState | None = None, before: int | None = None
-) -> Sequence[Delivery]:
-    """Return the newest deliveries, newest first: in one state, with smaller ids than `before`."""
+def deliveries(session: Session, cut: Cut, state: DeliveryState | None = None) -> Sequence[Delivery]:
+    """Return a page of the deliveries, newest first: of all, or of those in one state."""
     statement = select(Delivery).options(joinedload(Delivery.event), joinedload(Delivery.subscription))
     if state is not None:
         statement = statement.where(Delivery.state == state)
-    if before is not None:
-        statement = statement.where(Delivery.id < before)
-    return session.scalars(statement.order_by(Delivery.id.desc()).limit(limit)).all()
+    return session.scalars(cut_out(statement, Delivery.id, cut, newest_first=True)).all()
 
 
 def _store(session: Session, kind: str, moment: datetime, data: dict[str, Any]) -> OutgoingEvent:

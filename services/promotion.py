@@ -41,6 +41,7 @@ from catalog import jobs, registry_copy, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion, PromotionIntent
 from catalog.errors import CatalogError, ConflictError, DecisionUnderwayError, NotFoundError, ServiceDownError
+from catalog.paging import Cut, cut_out
 from catalog.records import JobKind, TrainingRun, now
 from catalog.registry import CHALLENGER, CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from services import outgoing_events
@@ -307,10 +308,9 @@ def settle_intents(catalog: Catalog, registry: ModelRegistry, version: int | Non
             _drop(catalog, intent)
 
 
-def decisions(session: Session, limit: int, before: int | None = None) -> Sequence[Promotion]:
-    """Return the latest decisions that took effect, newest first; with smaller ids than `before`."""
-    statement = select(Promotion).order_by(Promotion.id.desc()).limit(limit)
-    return session.scalars(statement if before is None else statement.where(Promotion.id < before)).all()
+def decisions(session: Session, cut: Cut) -> Sequence[Promotion]:
+    """Return a page of the decisions that took effect, newest first."""
+    return session.scalars(cut_out(select(Promotion), Promotion.id, cut, newest_first=True)).all()
 
 
 def champion_at(session: Session, moment: datetime | None = None) -> Promotion | None:

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
 
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError
+from catalog.paging import Cut
 from catalog.records import Job, JobKind, JobState, Scene
 from imagery.change import common_grid
 from imagery.store import RasterStore
@@ -153,25 +154,24 @@ def find(session: Session, uid: str) -> SceneChange:
         NotFoundError: There is none with this id, or a scene of it is gone.
     """
     job = jobs.last_of(session, JobKind.COMPARE_SCENES, uid)
-    found = [] if job is None else _of_jobs(session, [job])
+    found = [] if job is None else of_jobs(session, [job])
     if not found:
         raise NotFoundError(f"there is no change {uid!r}; it may have been removed")
     return found[0]
 
 
-def listed(session: Session, limit: int) -> list[SceneChange]:
-    """Return the changes that were asked for last, newest first; those of scenes that are gone are left out.
+def listed_jobs(session: Session, cut: Cut) -> Sequence[Job]:
+    """Return a page of the jobs of changes, newest first; of a change that was made again only the newest.
 
-    Of one that was made again, the newest job counts.
+    Raises:
+        NotFoundError: There is no job with the id at which the page is cut.
     """
-    newest = select(Job).where(Job.kind == JobKind.COMPARE_SCENES).order_by(Job.created_at.desc()).limit(limit)
-    by_id: dict[str, Job] = {}
-    for job in session.scalars(newest):
-        by_id.setdefault(job.key, job)
-    return _of_jobs(session, list(by_id.values()))
+    newer = aliased(Job)
+    was_made_again = exists().where(newer.key == Job.key, newer.created_at > Job.created_at)
+    return jobs.page(session, select(Job).where(Job.kind == JobKind.COMPARE_SCENES, ~was_made_again), cut)
 
 
-def _of_jobs(session: Session, found: Sequence[Job]) -> list[SceneChange]:
+def of_jobs(session: Session, found: Sequence[Job]) -> list[SceneChange]:
     """Return the changes that jobs make, without those of scenes that are gone."""
     wanted = {job.subject[which] for job in found for which in ("earlier", "later")}
     scenes = {scene.id: scene for scene in session.scalars(select(Scene).where(Scene.id.in_(wanted)))}

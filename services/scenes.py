@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from catalog import set_aside
 from catalog.errors import NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import Patch, Scene, SceneRole, SceneState
 from catalog.set_aside import Kind
 from imagery.grid import Grid, Window
@@ -73,9 +74,10 @@ def scene_by_name(session: Session, name: str) -> Scene:
     return scene
 
 
-def registered_scenes(session: Session) -> Sequence[Scene]:
-    """Return all scenes that were not removed, ordered by id."""
-    return session.scalars(select(Scene).where(Scene.state != SceneState.REMOVED).order_by(Scene.id)).all()
+def registered_scenes(session: Session, cut: Cut | None = None) -> Sequence[Scene]:
+    """Return the scenes that were not removed, ordered by id; all of them, or a page."""
+    kept = select(Scene).where(Scene.state != SceneState.REMOVED)
+    return session.scalars(cut_out(kept, Scene.id, cut, newest_first=False)).all()
 
 
 def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from catalog import candidates, jobs, rounds, scorings, set_aside, training
 from catalog.data_set_records import DataSet
 from catalog.jobs import OPEN
+from catalog.paging import Cut
 from catalog.records import (
     EventState,
     Job,
@@ -173,7 +174,9 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
         failed_jobs=failed_jobs(session),
         failed_events=session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0,
         rejected=_rejected(session),
-        alerts=[Alert(row.id, row.decision.model_version) for row in canary.comparisons(session, 10, standing=True)],
+        alerts=[
+            Alert(row.id, row.decision.model_version) for row in canary.comparisons(session, Cut(10), standing=True)
+        ],
         set_aside=len(set_aside.standing(session)),
         dead_deliveries=session.scalar(select(func.count()).where(Delivery.state == DeliveryState.DEAD)) or 0,
         scenes=_scenes(session),

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
 from catalog.errors import ConflictError, InvalidInputError
+from catalog.paging import Cut
 from catalog.records import Job, JobKind, Label, Scene, now
 from catalog.registry import ModelVersion
 from imagery.errors import ExportError
@@ -175,9 +176,9 @@ def ask(catalog: Catalog, options: SubmissionOptions, served: ModelVersion | Non
     return KnownSubmission(row, job)
 
 
-def listed(session: Session) -> list[KnownSubmission]:
-    """Return the submissions, newest first."""
-    found = data_sets.rows(session, KIND)
+def listed(session: Session, cut: Cut | None = None) -> list[KnownSubmission]:
+    """Return the submissions, newest first; all of them, or a page by the ids of their rows."""
+    found = data_sets.rows(session, KIND, cut)
     withdrawn = data_sets.withdrawn_labels(session, [row for row, _ in found])
     return [KnownSubmission(row, job, withdrawn[row.id]) for row, job in found]
 

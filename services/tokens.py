@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog.access_records import AccessToken, Role
 from catalog.errors import AccessRefusedError, ConflictError, InvalidInputError, NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import now
 from catalog.secrets import Secrets
 from services import users
@@ -59,9 +60,10 @@ def add(
     return row, token
 
 
-def listed(session: Session) -> Sequence[AccessToken]:
-    """Return all tokens by name, with their users."""
-    return session.scalars(select(AccessToken).options(joinedload(AccessToken.user)).order_by(AccessToken.name)).all()
+def listed(session: Session, cut: Cut | None = None) -> Sequence[AccessToken]:
+    """Return the tokens by name, with their users; all of them, or a page."""
+    found = select(AccessToken).options(joinedload(AccessToken.user))
+    return session.scalars(cut_out(found, AccessToken.name, cut, newest_first=False)).all()
 
 
 def rotate(session: Session, name: str, overlap: timedelta = timedelta()) -> tuple[AccessToken, str]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from catalog.access_records import NAME_LENGTH, AccessToken, LogIn, Role, User
 from catalog.errors import AccessRefusedError, ConflictError, InvalidInputError, NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import now
 from services import passwords
 
@@ -61,9 +62,14 @@ def check_name(session: Session, name: str) -> None:
             raise ConflictError(f"there is a {kind} with the name {name!r}, or there was one; choose another name")
 
 
-def listed(session: Session) -> Sequence[User]:
-    """Return all users by name."""
-    return session.scalars(select(User).order_by(User.name)).all()
+def listed(session: Session, cut: Cut | None = None) -> Sequence[User]:
+    """Return the users by name; all of them, or a page."""
+    return session.scalars(cut_out(select(User), User.name, cut, newest_first=False)).all()
+
+
+def who_may_log_in(session: Session) -> Sequence[str]:
+    """Return the names of all users who are not disabled."""
+    return session.scalars(select(User.name).where(User.disabled_at.is_(None)).order_by(User.name)).all()
 
 
 def find(session: Session, name: str) -> User:

@@ -17,6 +17,7 @@ from catalog import registry_copy, training, withdrawals
 from catalog.context import Catalog
 from catalog.errors import ConflictError, NotFoundError
 from catalog.installation import lock_installation
+from catalog.paging import Cut, cut_out
 from catalog.records import Label, now
 from catalog.registry import CHAMPION, LEARNER, ModelRegistry, ModelVersion
 from catalog.withdrawal_records import AffectedVersion, Withdrawal, WithdrawnLabel
@@ -231,15 +232,17 @@ def withdrawals_of_versions(session: Session) -> dict[int, list[AffectedBy]]:
     }
 
 
-def list_withdrawals(session: Session) -> list[WithdrawalAnswer]:
-    """Return all withdrawals, newest first."""
-    counts = select(WithdrawnLabel.withdrawal_id, func.count()).group_by(WithdrawnLabel.withdrawal_id)
+def list_withdrawals(session: Session, cut: Cut | None = None) -> list[WithdrawalAnswer]:
+    """Return the withdrawals, newest first; all of them, or a page."""
+    found = session.scalars(cut_out(select(Withdrawal), Withdrawal.id, cut, newest_first=True)).all()
+    shown = WithdrawnLabel.withdrawal_id.in_([item.id for item in found])
+    counts = select(WithdrawnLabel.withdrawal_id, func.count()).where(shown).group_by(WithdrawnLabel.withdrawal_id)
     labels = {row[0]: row[1] for row in session.execute(counts)}
     versions: dict[int, list[VersionAffected]] = {}
     for rows in withdrawals.affected_versions(session).values():
         for row in rows:
-            found = VersionAffected(version=row.model_version, directly=row.directly)
-            versions.setdefault(row.withdrawal_id, []).append(found)
+            affected = VersionAffected(version=row.model_version, directly=row.directly)
+            versions.setdefault(row.withdrawal_id, []).append(affected)
     return [
         WithdrawalAnswer(
             id=item.id,
@@ -251,5 +254,5 @@ def list_withdrawals(session: Session) -> list[WithdrawalAnswer]:
             labels=labels.get(item.id, 0),
             versions=versions.get(item.id, []),
         )
-        for item in session.scalars(select(Withdrawal).order_by(Withdrawal.id.desc()))
+        for item in found
     ]

@@ -4,6 +4,7 @@ import numpy as np
 
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
+from catalog.paging import Cut
 from services import canary
 
 
@@ -19,6 +20,6 @@ def test_only_alerts_that_nobody_has_acknowledged_stand(catalog: Catalog) -> Non
             canary.record(session, decision, 1, ["background", "ice"], counts, catalog.settings)
         canary.acknowledge(session, 2, "ann", "more snow")
     with catalog.read() as session:
-        assert [item.id for item in canary.comparisons(session, 10)] == [3, 2, 1]
-        assert [item.id for item in canary.comparisons(session, 10, standing=True)] == [3]
+        assert [item.id for item in canary.comparisons(session, Cut(10))] == [3, 2, 1]
+        assert [item.id for item in canary.comparisons(session, Cut(10), standing=True)] == [3]
         assert canary.count_standing(session) == 1

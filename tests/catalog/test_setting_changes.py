@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog import setting_changes
 from catalog.context import Catalog
+from catalog.paging import Cut
 from catalog.setting_changes import SettingChange, applied, with_values
 from catalog.settings import Settings
 from catalog.settings_guide import is_run_time
@@ -108,8 +109,8 @@ def test_the_newest_change_of_each_setting_stands(catalog: Catalog) -> None:
     with catalog.read() as session:
         assert setting_changes.standing(session) == {"round_size": 8, "auto_rounds": True}
         assert setting_changes.last_changes(session)["mc_passes"].changed_by == "rita"
-        assert [row.value for row in setting_changes.history(session, 10, name="round_size")] == [8, 7]
-        assert [row.name for row in setting_changes.history(session, 2, before=4)] == ["auto_rounds", "round_size"]
+        assert [row.value for row in setting_changes.history(session, Cut(10), name="round_size")] == [8, 7]
+        assert [row.name for row in setting_changes.history(session, Cut(2, before=4))] == ["auto_rounds", "round_size"]
 
 
 def test_a_catalog_takes_changes_in_when_it_is_told_to(catalog: Catalog) -> None:

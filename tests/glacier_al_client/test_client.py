@@ -14,6 +14,7 @@ from catalog.bundle_cache import CARD, FILES, ONNX
 from catalog.context import Catalog
 from catalog.decision_records import DecisionRequest
 from catalog.records import Job, JobKind, JobState, Scene, now
+from catalog.webhook_records import Subscription
 from glacier_al_client import calls
 from glacier_al_client import client as client_module
 from glacier_al_client.client import Client
@@ -98,6 +99,20 @@ def test_scenes_and_their_patches_are_read_page_by_page(
     assert [(item.name, item.patches) for item in reader.scenes()] == [("khumbu", 20)]
     assert reader.scene(scene_id).state == "ready"
     assert [feature["id"] for feature in reader.patches(scene_id)] == expected
+
+
+def test_lists_are_read_to_their_end(
+    reader: Client, operator: Client, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with catalog.database.write() as session:
+        for number in range(1, 6):
+            add_scene(session, f"scene-{number}")
+            add_round(session, [])
+            session.add(Subscription(url=f"https://hooks.example.org/{number}", created_by="operator"))
+    monkeypatch.setattr(calls, "PAGE", 2)
+    assert [scene.id for scene in reader.scenes()] == [1, 2, 3, 4, 5]
+    assert [found.id for found in reader.rounds()] == [5, 4, 3, 2, 1]
+    assert [item.id for item in operator.subscriptions()] == [1, 2, 3, 4, 5]
 
 
 def test_a_scene_is_described_and_registered(operator: Client, catalog: Catalog) -> None:

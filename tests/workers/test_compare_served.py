@@ -17,6 +17,7 @@ from catalog.context import Catalog
 from catalog.decision_records import Promotion, PromotionIntent
 from catalog.errors import ConflictError
 from catalog.logs import fields_of
+from catalog.paging import Cut
 from catalog.records import Job, JobKind, PatchState, RunState, RunTrigger, Scene, TrainingRun, now
 from catalog.registry import ModelVersion
 from catalog.webhook_records import OutgoingEvent
@@ -96,7 +97,7 @@ def work(catalog: Catalog) -> list[CanaryComparison]:
         compare_served(context, **job.subject)  # as after a worker that died before it could say that it is done
         finish(context)
     with catalog.read() as session:
-        return list(reversed(canary.comparisons(session, 100)))
+        return list(reversed(canary.comparisons(session, Cut(100))))
 
 
 def test_a_table_of_pairs_tells_shares_and_areas() -> None:

@@ -160,7 +160,7 @@ export class Api {
   /** @param csrfToken - value that our pages hold; requests that change something need it. */
   constructor(private readonly csrfToken: string) {}
 
-  scenes = (): Promise<Scene[]> => this.get("/api/v1/scenes");
+  scenes = (): Promise<Scene[]> => this.list("/api/v1/scenes");
   versions = (): Promise<Version[]> => this.list("/api/v1/models");
   sceneMap = (scene: number, version: number | null): Promise<SceneMap> =>
     this.get(`/api/v1/scenes/${scene}/map${version === null ? "" : `?version=${version}`}`);
