@@ -1,4 +1,4 @@
-"""Completes the OpenAPI document with roles, errors and the credentials of what Label Studio calls."""
+"""Completes the OpenAPI document with roles, errors, headers and the credentials of what Label Studio calls."""
 
 import re
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 from flask_openapi3 import OpenAPI
 
 from al_server.auth import role_needed
+from al_server.response_headers import Operation, declare
 from catalog.access_records import Role
 from labeling.webhook import SECRET_HEADER
-
-Operation = dict[str, Any]
 
 SECURITY_SCHEMES: dict[str, Any] = {
     "token": {"type": "http", "scheme": "bearer"},
@@ -31,7 +30,7 @@ CALLED_BY_LABEL_STUDIO = {
 
 
 def complete(app: OpenAPI) -> dict[tuple[str, str], Operation]:
-    """Add roles, errors and Label Studio's credentials to the app's OpenAPI document, once all views are registered.
+    """Add roles, errors, headers and Label Studio's credentials to the OpenAPI document, once all views are registered.
 
     Returns:
         The operations of the document by endpoint and HTTP method (in capitals).
@@ -63,4 +62,5 @@ def _complete(operation: Operation, endpoint: str, method: str) -> None:
         operation["x-role"] = needed.title
     # flask-openapi3 describes its own validation error, a list. Ours is a Problem like every error.
     responses = {status: response for status, response in operation["responses"].items() if status != "422"}
-    operation["responses"] = {**responses, "default": PROBLEM}
+    operation["responses"] = {**{status: dict(known) for status, known in responses.items()}, "default": dict(PROBLEM)}
+    declare(operation, endpoint)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from flask import Response, current_app, request
 
-from al_server.document import CALLED_BY_LABEL_STUDIO, Operation
+from al_server.document import CALLED_BY_LABEL_STUDIO
 from al_server.problems import problem
+from al_server.response_headers import Operation
 from services.request_types import MAX_INTEGER
 
 JSON_TYPES = {

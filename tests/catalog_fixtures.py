@@ -46,6 +46,7 @@ from catalog.settings import Settings, Strategy
 from imagery.grid import Grid, tile
 from imagery.scene_source import BandSource, SceneSource
 from services import passwords, tokens
+from tests.declared_headers import collect_undeclared
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, UTM_45N
 from tests.leaks import StrictClient
 
@@ -140,11 +141,13 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
 
 
 @pytest.fixture
-def app(catalog: Catalog) -> Flask:
-    """The application on `catalog`; its test clients look for leaks in every error response."""
+def app(catalog: Catalog) -> Iterator[Flask]:
+    """The application on `catalog`; its test clients look for leaks, and all headers must be in its document."""
     app = create_app(catalog)
     app.test_client_class = StrictClient
-    return app
+    undeclared = collect_undeclared(app)
+    yield app
+    assert not undeclared, f"headers that the OpenAPI document does not declare: {'; '.join(sorted(set(undeclared)))}"
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from al_server import response_headers
+from al_server.app import create_app
 from al_server.auth import role_needed
 from catalog import jobs
 from catalog.access_records import Role
@@ -18,6 +20,7 @@ from catalog.context import Catalog
 from catalog.records import JobKind
 from services.request_types import Body
 from tests.catalog_fixtures import add_round, add_scene, as_role
+from tests.declared_headers import collect_undeclared
 
 CONTRACT = """
 GET /healthz
@@ -237,6 +240,30 @@ def test_what_may_be_known_already_or_asked_for_in_parts_is_told(document: dict[
     of_scenes = {*tiles, *(f"qgis/{tile}" for tile in tiles), "pixels", "qgis/deepness.onnx"}
     known = {"/api/v1/models/latest", *(f"/api/v1/scenes/{{scene_id}}/{name}" for name in of_scenes)}
     assert with_status("304") == files | known
+
+
+def test_headers_are_declared_for_calls_that_exist(app: Flask, document: dict[str, Any]) -> None:
+    assert {*response_headers.ON_SUCCESS, *response_headers.ON_ACCEPTANCE} <= set(app.view_functions)
+    described = operations(document)
+    accepted = described["POST", "/api/v1/rounds"]["responses"]["202"]["headers"]
+    assert accepted == {"Location": {"description": "where to ask what came of it", "schema": {"type": "string"}}}
+    assert list(described["GET", "/api/v1/jobs"]["responses"]["200"]["headers"]) == ["Link"]
+    tif = described["GET", "/api/v1/scenes/{scene_id}/prediction.tif"]["responses"]
+    assert list(tif["202"]["headers"]) == ["Location", "Retry-After"]
+    assert "lineage" in tif["200"]["headers"]["Link"]["description"]
+    assert all("Retry-After" in operation["responses"]["default"]["headers"] for operation in described.values())
+
+
+def test_a_header_that_is_not_declared_is_found(catalog: Catalog) -> None:
+    """The fixture `app` fails a test in which a response has such a header."""
+    with catalog.database.write() as session:
+        add_scene(session)
+    app = create_app(catalog)
+    found = collect_undeclared(app)
+    del app.extensions["operations"]["rounds.open_round", "POST"]["responses"]["202"]["headers"]
+    response = app.test_client().post("/api/v1/rounds", json={}, headers=as_role(catalog, "operator"))
+    place = response.headers["Location"]
+    assert found == [f"POST /api/v1/rounds, 202: Location: {place}"]
 
 
 def test_every_operation_has_the_one_shape_of_errors_and_a_success(document: dict[str, Any]) -> None:
