@@ -579,6 +579,7 @@ class Job(Base):
         Index("ix_jobs_state", "state", "run_after"),
         Index("ix_jobs_key", "key", "created_at"),
         Index("ix_jobs_created_at", "created_at"),
+        Index("ix_jobs_finished_at", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid4().hex)

@@ -2,6 +2,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import func, select
 
 from catalog import failures, jobs
 from catalog.context import Catalog
@@ -387,3 +388,13 @@ def test_an_event_whose_ingestion_is_cancelled_can_be_replayed(catalog: Catalog)
     with catalog.read() as session:
         failed = session.get_one(LabelEvent, row.id)
     assert (failed.state, failed.detail) == (EventState.FAILED, "cancelled by a person")
+
+
+def test_the_last_end_of_a_job_is_found_in_an_index(catalog: Catalog) -> None:
+    """Each look for changes asks for it, several times a second, and jobs are many."""
+    if not catalog.settings.database_url.startswith("sqlite"):
+        pytest.skip("the plan of a query is read in the words of SQLite")
+    statement = str(select(func.max(Job.finished_at)))
+    with catalog.database.engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
+    assert plan == ["SEARCH jobs USING COVERING INDEX ix_jobs_finished_at"]
