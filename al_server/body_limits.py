@@ -19,6 +19,7 @@ from services.places import (
     LABELS_ROUTE,
     PREDICT_ROUTE,
     SCENE_UPLOAD_ROUTE,
+    SUBMISSIONS_ROUTE,
     WEBHOOK_ROUTE,
 )
 
@@ -105,6 +106,6 @@ def body_limits(settings: Settings, secrets: Secrets, are_members: Callable[[str
         settings.webhook_max_bytes,
         exceptions,
         settings.upload_max_bytes,
-        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, LABELS_ROUTE, GLIMS_CHECKS_ROUTE}),
+        frozenset({PREDICT_ROUTE, SCENE_UPLOAD_ROUTE, LABELS_ROUTE, GLIMS_CHECKS_ROUTE, SUBMISSIONS_ROUTE}),
         are_members,
     )

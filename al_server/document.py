@@ -20,6 +20,23 @@ PROBLEM: dict[str, Any] = {
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 WEBHOOK = "label_events.receive"
+# Bodies that are read in several forms; flask-openapi3 describes none of them.
+_BODIES: dict[str, dict[str, Any]] = {
+    "submissions.make": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/SubmissionOptions"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "options": {"type": "string", "contentMediaType": "application/json"},
+                    "inventory": {"type": "string", "format": "binary"},
+                },
+                "required": ["options", "inventory"],
+                "additionalProperties": False,
+            }
+        },
+    },
+}
 # What Label Studio calls with credentials of its own, by endpoint; these views also check the body themselves.
 CALLED_BY_LABEL_STUDIO = {
     WEBHOOK: "webhook",
@@ -60,6 +77,8 @@ def _complete(operation: Operation, endpoint: str, method: str) -> None:
     else:
         operation["security"] = [{"token": []}]
         operation["x-role"] = needed.title
+    if method == "POST" and endpoint in _BODIES:
+        operation["requestBody"] = {"required": True, "content": _BODIES[endpoint]}
     # flask-openapi3 describes its own validation error, a list. Ours is a Problem like every error.
     responses = {status: response for status, response in operation["responses"].items() if status != "422"}
     operation["responses"] = {**{status: dict(known) for status, known in responses.items()}, "default": dict(PROBLEM)}

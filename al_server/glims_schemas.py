@@ -70,6 +70,7 @@ class SubmissionAnswer(BaseModel):
     scene: str = Field(description="name of the scene")
     version: int | None = Field(description="whose map counts where no expert judged; null: only what experts drew")
     options: SubmissionOptions
+    inventory: str | None = Field(description="name of the inventory that was sent; null: none was")
     asked_by: str
     asked_at: datetime
     job: JobAnswer
@@ -88,6 +89,7 @@ def serialize_submission(known: KnownSubmission) -> SubmissionAnswer:
         scene=asked.scene,
         version=asked.version,
         options=asked.options,
+        inventory=None if asked.inventory is None else asked.inventory.name,
         asked_by=known.row.asked_by,
         asked_at=known.row.asked_at,
         job=serialize_job(known.job),

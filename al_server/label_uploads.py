@@ -1,7 +1,6 @@
 """Labels that people drew in a GIS: a GeoPackage comes back, and enters the loop as corrections of the map do."""
 
 import hashlib
-from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from flask import Response, request
@@ -15,8 +14,7 @@ from al_server.corrections import shown_map
 from al_server.map_schemas import VersionChoice
 from al_server.scene_labels import api
 from al_server.schemas import SceneId
-from al_server.sent_files import read_sent
-from catalog.errors import InvalidInputError
+from al_server.sent_files import ending_of, read_sent
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.grid import Grid
 from imagery.label_polygons import DrawnLabels, read_label_polygons
@@ -27,9 +25,6 @@ from services.map_layers import PREDICTION
 from services.scenes import find_scene, source_of
 
 __all__ = ["api"]  # one with the list of labels: the OpenAPI document keeps one blueprint for each path
-
-# The first bytes of the files that are taken, and their endings.
-_KINDS: Final = {b"SQLite format 3\0": ".gpkg", b"PK\x03\x04": ".zip"}
 
 
 class UploadQuery(VersionChoice):
@@ -124,8 +119,5 @@ def _read(content: bytes, grid: Grid, scheme: ClassScheme) -> DrawnLabels:
         InvalidInputError: It is no file of a kind that is taken.
         OutlineError, SceneError, ServiceUnavailable: As `read_sent`.
     """
-    ending = next((ending for start, ending in _KINDS.items() if content.startswith(start)), None)
-    if ending is None:
-        raise InvalidInputError("found a file that is neither a GeoPackage nor a zip archive; expected one of them")
     expected = "a plain GeoPackage: export the layer with QGIS"
-    return read_sent(content, ending, expected, read_label_polygons, grid, scheme)
+    return read_sent(content, ending_of(content), expected, read_label_polygons, grid, scheme)

@@ -80,15 +80,20 @@ def _check_body(taken: Collection[str]) -> Response | None:
     if not request.is_json:
         expected = " or ".join(repr(kind) for kind in taken)
         return problem(415, f"found the content type {request.mimetype!r}, expected {expected}")
+    return check_object("the body", request.get_data())
+
+
+def check_object(name: str, text: bytes | str) -> Response | None:
+    """Refuse what is no JSON object, or holds what no database stores; `name` says where it was found."""
     try:
-        body = json.loads(request.get_data())
+        body = json.loads(text)
     except RecursionError:
-        return problem(422, "the body is not JSON that can be read: it is nested too deeply")
+        return problem(422, f"{name} is not JSON that can be read: it is nested too deeply")
     except ValueError as error:
-        return problem(422, f"the body is not JSON: {error}")
+        return problem(422, f"{name} is not JSON: {error}")
     if not isinstance(body, dict):
-        return problem(422, f"the body is {JSON_TYPES[type(body)]}, expected a JSON object")
-    return _check_text("the body", body)
+        return problem(422, f"{name} is {JSON_TYPES[type(body)]}, expected a JSON object")
+    return _check_text(name, body)
 
 
 def _given_in_address() -> list[object]:

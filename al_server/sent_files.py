@@ -7,14 +7,29 @@ from typing import Final, TypeVar, TypeVarTuple
 
 from al_server.context import current_catalog
 from al_server.turns import UPLOADS
+from catalog.errors import InvalidInputError
 from imagery.errors import OutlineError
 from services.contained import Helper
 
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
 
+# The first bytes of the files that are taken, and their endings.
+_KINDS: Final = {b"SQLite format 3\0": ".gpkg", b"PK\x03\x04": ".zip"}
 READ_S: Final = 60.0
 """Time in which a file must be read."""
+
+
+def ending_of(content: bytes) -> str:
+    """Return the ending of a vector file by its first bytes: of a GeoPackage, or a zip archive.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    ending = next((ending for start, ending in _KINDS.items() if content.startswith(start)), None)
+    if ending is None:
+        raise InvalidInputError("found a file that is neither a GeoPackage nor a zip archive; expected one of them")
+    return ending
 
 
 def read_sent(

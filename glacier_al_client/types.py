@@ -493,9 +493,12 @@ class SubmissionOptions(Schema):
         acquired: Day of the image; null: that of the scene.
         analysts: 'Surname, Given names, Affiliation'; after 'ACCOUNT=', of this account alone; none: pseudonyms.
         geolocation_error_m: Of the image; null: as its provider states it.
+        glacier_id: Field of the inventory that is sent with the ids; null: rgi_id, RGIId or glac_id.
         image_id: Identifier of the image by its provider; null: found in the names of the scene's files.
         instrument: Null: that of the scene's sensor.
-        inventory: Divide connected ice along the inventory of the setting glacier_inventory, and keep its ids.
+        inventory: Divide connected ice along the inventory of the setting glacier_inventory, and keep its ids; one
+            that is sent counts instead.
+        inventory_layer: Layer of the inventory that is sent; needed only if the file has several.
         labels_only: Only what experts drew; the rest of the scene counts as unknown.
         line_types: Line type by name of a class, where the name does not tell it.
         min_area_km2: Smallest glacier.
@@ -509,9 +512,11 @@ class SubmissionOptions(Schema):
     acquired: date | None = None
     analysts: list[str] = Field([])
     geolocation_error_m: float | None = None
+    glacier_id: str | None = None
     image_id: str | None = None
     instrument: str | None = None
     inventory: bool = False
+    inventory_layer: str | None = None
     labels_only: bool = False
     line_types: dict[str, Any] = Field({})
     min_area_km2: float = 0.01
@@ -526,6 +531,7 @@ class SubmissionAnswer(Schema):
     Attributes:
         contents: Null until it is made.
         file: Address of its zip; null until it is made.
+        inventory: Name of the inventory that was sent; null: none was.
         scene: Name of the scene.
         version: Whose map counts where no expert judged; null: only what experts drew.
         withdrawn_labels: How many of its labels were withdrawn since; null: not known, as an earlier release has
@@ -537,6 +543,7 @@ class SubmissionAnswer(Schema):
     contents: SubmissionContents | None
     file: str | None
     id: str
+    inventory: str | None
     job: JobAnswer
     options: SubmissionOptions
     scene: str

@@ -45,6 +45,11 @@ def names_glaciers(path: str, layer: str | None) -> bool:
     return any(find_field(fields, name) for name in ID_FIELDS)
 
 
+def count_glaciers(path: str, layer: str | None, grid: Grid, id_field: str | None) -> int:
+    """Return how many polygons an inventory has near a scene; arguments and errors as `read_inventory`."""
+    return len(read_inventory(path, layer, grid, id_field))
+
+
 def read_glaciers(
     path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
 ) -> list[tuple[str, Any]]:

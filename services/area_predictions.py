@@ -6,6 +6,7 @@ Each is a job of its own. What it writes is found by its id, and removed when no
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -128,12 +129,17 @@ def request_for_upload(
 
 
 def abandoned_uploads(session: Session, keys: Iterable[str]) -> list[str]:
-    """Return those of some keys that are GeoTIFFs whose job has ended and left them: it was cancelled, or failed."""
+    """Return those of some keys that are files whose job has ended and left them: it was cancelled, or failed.
+
+    They are GeoTIFFs, and inventories of submissions for GLIMS.
+    """
     sent = {key for key in keys if raster_keys.is_upload(key)}
     if not sent:
         return []
-    ended = select(Job.subject).where(Job.kind == JobKind.PREDICT_AREA, Job.state.not_in(jobs.OPEN))
-    return sorted(sent & {raster_keys.upload(subject["uid"]) for subject in session.scalars(ended)})
+    kinds = (JobKind.PREDICT_AREA, JobKind.EXPORT_SUBMISSION)
+    ended = select(Job.subject).where(Job.kind.in_(kinds), Job.state.not_in(jobs.OPEN))
+    over = {subject["uid"] for subject in session.scalars(ended)}
+    return sorted(key for key in sent if PurePosixPath(key).stem in over)
 
 
 def find_area(session: Session, uid: str) -> AreaPrediction:

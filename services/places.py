@@ -14,6 +14,7 @@ INTERACTIVE_ROUTE: Final = "/api/v1/interactive"
 PREDICT_ROUTE: Final = "/api/v1/predict"
 SCENE_UPLOAD_ROUTE: Final = "/api/v1/scenes/uploads"
 LABELS_ROUTE: Final = "/api/v1/scenes/*/labels"
+SUBMISSIONS_ROUTE: Final = "/api/v1/glims-submissions"
 GLIMS_CHECKS_ROUTE: Final = "/api/v1/glims-checks"
 COMPOSITE_ROUTE: Final = "/api/v1/patches/{patch_id}/composites/{name}.png"
 

@@ -114,8 +114,13 @@ def scene_change(uid: str, suffix: str) -> str:
     return f"predictions/change-{uid}/change.{suffix}"
 
 
+def sent_inventory(uid: str, ending: str) -> str:
+    """Return the key of the inventory that was sent for a submission; removed when that is made."""
+    return f"uploads/{uid}{ending}"
+
+
 def is_upload(key: str) -> bool:
-    """Return whether a key is one of `upload`."""
+    """Return whether a key is one of `upload` or `sent_inventory`."""
     return key.startswith("uploads/")
 
 

@@ -6,24 +6,30 @@ model, as packages of the map do (`services.glims_packages`).
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Final, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
-from catalog.errors import ConflictError, InvalidInputError
+from catalog.errors import ConflictError, InvalidInputError, NotFoundError
 from catalog.paging import Cut
 from catalog.records import Job, JobKind, Label, Scene, now
 from catalog.registry import ModelVersion
-from imagery.errors import ExportError
+from imagery.errors import ExportError, StoreError
+from imagery.glaciers import read_inventory
 from imagery.glims_check import FIRST_IMAGE
 from imagery.glims_findings import Finding
 from imagery.glims_outlines import MIN_AREA_KM2
-from services import data_sets
+from imagery.store import RasterStore
+from services import data_sets, raster_keys
 from services.class_scheme import class_scheme
 from services.delivery import delivery_options
 from services.glims_lineage import standing_labels
@@ -31,7 +37,7 @@ from services.glims_packages import request_of
 from services.glims_request import GlimsRequest, class_mapping, image_of, read_analysts
 from services.predictions import check_ready
 from services.request_types import Body, Integer
-from services.scenes import find_scene
+from services.scenes import find_scene, source_of
 from services.version_figures import figures_of
 
 KIND: Final = JobKind.EXPORT_SUBMISSION
@@ -73,8 +79,28 @@ class SubmissionOptions(Body):
     instrument: _Text | None = Field(None, description="null: that of the scene's sensor")
     acquired: date | None = Field(None, description="day of the image; null: that of the scene")
     inventory: bool = Field(
-        False, description="divide connected ice along the inventory of the setting glacier_inventory, and keep its ids"
+        False,
+        description="divide connected ice along the inventory of the setting glacier_inventory, and keep its ids; one "
+        "that is sent counts instead",
     )
+    inventory_layer: _Text | None = Field(
+        None, description="layer of the inventory that is sent; needed only if the file has several"
+    )
+    glacier_id: _Text | None = Field(
+        None, description="field of the inventory that is sent with the ids; null: rgi_id, RGIId or glac_id"
+    )
+
+
+class SentInventory(BaseModel):
+    """The file of an inventory that was sent, kept until the submission is made.
+
+    Attributes:
+        name: What it was called where it came from.
+        ending: Ending of its name in the raster store.
+    """
+
+    name: _Text
+    ending: Literal[".gpkg", ".zip"]
 
 
 class Asked(BaseModel):
@@ -84,11 +110,13 @@ class Asked(BaseModel):
         options: What the operator stated.
         scene: Name of the scene.
         version: The version whose map counts where no expert judged; None: only what experts drew.
+        inventory: The inventory that was sent; None: none.
     """
 
     options: SubmissionOptions
     scene: str
     version: int | None
+    inventory: SentInventory | None = None
 
 
 class Contents(BaseModel):
@@ -147,7 +175,27 @@ class KnownSubmission:
         return f"{self.asked.scene}-glims-{self.row.asked_at:%Y-%m-%d}"
 
 
-def ask(catalog: Catalog, options: SubmissionOptions, served: ModelVersion | None, by: str) -> KnownSubmission:
+@dataclass(frozen=True)
+class ReadInventory:
+    """An inventory that was sent, and found to be one.
+
+    Attributes:
+        file: Its name and kind.
+        content: The file.
+    """
+
+    file: SentInventory
+    content: bytes
+
+
+def ask(
+    catalog: Catalog,
+    options: SubmissionOptions,
+    served: ModelVersion | None,
+    by: str,
+    store: RasterStore,
+    inventory: ReadInventory | None = None,
+) -> KnownSubmission:
     """Enqueue the job that writes outlines, which predicts the scene first if that was not done.
 
     Args:
@@ -155,11 +203,14 @@ def ask(catalog: Catalog, options: SubmissionOptions, served: ModelVersion | Non
         options: What the operator states.
         served: The version that is served; None before the first.
         by: Name of the person who asks.
+        store: Keeps the inventory until the job is done.
+        inventory: An inventory that was sent; None: none.
 
     Raises:
         NotFoundError: There is no such scene.
         ConflictError: It is not ready, or there is neither a version nor a label.
         InvalidInputError: An option does not fit; the message names it.
+        StoreError: The store takes no file.
     """
     version = None if options.labels_only else served
     with catalog.read() as session:
@@ -168,12 +219,47 @@ def ask(catalog: Catalog, options: SubmissionOptions, served: ModelVersion | Non
         labels = standing_labels(session, scene.id, simulated=options.simulated, waiting=options.waiting)
     if version is None and not labels:
         raise ConflictError(f"{scene.name}: found neither a served version nor a label that counts; expected one")
-    _check(catalog, scene, options, version, labels)
-    asked = Asked(options=options, scene=scene.name, version=None if version is None else version.version)
-    row = DataSet(request=asked.model_dump(mode="json"), with_model=version is not None, asked_by=by)
-    with catalog.write() as session:
-        job = data_sets.enqueue(session, KIND, row)
+    _check(catalog, scene, options, version, labels, is_sent=inventory is not None)
+    file = None if inventory is None else inventory.file
+    number = None if version is None else version.version
+    asked = Asked(options=options, scene=scene.name, version=number, inventory=file)
+    uid = uuid4().hex
+    row = DataSet(uid=uid, request=asked.model_dump(mode="json"), with_model=version is not None, asked_by=by)
+    key = inventory_key(uid, asked)
+    if key is not None and inventory is not None:
+        store.put(key, inventory.content)
+    try:
+        with catalog.write() as session:
+            job = data_sets.enqueue(session, KIND, row)
+    except BaseException:
+        if key is not None:
+            store.delete(key)
+        raise
     return KnownSubmission(row, job)
+
+
+def inventory_key(uid: str, asked: Asked) -> str | None:
+    """Return the key of the inventory that was sent for a submission; None: none was."""
+    return None if asked.inventory is None else raster_keys.sent_inventory(uid, asked.inventory.ending)
+
+
+def remove(catalog: Catalog, store: RasterStore, uid: str) -> None:
+    """Remove a submission with its file and the inventory that was sent for it; end its job if it is still open.
+
+    Raises:
+        NotFoundError: There is none with this id, or it was removed.
+    """
+    with catalog.read() as session:
+        key = inventory_key(uid, find(session, uid).asked)
+    data_sets.remove(catalog, store, KIND, uid)
+    forget_inventory(store, key)
+
+
+def forget_inventory(store: RasterStore, key: str | None) -> None:
+    """Delete an inventory that was sent, if it is still there."""
+    if key is not None:
+        with suppress(StoreError):  # it was deleted before; one that stays is deleted with those of ended jobs
+            store.delete(key)
 
 
 def listed(session: Session, cut: Cut | None = None) -> list[KnownSubmission]:
@@ -193,15 +279,31 @@ def find(session: Session, uid: str) -> KnownSubmission:
     return KnownSubmission(row, job, data_sets.withdrawn_labels(session, [row])[row.id])
 
 
-def request_by(catalog: Catalog, scene: Scene, options: SubmissionOptions) -> GlimsRequest:
+def request_by(catalog: Catalog, store: RasterStore, scene: Scene, uid: str, asked: Asked) -> GlimsRequest:
     """Return what is asked of `services.glims_export.export_glims` for a submission.
 
     Raises:
         InvalidInputError: No inventory is set, but one is asked for.
-        OutlineError: The inventory of the settings cannot be read.
+        NotFoundError: The inventory that was sent is not kept any more.
+        OutlineError: The inventory cannot be read.
     """
-    inventory = _inventory(catalog) if options.inventory else None
-    return _with_options(request_of(catalog, scene, None, inventory), options)
+    options, key = asked.options, inventory_key(uid, asked)
+    if key is None or asked.inventory is None:
+        inventory = _inventory(catalog) if options.inventory else None
+        return _with_options(request_of(catalog, scene, None, inventory), options)
+    request = _with_options(request_of(catalog, scene, None, None), options)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"inventory{asked.inventory.ending}")
+        try:
+            store.fetch(key, file)
+        except StoreError as error:
+            raise NotFoundError(
+                f"the inventory {asked.inventory.name} that was sent is not kept any more, since an earlier attempt "
+                "ended; ask for the outlines anew, and send it again"
+            ) from error
+        grid = source_of(scene).grid
+        glaciers = tuple(read_inventory(str(file), options.inventory_layer, grid, options.glacier_id))
+    return replace(request, inventory=glaciers, inventory_name=asked.inventory.name)
 
 
 def _with_options(request: GlimsRequest, options: SubmissionOptions) -> GlimsRequest:
@@ -228,6 +330,8 @@ def _check(
     options: SubmissionOptions,
     version: ModelVersion | None,
     labels: Sequence[Label],
+    *,
+    is_sent: bool,
 ) -> None:
     """Refuse options that would make the job fail, or be ignored.
 
@@ -254,7 +358,12 @@ def _check(
         class_mapping(class_scheme(catalog), figures_of(version).class_names if version else (), options.line_types)
     except ExportError as error:
         raise InvalidInputError(f"line_types: {error}") from error
-    if options.inventory:
+    for name in () if is_sent else ("inventory_layer", "glacier_id"):
+        if (found := getattr(options, name)) is not None:
+            raise InvalidInputError(
+                f"{name}: found {found!r}, but no inventory was sent; expected one, or leave it out"
+            )
+    if options.inventory and not is_sent:
         _inventory(catalog)
 
 

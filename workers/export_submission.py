@@ -34,7 +34,7 @@ def export_submission(context: JobContext, uid: str) -> None:
         uid: Id of the submission.
 
     Raises:
-        NotFoundError: It was removed, or there is no such scene or version any more.
+        NotFoundError: It was removed, or there is no such scene or version any more, or the inventory that was sent.
         InvalidInputError: The setting that names the inventory was taken back.
         ExportError: There is no glacier, or something that GLIMS needs is not known.
         StoreError: A label is not in the store.
@@ -51,8 +51,8 @@ def export_submission(context: JobContext, uid: str) -> None:
     left_out = [f"label {number}: {reason}" for number, reason in sorted(check_standing(catalog).items())]
     prediction = None if asked.version is None else _prediction(context, scene, asked.version)
     context.progress(0, 1, f"writing the outlines of {scene.name} for GLIMS")
-    request = submissions.request_by(catalog, scene, asked.options)
     store = raster_store(catalog)
+    request = submissions.request_by(catalog, store, scene, uid, asked)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory, "glims")
         done = export_glims(catalog, scene, folder, request, software(), prediction, relief_of(source_of(scene)))
@@ -75,6 +75,7 @@ def export_submission(context: JobContext, uid: str) -> None:
     context.progress(1, 1, "storing the outlines")  # also asks whether the job is still ours
     store.put(raster_keys.data_set(uid), content)
     data_sets.note_contents(catalog, store, uid, contents, done.labels)
+    submissions.forget_inventory(store, submissions.inventory_key(uid, asked))
 
 
 def _prediction(context: JobContext, scene: Scene, number: int) -> Prediction:

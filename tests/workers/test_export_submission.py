@@ -1,6 +1,7 @@
 """Outlines for GLIMS as operators ask for them over HTTP: what is stated is in the files, which are read back."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -11,16 +12,22 @@ import pytest
 import shapely
 from sqlalchemy import select
 
-from catalog import jobs, registry_copy
+from catalog import failures, jobs, registry_copy
 from catalog.data_set_records import DataSetLabel
 from catalog.records import Job, JobState, Label, Patch, PatchState, Scene, now
 from catalog.registry import ModelVersion
+from imagery.errors import OutlineError
+from imagery.glaciers import read_inventory
 from imagery.glims_check import check_submission
 from imagery.glims_findings import WARNING
-from services import submissions
+from services import raster_keys, submissions
+from services.area_predictions import abandoned_uploads
 from services.delivery import delivery_options
+from services.places import raster_store
 from services.predictions import is_predicted
+from services.scenes import source_of
 from services.submissions import Contents
+from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
 from tests.services.judging import judge
 from tests.services.predicting import store_prediction
@@ -223,6 +230,128 @@ def test_ice_is_divided_along_the_inventory_of_the_settings(asking: Asking, tmp_
     assert sorted(layer(divided, "glaciers")[1]["rgi_id"]) == ["RGI60-1", "RGI60-2"]
     assert contents_of(asking).of_inventory == 2
     assert "rgi_id" not in layer(made(asking, tmp_path / "undivided"), "glaciers")[1]
+
+
+def inventory(asked: Asking, folder: Path, crs: str = "EPSG:4326") -> bytes:
+    """Return a GeoPackage with the two glaciers of the map in the layer "rgi", and a layer with nothing near them."""
+    _, _, wkb, _ = pyogrio.raw.read(made(asked, folder / "whole") / "glaciers.shp")
+    polygons, file = shapely.from_wkb(wkb), folder / "rgi.gpkg"
+    for name, shapes in (("rgi", polygons), ("far", shapely.transform(polygons, lambda points: points + 20))):
+        pyogrio.raw.write(
+            file, shapely.to_wkb(shapes), geometry_type="Polygon", crs=crs, layer=name, append=file.exists(),
+            field_data=[np.array(["RGI60-1", "RGI60-2"], dtype=object)], fields=["number"], driver="GPKG",
+        )  # fmt: skip
+    return file.read_bytes()
+
+
+def send(asked: Asking, content: bytes, name: str = "rgi.gpkg", **options: Any) -> Any:
+    """Ask for a submission with an inventory that is sent."""
+    form = {"options": json.dumps({"scene": asked.scene.id, **options}), "inventory": (io.BytesIO(content), name)}
+    return asked.client.post(SUBMISSIONS, data=form, headers=as_role(asked.catalog, "operator"))
+
+
+def kept(asked: Asking) -> list[str]:
+    """Return the files that are kept for jobs."""
+    return [key for key in raster_store(asked.catalog).all_keys() if raster_keys.is_upload(key)]
+
+
+def test_ice_is_divided_along_an_inventory_that_is_sent(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
+    content = inventory(asking, tmp_path)
+    accepted = send(asking, content, inventory_layer="rgi", glacier_id="number")
+    assert accepted.status_code == 202, accepted.text
+    uid = accepted.json["subject"]["uid"]
+    assert kept(asking) == [f"uploads/{uid}.gpkg"]
+    assert raster_store(asking.catalog).get(f"uploads/{uid}.gpkg") == content
+    job = carry_out(asking, accepted.json["id"])
+    assert (job.state, job.error) == (JobState.FINISHED, None)
+    assert kept(asking) == []
+    newest = listed(asking)[0]
+    assert (newest["inventory"], newest["contents"]["of_inventory"]) == ("rgi.gpkg", 2)
+    with asking.client.get(newest["file"], headers=as_role(asking.catalog, "operator")) as sent:
+        ZipFile(io.BytesIO(sent.data)).extractall(tmp_path / "divided")
+    assert sorted(layer(tmp_path / "divided", "glaciers")[1]["rgi_id"]) == ["RGI60-1", "RGI60-2"]
+    assert "rgi.gpkg" in text_of(tmp_path / "divided")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"inventory_layer": "rgi", "glacier_id": "id"},
+            "inventory: the file: found no field 'id'; expected one of",
+        ),
+        ({"inventory_layer": "far"}, "inventory: the file: found no glacier on the ground of the image; expected some"),
+        ({"inventory_layer": "gone"}, "inventory: the file: found no layer 'gone'"),
+    ],
+)
+def test_an_inventory_that_does_not_fit_is_refused_as_by_the_command_line(
+    asking: Asking,  # noqa: F811
+    tmp_path: Path,
+    options: dict[str, Any],
+    told: str,
+) -> None:
+    content = inventory(asking, tmp_path)
+    before = listed(asking)
+    assert_problem(send(asking, content, **options), 422, told)
+    path = str(tmp_path / "rgi.gpkg")
+    with pytest.raises(OutlineError) as refused:
+        read_inventory(path, options["inventory_layer"], source_of(asking.scene).grid, options.get("glacier_id"))
+    assert str(refused.value).replace(path, "the file").startswith(told.removeprefix("inventory: "))
+    assert (listed(asking), kept(asking)) == (before, [])
+
+
+def test_a_form_that_is_none_is_refused(asking: Asking) -> None:  # noqa: F811
+    headers = as_role(asking.catalog, "operator")
+    assert_problem(
+        send(asking, b"no file"), 422, "inventory: found a file that is neither a GeoPackage nor a zip archive"
+    )
+    assert_problem(send(asking, b"PK\x03\x04", name="../rgi.zip"), 422, "inventory: found the file name '../rgi.zip'")
+    assert_problem(send(asking, b"PK\x03\x04 is no zip", name="rgi.zip"), 422, "inventory: the file: ")
+    assert_problem(ask(asking, glacier_id="id"), 422, "glacier_id: found 'id', but no inventory was sent")
+    for form, told in (
+        ({"options": "{}"}, "scene"),
+        ({"options": f'{{"scene": {asking.scene.id}}}'}, "inventory: found 0 parts of this name, expected one"),
+        ({"options": "[]"}, "options is a list, expected a JSON object"),
+        ({"options": "{"}, "options is not JSON"),
+        ({"inventory": (io.BytesIO(b"x"), "a.gpkg")}, "options: found 0 parts of this name, expected one"),
+        ({"options": "{}", "scene": "1"}, "found the unknown part(s) scene, expected options and the file inventory"),
+    ):
+        sent = asking.client.post(SUBMISSIONS, data=form, headers=headers, content_type="multipart/form-data")
+        assert_problem(sent, 422, told)
+    assert (listed(asking), kept(asking)) == ([], [])
+
+
+def test_a_sent_inventory_is_kept_while_its_job_may_run_again(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
+    accepted = send(asking, inventory(asking, tmp_path), inventory_layer="rgi")
+    job_id, store = accepted.json["id"], raster_store(asking.catalog)
+
+    def clean_up() -> None:
+        with asking.catalog.read() as session:
+            for key in abandoned_uploads(session, store.all_keys()):
+                store.delete(key)
+
+    with asking.catalog.write() as session:
+        job = jobs.claim(session, job_id)
+        assert job is not None
+        assert jobs.try_again(session, job_id, job.attempt, "the disk was full", max_failures=3)
+    clean_up()
+    assert len(kept(asking)) == 1
+    with asking.catalog.write() as session:
+        session.get_one(Job, job_id).run_after = now()
+        failures.cancel(session, job_id)
+    clean_up()
+    assert kept(asking) == []
+    with asking.catalog.write() as session:
+        failures.retry(session, job_id)
+    ended = carry_out(asking, job_id)
+    assert ended.state is JobState.FAILED
+    assert "the inventory rgi.gpkg that was sent is not kept any more" in str(ended.error)
+
+
+def test_a_sent_inventory_is_gone_with_its_submission(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
+    uid = send(asking, inventory(asking, tmp_path), inventory_layer="rgi").json["subject"]["uid"]
+    asking.client.delete(f"{SUBMISSIONS}/{uid}", headers=as_role(asking.catalog, "operator"))
+    assert kept(asking) == []
 
 
 def test_a_scene_that_is_not_predicted_yet_is_predicted_first(

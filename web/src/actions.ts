@@ -17,12 +17,12 @@ type Body = Record<string, unknown>;
 export type Preview = (answer: Body) => string[];
 
 /** Send what an attribute names, a method and a path; forms have a body, also if all their fields are empty. */
-function request(what: string, body?: Body): Promise<Response> {
+function request(what: string, body?: Body | FormData): Promise<Response> {
   const [method = "POST", path = ""] = what.split(" ");
   return api.request(method, path, method === "DELETE" ? undefined : body);
 }
 
-async function call(what: string, body?: Body): Promise<Body> {
+async function call(what: string, body?: Body | FormData): Promise<Body> {
   const response = await request(what, body);
   // 202: the server carries it out in a moment, and the page hears of it as of any change.
   tell(response.status === 202 ? "Accepted: it is carried out now." : "Done.");
@@ -121,6 +121,16 @@ function members(form: HTMLFormElement): Body {
   return body;
 }
 
+/** Return the body of a form: its members, or, if files are chosen in fields with `data-part`, these beside them as `options`. */
+function bodyOf(form: HTMLFormElement): Body | FormData {
+  const chosen = [...form.querySelectorAll<HTMLInputElement>("input[data-part]")].filter((field) => field.files?.length);
+  if (!chosen.length) return members(form);
+  const parts = new FormData();
+  parts.append("options", JSON.stringify(members(form)));
+  for (const field of chosen) for (const file of field.files ?? []) parts.append(field.dataset["part"] ?? "", file);
+  return parts;
+}
+
 /** Show a dialog; once it is closed, its button has the focus again, also if its section was replaced meanwhile. */
 function show(dialog: HTMLDialogElement, button: HTMLElement): void {
   dialog.onclose = () => {
@@ -140,7 +150,7 @@ function fill(form: HTMLFormElement, button: HTMLElement): void {
 async function carryOut(form: HTMLFormElement, what: string, subject: string): Promise<void> {
   const { password, email, once } = form.dataset;
   const body = members(form);
-  const answer = await call(what, body);
+  const answer = await call(what, bodyOf(form));
   const drawing = email ? await accountInLabelStudio(find<HTMLInputElement>(email), String(body["password"])) : [];
   const name = String(body["name"] ?? subject);
   if (password) showOnce(`${name} can log in now`, "Give this password to the person. It is shown only this once.", String(body["password"]), drawing);

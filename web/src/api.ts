@@ -262,10 +262,13 @@ export class Api {
   async request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (method !== "GET") headers["X-CSRFToken"] = this.csrfToken;
-    const isBytes = body instanceof Blob;
-    if (body !== undefined) headers["Content-Type"] = isBytes ? body.type || "application/octet-stream" : "application/json";
     const options: RequestInit = { method, headers };
-    if (body !== undefined) options.body = isBytes ? body : JSON.stringify(body);
+    if (body instanceof FormData) options.body = body; // the browser says where its parts end
+    else if (body !== undefined) {
+      const isBytes = body instanceof Blob;
+      headers["Content-Type"] = isBytes ? body.type || "application/octet-stream" : "application/json";
+      options.body = isBytes ? body : JSON.stringify(body);
+    }
     if (signal) options.signal = signal;
     const response = await fetch(path, options);
     if (response.ok) return response;
