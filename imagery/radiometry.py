@@ -24,6 +24,7 @@ from imagery.scene_source import BandSource
 from imagery.stored_numbers import declared_number, declared_scale
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
 
+_FEWEST: Final = 16  # pixels, to judge a band by
 RADIANCE: Final = "W/(m2 sr um)"
 """Unit of spectral radiance, in which Landsat's thermal bands are read: brightness temperature is not linear in it."""
 
@@ -63,7 +64,7 @@ class Scaling:
 
 # USGS, "Landsat Collection 2 Level-2 Science Product Guide", tables 6-1 and 6-2.
 LANDSAT_SURFACE: Final = Scaling(2.75e-5, -0.2, 0, REFLECTANCE, ("uint16",))
-LANDSAT_SURFACE_TEMPERATURE: Final = Scaling(0.00341802, 149.0, 0, KELVIN)
+LANDSAT_SURFACE_TEMPERATURE: Final = Scaling(0.00341802, 149.0, 0, KELVIN, ("uint16",))
 # USGS, "Landsat 8-9 Data Users Handbook", section 5: the same for all reflective bands and scenes of OLI, not corrected
 # for the height of the sun. TM's and ETM+'s differ from scene to scene.
 OLI_TOP_OF_ATMOSPHERE: Final = Scaling(2e-5, -0.1, 0, REFLECTANCE, ("uint16",))
@@ -72,7 +73,7 @@ LANDSAT_COLLECTION_1_SURFACE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE, ("i
 LANDSAT_FILL: Final = Scaling(nodata=0)
 # "HLS Product User Guide" 2.0, tables 7 and 8. Brightness temperatures are in degrees Celsius.
 HLS_REFLECTANCE: Final = Scaling(1e-4, 0.0, -9999, REFLECTANCE, ("int16",))
-HLS_TEMPERATURE: Final = Scaling(0.01, 273.15, -9999, KELVIN)
+HLS_TEMPERATURE: Final = Scaling(0.01, 273.15, -9999, KELVIN, ("int16",))
 # ESA, "Sentinel-2 Products Specification Document" 14.9: (stored + offset) / quantification, offset -1000 from baseline
 # 04.00 on (25 January 2022, and everything processed again since).
 # Numbers reach 28,000 (ESA's are of 15 bits), so that int16 holds them, too.
@@ -191,6 +192,19 @@ def already_reflectance(dtype: str, values: NDArray[np.float64]) -> bool:
     return bool(low >= -0.3 and high <= 2.0 and high > 0.0)
 
 
+def possible_thermal(unit: str, values: NDArray[np.float64]) -> bool:
+    """Return whether the median of a thermal band can be that of the Earth's surface or of cloud.
+
+    That is 180 to 350 K, and from it 0.3 to 30 W/(m2 sr um) between 10 and 12.5 um (Planck's law, rounded outwards).
+
+    Args:
+        unit: Of the values; of other units than kelvin and radiance nothing is known, and all are possible.
+        values: Values, not stored numbers; of fewer than 16 nothing is said.
+    """
+    lowest, highest = {KELVIN: (180.0, 350.0), RADIANCE: (0.3, 30.0)}.get(unit, (-math.inf, math.inf))
+    return values.size < _FEWEST or bool(lowest <= np.median(values) <= highest)
+
+
 def implausible(scaling: Scaling, values: NDArray[np.float64]) -> str | None:
     """Return what is wrong with reflectances, in words, if most of them are physically impossible; else None.
 
@@ -198,7 +212,7 @@ def implausible(scaling: Scaling, values: NDArray[np.float64]) -> str | None:
         scaling: Of a reflectance.
         values: Some valid stored numbers, as from `sample`.
     """
-    if values.size < 16:
+    if values.size < _FEWEST:
         return None
     low, middle, high = np.quantile(values * scaling.scale + scaling.offset, [0.05, 0.5, 0.95])
     if middle > 2.0 or middle < -0.05 or high < 1e-3:

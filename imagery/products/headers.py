@@ -5,21 +5,32 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
 
+import numpy as np
 from rasterio.io import DatasetReader
 
 from imagery import stored_numbers
 from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.ground_metric import pixel_size_m
-from imagery.radiometry import Scaling, already_reflectance, declared_scaling, implausible, prefer, sample
+from imagery.radiometry import (
+    Scaling,
+    already_reflectance,
+    declared_scaling,
+    implausible,
+    possible_thermal,
+    prefer,
+    sample,
+)
 from imagery.raster_file import grid_of, open_raster
 from imagery.scene_source import BandSource
-from imagery.units import REFLECTANCE
+from imagery.units import KELVIN, REFLECTANCE
 
 _AS_FINE: Final = 1.1
+_CELSIUS: Final = 273.15  # 0 degrees Celsius in kelvin
 RASTER_ENDINGS: Final = (".tif", ".tiff", ".jp2", ".vrt")
 
 
@@ -88,6 +99,70 @@ def choose_scaling(
     if problem := implausible(scaling, values):
         notes.append(f"{where}: {problem}: check the scaling x {scaling.scale:g} {scaling.offset:+g}")
     return scaling, notes
+
+
+def choose_thermal(
+    dataset: DatasetReader, index: int, stated: Scaling, *, constant: bool = False
+) -> tuple[Scaling, list[str]]:
+    """Return how the stored numbers of a thermal band become values, and notes: `choose_scaling`, and a look at pixels.
+
+    A float file that holds kelvin already is not scaled again. Temperatures and radiances that cannot be, as those of a
+    picture stretched to 8 bits, are digital numbers.
+
+    Args:
+        dataset: An open dataset.
+        index: The 1-based band index.
+        stated: As for `choose_scaling`.
+        constant: As for `choose_scaling`.
+
+    Raises:
+        SceneError: Tags are no numbers, or pixels cannot be read.
+    """
+    scaling, notes = choose_scaling(dataset, index, stated, constant=constant)
+    return possible_scaling(dataset, index, scaling, notes)
+
+
+def possible_scaling(
+    dataset: DatasetReader, index: int, scaling: Scaling, notes: list[str]
+) -> tuple[Scaling, list[str]]:
+    """Return the scaling of a thermal band if its values are possible, else another one, and notes.
+
+    Args:
+        dataset: An open dataset.
+        index: The 1-based band index.
+        scaling: Of the band.
+        notes: Notes so far; they are kept.
+
+    Raises:
+        SceneError: Pixels cannot be read.
+    """
+    numbers = sample(dataset, index, scaling.nodata)
+    if possible_thermal(scaling.unit, numbers * scaling.scale + scaling.offset):
+        return scaling, notes
+    where = f"{dataset.name}, band {index}"
+    is_float = str(dataset.dtypes[index - 1]).startswith("float")
+    tags = declared_scaling(dataset, index)
+    if tags is not None and not tags.agrees(scaling):
+        tagged = sample(dataset, index, tags.nodata) * tags.scale + tags.offset
+        if possible_thermal(scaling.unit, tagged):
+            used = f"the file's tags (x {tags.scale:g} {tags.offset:+g}) are used for its temperatures"
+            return replace(tags, unit=scaling.unit), [f"{where}: {used}, as the product's scaling makes none"]
+    if is_float and scaling.unit == KELVIN:
+        nodata, found = _fill_of_fractions(dataset, index, scaling)
+        kelvin = sample(dataset, index, nodata)
+        if possible_thermal(KELVIN, kelvin):
+            kept = "holds kelvin already, so the scaling"
+            note = f"{where}: {kept} x {scaling.scale:g} {scaling.offset:+g} is not applied again"
+            return Scaling(1.0, 0.0, nodata, KELVIN), [*notes, note, *found]
+    middle = float(np.median(numbers))
+    celsius = is_float and scaling.unit == KELVIN and possible_thermal(KELVIN, numbers + _CELSIUS)
+    hint = f"; if they are degrees Celsius, say so (gdal_edit.py -scale 1 -offset {_CELSIUS})" if celsius else ""
+    return Scaling(nodata=scaling.nodata), [
+        *notes,
+        f"{where}: the scaling x {scaling.scale:g} {scaling.offset:+g} makes of its numbers, {middle:.4g} in the "
+        f"median, {middle * scaling.scale + scaling.offset:.4g} {scaling.unit}, which no surface has: the thermal band is read "
+        f"as digital numbers{hint}",
+    ]
 
 
 def _fill_of_fractions(dataset: DatasetReader, index: int, scaling: Scaling) -> tuple[float | None, list[str]]:

@@ -6,14 +6,14 @@ from typing import Final
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import check_tags, choose_scaling, date_in_name
+from imagery.products.headers import check_tags, choose_scaling, date_in_name, possible_scaling
 from imagery.products.metadata import number
 from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import HLS_REFLECTANCE, HLS_TEMPERATURE
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, names_of, sensor_bands
-from imagery.units import Level
+from imagery.units import KELVIN, Level
 
 # "HLS Product User Guide" 2.0: B05 is near infrared in L30, and red edge in S30.
 _ID: Final = re.compile(r"HLS\.(?P<kind>L30|S30)\.T\w{5}\.(?P<day>\d{7}T\d{6})\.v(?P<version>\d+\.\d+)", re.IGNORECASE)
@@ -70,10 +70,11 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
             stated = HLS_TEMPERATURE if name.startswith("thermal") else HLS_REFLECTANCE
             with open_raster(item.path) as dataset:
                 scaling, found = choose_scaling(dataset, item.index, stated, constant=True)
+                if scaling.unit == KELVIN and scaling.offset == 0.0:  # the tags mean degrees Celsius
+                    scaling, found = replace(scaling, offset=HLS_TEMPERATURE.offset), []
+                if name.startswith("thermal"):
+                    scaling, found = possible_scaling(dataset, item.index, scaling, found)
                 tags = dataset.tags()
-            if name.startswith("thermal") and scaling.offset == 0.0:  # the tags mean degrees Celsius
-                scaling = replace(scaling, offset=HLS_TEMPERATURE.offset)
-                found = []
             notes += found
             cloud = number(tags.get("cloud_coverage")) if cloud is None else cloud
             zenith = number(tags.get("MEAN_SUN_ZENITH_ANGLE")) if zenith is None else zenith

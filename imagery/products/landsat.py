@@ -10,8 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, is_raster
-from imagery.products.landsat_names import PRE_COLLECTION, LandsatName, flag_table, landsat_file, landsat_name
+from imagery.products.headers import choose_scaling, choose_thermal, is_raster
+from imagery.products.landsat_names import (
+    PRE_COLLECTION,
+    LandsatName,
+    flag_table,
+    flags_of_another,
+    landsat_file,
+    landsat_name,
+)
 from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
 from imagery.products.product import Product, left_files, level_of_bands, unique
@@ -34,7 +41,7 @@ from imagery.sensors import (
     names_of,
     sensor_bands,
 )
-from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
+from imagery.units import DIGITAL_NUMBER, REFLECTANCE, Level
 
 _SENSORS: Final = {
     "LC08": "landsat-8-oli",
@@ -47,13 +54,7 @@ _SENSORS: Final = {
 }
 _FLAGS_OF: Final = {PRE_COLLECTION: "BQA", "01": "BQA", "02": "QA_PIXEL"}
 _COLLECTION_1_SURFACE: Final = re.compile(r"(?:SR_BAND|SRB)(?P<number>\d)$")
-# Designation, and the generation that usually has it, of each file of flags.
-_FLAG_FIELDS: Final = {
-    "QA_PIXEL": ("qa_pixel", "Collection 2"),
-    "BQA": ("bqa", "Collection 1"),
-    "PIXEL_QA": ("pixel_qa", "Collection 1"),
-    "PIXELQA": ("pixel_qa", "Collection 1"),
-}
+_FLAG_FIELDS: Final = {"QA_PIXEL": "qa_pixel", "BQA": "bqa", "PIXEL_QA": "pixel_qa", "PIXELQA": "pixel_qa"}
 _REASONS: Final = {
     "QA_RADSAT": "flags of saturation, which are not used",
     "SR_QA_AEROSOL": "flags of aerosol, which are not used",
@@ -118,14 +119,14 @@ def recognise_landsat(listing: Listing) -> Product | None:
     for field, member in files.rasters.items():
         path = listing.path(member)
         if field in _FLAG_FIELDS:
-            designation, usual = _FLAG_FIELDS[field]
+            designation = _FLAG_FIELDS[field]
             table = flag_table(designation, files.name)
             if table:
                 quality.append(QualityBand(designation if designation == "pixel_qa" else "quality", path, 1, table))
             else:
-                left_out.append((member, f"flags of {usual}, which this product is not of"))
+                left_out.append((member, flags_of_another(designation)))
         elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
-            extras.append(scalings[field].band(SURFACE_TEMPERATURE, path))
+            extras.append(_checked(path, scalings[field], notes, check=True).band(SURFACE_TEMPERATURE, path))
         elif field in scalings:
             name = named[_designation(field).lower()]
             scaling = _checked(path, scalings[field], notes, check=not bands)
@@ -272,7 +273,11 @@ def _level_2(files: _Files, sensor: str, metadata: Groups | None) -> dict[str, S
             )
         elif field.lower() in SURFACE_TEMPERATURE_FIELDS:
             factors = _factors(temperature, f"TEMPERATURE_{{}}_BAND_{field}")
-            scalings[field] = Scaling(*factors, 0, KELVIN) if factors else LANDSAT_SURFACE_TEMPERATURE
+            scalings[field] = (
+                replace(LANDSAT_SURFACE_TEMPERATURE, scale=factors[0], offset=factors[1])
+                if factors
+                else LANDSAT_SURFACE_TEMPERATURE
+            )
     return scalings
 
 
@@ -307,7 +312,7 @@ def _level_1(
                 rescaling[field] = factors
         elif named.get(field.lower(), "").startswith("thermal"):
             factors = _factors(stated, f"RADIANCE_{{}}_BAND_{field[1:]}")
-            scalings[field] = Scaling(*factors, 0, RADIANCE) if factors else LANDSAT_FILL
+            scalings[field] = Scaling(*factors, 0, RADIANCE, stored_as) if factors else LANDSAT_FILL
     reflective = [field for field in files.rasters if field in solar]
     if set(reflective) - set(rescaling):
         notes.append(
@@ -336,7 +341,10 @@ def _checked(path: str, scaling: Scaling, notes: list[str], *, check: bool) -> S
     if scaling.unit == DIGITAL_NUMBER:
         return scaling
     with open_raster(path) as dataset:
-        chosen, found = choose_scaling(dataset, 1, scaling, check=check)
+        if scaling.unit == REFLECTANCE:
+            chosen, found = choose_scaling(dataset, 1, scaling, check=check)
+        else:
+            chosen, found = choose_thermal(dataset, 1, scaling)
     notes += found
     return chosen
 

@@ -95,6 +95,14 @@ _FLAGS: Final = {
 }
 
 
+_GENERATION: Final = {"qa_pixel": "Collection 2", "bqa": "Collection 1", "pixel_qa": "Collection 1"}
+
+
+def flags_of_another(designation: str) -> str:
+    """Return why a quality band is left out for which `flag_table` has no table, with the generation it is usual in."""
+    return f"flags of {_GENERATION[designation.lower()]}, which this product is not of"
+
+
 def flag_table(designation: str, name: LandsatName | None) -> str | None:
     """Return how to decode a quality band: by its designation, and of Landsat by its generation, too.
 

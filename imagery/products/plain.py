@@ -14,8 +14,15 @@ from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.earth_engine import Convention, convention, names_upper
 from imagery.products.fill import undeclared_fill
-from imagery.products.headers import check_tags, choose_scaling, date_in_name, finest_first, sensor_in_name
-from imagery.products.landsat_names import flag_table, landsat_name
+from imagery.products.headers import (
+    check_tags,
+    choose_scaling,
+    choose_thermal,
+    date_in_name,
+    finest_first,
+    sensor_in_name,
+)
+from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name
 from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import (
     LANDSAT_SURFACE,
@@ -28,8 +35,8 @@ from imagery.radiometry import (
 )
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, ElevationSource, QualityBand
-from imagery.sensors import SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
-from imagery.units import REFLECTANCE, Level
+from imagery.sensors import FLAG_TABLE_OF, SENSORS, SURFACE_TEMPERATURE, holds_flags, names_of, sensor_bands
+from imagery.units import DIGITAL_NUMBER, REFLECTANCE, Level
 
 KIND: Final = "raster without a product's metadata"
 """`Product.kind` of what is no known product."""
@@ -86,6 +93,11 @@ def recognise_plain(
         else:
             bands.append(source)
             levels.add(found_level)
+    if all(band.unit == REFLECTANCE for band in bands if not band.name.startswith("thermal")):
+        thermal = [band for band in bands if band.unit != REFLECTANCE]
+        notes += [f"{band.name}: a further channel of digital numbers, beside reflectances" for band in thermal]
+        extras += thermal
+        bands = [band for band in bands if band.unit == REFLECTANCE]
     _check_names(name, bands, extras)
     bands = finest_first(bands)
     with _naming(name):
@@ -96,7 +108,7 @@ def recognise_plain(
     acquired = date_in_name(name)
     if acquired is not None:
         notes.append(f"the date {acquired.isoformat()} follows from the name {name}")
-    if not any(band.table for band in parts.quality):
+    if not parts.quality:
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
         kind=told.kind if told else KIND,
@@ -145,8 +157,10 @@ def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]
             continue
         ours = band_name(item.designation, sensor, extra)
         table = flag_table(item.designation, landsat_name(item.path.rpartition("/")[2]) or landsat_name(name))
-        if table or ours == "quality":
+        if table:
             parts.quality.append(QualityBand(ours, item.path, item.index, table))
+        elif item.designation.lower() in FLAG_TABLE_OF:
+            parts.left_out.append((item.label, flags_of_another(item.designation)))
         elif holds_flags(ours):
             parts.left_out.append((item.label, "flags that are not used"))
         elif ours in {*INDICES, SLOPE}:
@@ -231,7 +245,10 @@ def _source(
             scaling = declared or Scaling()
         elif ours == SURFACE_TEMPERATURE or ours.startswith("thermal"):
             usual = LANDSAT_SURFACE_TEMPERATURE if ours == SURFACE_TEMPERATURE else told.thermal if told else Scaling()
-            scaling = replace(usual, scale=declared.scale, offset=declared.offset) if declared else usual
+            if usual.unit == DIGITAL_NUMBER:
+                scaling = declared or usual
+            else:
+                scaling, notes = choose_thermal(dataset, item.index, usual, constant=True)
         elif told:
             scaling, notes = choose_scaling(dataset, item.index, told.reflective, constant=True)
             found_level = told.level

@@ -9,8 +9,8 @@ import pystac
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, sensor_in_name
-from imagery.products.landsat_names import flag_table, landsat_name
+from imagery.products.headers import choose_scaling, choose_thermal, sensor_in_name
+from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name
 from imagery.products.metadata import number
 from imagery.products.product import Product, unique
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
@@ -91,16 +91,19 @@ def recognise_item(
     stacked = {band.name for band in sensor_bands(known) if band.stacked}
     for name, (path, index, designation, band) in found.items():
         if designation.lower() in FLAG_TABLE_OF:
-            named = landsat_name(path.rpartition("/")[2]) or landsat_name(item.id)
-            quality.append(QualityBand(name, path, index, flag_table(designation, named)))
+            quality.append(QualityBand(name, path, index, reader.table(designation, path)))
             continue
         scaling, constant = _scaling_of(name, stated[name], defaults, reader, item)
         if (nodata := number(_text(band.get("nodata")))) is not None:
             scaling = replace(scaling, nodata=nodata)
+        is_thermal = name == SURFACE_TEMPERATURE or name.startswith("thermal")
         with open_raster(path) as dataset:
-            scaling, more = choose_scaling(dataset, index, scaling, constant=constant, check=name == "red")
+            if is_thermal:
+                scaling, more = choose_thermal(dataset, index, scaling, constant=constant)
+            else:
+                scaling, more = choose_scaling(dataset, index, scaling, constant=constant, check=name == "red")
         notes += more
-        further = name not in stacked or name.startswith("thermal")
+        further = name not in stacked or is_thermal
         (extras if further else bands).append(scaling.band(name, path, index))
     if not bands:
         raise SceneError(f"{href}: found the assets {', '.join(item.assets)}; expected at least one reflective band")
@@ -152,13 +155,20 @@ class _Reader:
             for index, band in enumerate(bands, start=1):
                 name, designation = self._name(key if len(bands) == 1 else "", asset, band)
                 label = key if len(bands) == 1 else f"{key}, band {index}"
+                path = "" if name is None else asset_path(self._item, asset, self._permit)
                 if name is None:
                     left_out.append((label, "not a band of the sensor"))
+                elif designation.lower() in FLAG_TABLE_OF and self.table(designation, path) is None:
+                    left_out.append((label, flags_of_another(designation)))
                 elif name in found:
                     left_out.append((label, f"{name} once more"))
                 else:
-                    found[name] = (asset_path(self._item, asset, self._permit), index, designation, band)
+                    found[name] = (path, index, designation, band)
         return found, left_out
+
+    def table(self, designation: str, path: str) -> str | None:
+        """Return how to decode a band of flags; None if it is of another generation than its file or the item."""
+        return flag_table(designation, landsat_name(path.rpartition("/")[2]) or landsat_name(self._item.id))
 
     def _name(self, key: str, asset: pystac.Asset, band: Mapping[str, Any]) -> tuple[str | None, str]:
         table = names_of(self._sensor)

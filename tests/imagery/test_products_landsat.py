@@ -203,7 +203,10 @@ def test_flags_in_one_file_are_decoded_by_the_generation_that_its_name_tells(
     bands = np.stack([*(stored(name, 1, 0, dtype="float32") for name in OLI.values()), np.full((SIDE, SIDE), 20480.0)])
     file = write(tmp_path / f"{scene}.tif", bands.astype(np.float32), descriptions=(*OLI, field))
     product = recognise(str(file))
-    assert [band.table for band in product.quality] == [table]
+    assert [band.table for band in product.quality] == ([table] if table else [])
+    usual = {"QA_PIXEL": "Collection 2", "BQA": "Collection 1"}[field]
+    label = f"band 7 ({field})"
+    assert product.left_out == (() if table else ((label, f"flags of {usual}, which this product is not of"),))
     assert any("found no band of clouds that is decoded" in note for note in product.notes) == (table is None)
 
 

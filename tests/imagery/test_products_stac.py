@@ -120,6 +120,23 @@ def test_an_item_of_landsat_level_2_needs_no_scale(tmp_path: Path) -> None:
     assert [(band.name, band.table) for band in product.quality] == [("quality", "landsat-c2-qa-pixel")]
 
 
+def test_flags_of_another_collection_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    landsat_level_2(tmp_path)
+    write(tmp_path / f"{L2SP}_BQA.TIF", np.full((SIDE, SIDE), 2720, np.uint16))
+    older = {"bqa": {"href": f"./{L2SP}_BQA.TIF", "type": COG}}
+    for assets in (older | landsat(tmp_path, L2SP, "SR_"), landsat(tmp_path, L2SP, "SR_") | older):
+        (tmp_path / "item.json").write_text(item(assets, name=L2SP, platform="landsat-8"))
+        product = recognise(str(tmp_path / "item.json"))
+        assert [(band.name, band.table) for band in product.quality] == [("quality", "landsat-c2-qa-pixel")]
+        assert product.left_out == (("bqa", "flags of Collection 1, which this product is not of"),)
+    del assets["qa_pixel"]
+    (tmp_path / "item.json").write_text(item(assets, name=L2SP, platform="landsat-8"))
+    product = recognise(str(tmp_path / "item.json"))
+    assert product.quality == ()
+    assert product.left_out == (("bqa", "flags of Collection 1, which this product is not of"),)
+    assert any("so clouds and shadows are not masked" in note for note in product.notes)
+
+
 def test_an_item_of_landsat_level_1_states_the_height_of_the_sun(tmp_path: Path) -> None:
     landsat_level_1(tmp_path)
     name = L2SP.replace("L2SP", "L1TP")
