@@ -1,12 +1,13 @@
 """Naming bands: a sensor's designations become our names, which are the same for every sensor."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Final
 
 from rasterio.io import DatasetReader
 
+from imagery.band_descriptions import meaning
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
 from imagery.raster_file import alpha_index, open_raster
@@ -15,15 +16,15 @@ from imagery.sensors import (
     SENSORS,
     SURFACE_TEMPERATURE,
     SURFACE_TEMPERATURE_FIELDS,
+    Band,
     holds_flags,
     names_of,
     sensor_bands,
 )
 
 _OUR_NAMES: Final = frozenset(band.name for bands in SENSORS.values() for band in bands)
-_ALL_WORDS: Final = frozenset(word for sensor in SENSORS for word in names_of(sensor))
 # What rioxarray, terra and others write where a band has no name.
-_COUNTED: Final = re.compile(r"(?:band|layer|lyr)[ _.]?\d+", re.IGNORECASE)
+_COUNTED: Final = re.compile(r"(?:band|layer|lyr)[ _.]?(\d+)", re.IGNORECASE)
 _DERIVED: Final = frozenset({*INDICES, ELEVATION, SLOPE, SURFACE_TEMPERATURE})
 
 
@@ -31,7 +32,8 @@ def band_name(given: str, sensor: str | None, extra: Collection[str] = ()) -> st
     """Return our name of a band.
 
     Args:
-        given: Our name ("nir"), or a designation of the sensor ("B5", "B05", "SR_B5"), in any case.
+        given: Our name ("nir"), a designation of the sensor ("B5", "B05", "SR_B5"), or a description of both in other
+            words ("B5 - Near Infrared", "NIR (0.86 um)"), in any case.
         sensor: A key of `imagery.sensors.SENSORS`, or None if unknown: then only our own names are understood.
         extra: Names of further channels, which are kept.
 
@@ -47,20 +49,11 @@ def band_name(given: str, sensor: str | None, extra: Collection[str] = ()) -> st
         return table[text]
     if text in SURFACE_TEMPERATURE_FIELDS:
         return SURFACE_TEMPERATURE
-    if (words := _two_words(text, table)) is not None:
-        return words
     if text in {name.lower() for name in extra} or text in _DERIVED or holds_flags(text):
         return text
+    if (meant := meaning(text, table)) is not None:
+        return meant
     raise SceneError(_unknown(given, text, sensor, table))
-
-
-def _two_words(text: str, table: dict[str, str]) -> str | None:
-    """Our name of a band that has a name and a designation ("blue (b2)", "b2 - blue"); None if they disagree."""
-    match = re.fullmatch(r"(\w+)\s*[-:,(]\s*(\w+)\s*\)?", text)
-    if match is None or not all(word in _ALL_WORDS for word in match.groups()):
-        return None
-    meanings = {table[word] for word in match.groups() if word in table}
-    return meanings.pop() if len(meanings) == 1 else None
 
 
 def _unknown(given: str, text: str, sensor: str | None, table: dict[str, str]) -> str:
@@ -89,25 +82,28 @@ def data_indexes(dataset: DatasetReader, sensor: str | None) -> list[int]:
     return [index for index in dataset.indexes if index != alpha]
 
 
-def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None) -> list[str]:
-    """Return what each band of a file is called: by its description, else by the sensor's table.
+def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None) -> tuple[list[str], bool]:
+    """Return what each band of a file is called, and whether only its place says so: by the sensor's table.
 
     1. If every band has a description and no two are the same, the descriptions are the designations; not if they only
        count the bands ("band_1", "Band 2"), as some programs write them.
     2. Otherwise, if the number of bands agrees, they come from the sensor's table: either all its bands, or only those
-       that are usually stacked in one file (for example the eight spectral bands of ETM+).
+       that are usually stacked in one file (for example the eight spectral bands of ETM+). Descriptions that
+       some bands have, or that count them, must agree with their places.
 
     Raises:
-        SceneError: The sensor is unknown, or the bands cannot be told apart.
+        SceneError: The sensor is unknown, or the bands cannot be told apart, or are in another order than the table's.
     """
     table = sensor_bands(sensor) if sensor else ()
     stack = [band for band in table if band.stacked]
     texts = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
     counted = all(_COUNTED.fullmatch(text) for text in texts)
     if all(texts) and not counted and len({text.lower() for text in texts}) == len(texts):
-        return texts
-    if table and len(indexes) in {len(stack), len(table)}:
-        return [band.field_name for band in (stack if len(indexes) == len(stack) else table)]
+        return texts, False
+    if sensor and len(indexes) in {len(stack), len(table)}:
+        placed = stack if len(indexes) == len(stack) else table
+        _check_order(dataset, texts, placed, names_of(sensor))
+        return [band.field_name for band in placed], True
     counts = " or ".join(str(count) for count in sorted({len(stack), len(table)}))
     expected = (
         f"{counts} ({sensor})" if table else "a description of each, or a sensor that says which they are (--sensor)"
@@ -116,6 +112,24 @@ def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None)
         "1 band without a description" if len(indexes) == 1 else f"{len(indexes)} bands without distinct descriptions"
     )
     raise SceneError(f"{dataset.name}: found {found}; expected {expected}")
+
+
+def _check_order(dataset: DatasetReader, texts: list[str], placed: Sequence[Band], table: dict[str, str]) -> None:
+    """Refuse descriptions that contradict the places of their bands."""
+    numbers = [int(match[1]) for text in texts if (match := _COUNTED.fullmatch(text))]
+    if len(numbers) == len(texts) and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise SceneError(
+            f"{dataset.name}: found descriptions that count the bands in another order than the file's "
+            f"({', '.join(texts)}); expected the names of the bands: describe them (gdal_edit.py, or QGIS), or give "
+            "each with --band NAME=FILE"
+        )
+    for index, (text, band) in enumerate(zip(texts, placed, strict=True), start=1):
+        meant = None if _COUNTED.fullmatch(text) else table.get(text.lower()) or meaning(text, table)
+        if meant not in {None, band.name}:
+            raise SceneError(
+                f"{dataset.name}: found band {index} described as {text!r}, which is {meant}, and by its place "
+                f"{band.name}, since not every band has a description of its own; expected one: describe every band"
+            )
 
 
 def bands_of_file(path: str, sensor: str | None, extra: Collection[str] = ()) -> tuple[BandSource, ...]:
@@ -131,7 +145,7 @@ def bands_of_file(path: str, sensor: str | None, extra: Collection[str] = ()) ->
     """
     with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
-        texts = designations(dataset, indexes, sensor)
+        texts, _ = designations(dataset, indexes, sensor)
     names = [_named(path, text, sensor, extra) for text in texts]
     for name in names:
         if names.count(name) > 1:

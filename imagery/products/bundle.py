@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
 
+from imagery.band_descriptions import band_wavelength, contradicts, read_description, usual_wavelengths
 from imagery.band_names import data_indexes, designations
 from imagery.channels import ELEVATION
 from imagery.errors import SceneError
@@ -34,12 +35,18 @@ class Located:
         path: Its file.
         index: Its number in the file, from 1.
         label: What to call it in messages.
+        described: The description that the designation was taken from, if it says it in other words; else None.
+        by_place: Whether only the band's place in the file tells the designation.
+        wavelength_um: Its wavelength in micrometres, by metadata or description; None if unknown.
     """
 
     designation: str
     path: str
     index: int
     label: str
+    described: str | None = None
+    by_place: bool = False
+    wavelength_um: float | None = None
 
 
 def bands_in_file(path: str, sensor: str | None) -> list[Located]:
@@ -50,11 +57,59 @@ def bands_in_file(path: str, sensor: str | None) -> list[Located]:
     """
     with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
-        texts = designations(dataset, indexes, sensor)
-        bases = [_without_export_marks(text) for text in _without_common_beginning(texts)]
-        if len(set(bases)) == len(bases):
-            texts = bases
-    return [Located(text, path, index, f"band {index} ({text})") for index, text in zip(indexes, texts, strict=True)]
+        given, by_place = designations(dataset, indexes, sensor)
+        texts = _if_distinct([_without_export_marks(text) for text in _without_common_beginning(given)], given)
+        plain = _if_distinct([_in_one_word(text) for text in texts], texts)
+        wavelengths = [band_wavelength(dataset, index) for index in indexes]
+    return [
+        Located(
+            designation,
+            path,
+            index,
+            f"band {index} ({text})",
+            None if designation == text else text,
+            by_place,
+            wavelength,
+        )
+        for index, text, designation, wavelength in zip(indexes, texts, plain, wavelengths, strict=True)
+    ]
+
+
+def notes_on_names(named: Sequence[tuple[Located, str]], sensor: str | None) -> list[str]:
+    """Return notes on names that were not taken literally, and doubts about those that wavelengths contradict.
+
+    Args:
+        named: The bands with our names.
+        sensor: A key of `imagery.sensors.SENSORS`; None if unknown.
+    """
+    notes = []
+    by_place = [f"band {item.index} is {name}" for item, name in named if item.by_place]
+    others = [f"{item.described!r} is {name}" for item, name in named if item.described is not None]
+    if by_place:
+        notes.append(
+            f"no descriptions tell the bands apart; by their places, as {sensor} is usually stacked, "
+            f"{', '.join(by_place)}: check the order"
+        )
+    if others:
+        notes.append(f"the descriptions of the bands were understood so: {', '.join(others)}")
+    for item, name in named:
+        usual = usual_wavelengths(name, sensor)
+        if usual and contradicts(name, sensor, item.wavelength_um):
+            notes.append(
+                f"{item.path}, band {item.index}: the wavelength {item.wavelength_um:.4g} um is not that of {name}, as "
+                f"which it is taken ({usual[0]:.3g} to {usual[1]:.3g} um): check which band it is"
+            )
+    return notes
+
+
+def _in_one_word(text: str) -> str:
+    """Return a description's only word, "swir1" of "SWIR 1 (1.6um)"; the text itself if it has several or another."""
+    words = read_description(text).words
+    return words[0] if len(words) == 1 and words[0] != text.lower() else text
+
+
+def _if_distinct(texts: list[str], otherwise: list[str]) -> list[str]:
+    return texts if len({text.lower() for text in texts}) == len(texts) else otherwise
 
 
 # Earth Engine puts the number of the image in front of the bands of a collection turned into one image ("0_B4"), and
@@ -119,8 +174,8 @@ def bands_in_folder(listing: Listing) -> tuple[list[Located], list[tuple[str, st
         elif field is None:
             others.append((member, "its name ends with no band's designation"))
         else:
-            _check_alone(listing.path(member))
-            found.append(Located(field, listing.path(member), 1, member))
+            wavelength = _wavelength_alone(listing.path(member))
+            found.append(Located(field, listing.path(member), 1, member, wavelength_um=wavelength))
     counts = Counter(item.designation.lower() for item in found)
     if counts and max(counts.values()) > 1:
         twice = next(name for name, count in counts.items() if count > 1)
@@ -155,8 +210,15 @@ def _why_no_raster(listing: Listing, member: str) -> str:
     return "not a raster that is read"
 
 
-def _check_alone(path: str) -> None:
+def _wavelength_alone(path: str) -> float | None:
+    """Return the wavelength of a file's only band, if it is told.
+
+    Raises:
+        SceneError: It has several bands.
+    """
     with open_raster(path) as dataset:
         count = len(data_indexes(dataset, None))
+        wavelength = band_wavelength(dataset, 1)
     if count != 1:
         raise SceneError(f"{path}: found {count} bands; expected one, since its name is that of a band: give this file")
+    return wavelength

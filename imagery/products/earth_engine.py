@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from imagery.products.sentinel2 import guess_offset
 from imagery.radiometry import (
     HLS_REFLECTANCE,
     HLS_TEMPERATURE,
+    LANDSAT_COLLECTION_1_SURFACE,
     LANDSAT_SURFACE,
     LANDSAT_SURFACE_TEMPERATURE,
     OLI_TOP_OF_ATMOSPHERE,
@@ -63,7 +64,8 @@ class Convention:
 def convention(located: Sequence[Located], sensor: str | None, level: Level | None, name: str) -> Convention | None:
     """Return what the designations tell about sensor, level and scaling; None if they are not Earth Engine's or USGS's.
 
-    1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2; so are B4 and so on if the
+    1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2 (sr_band4 and so on in int16
+       Collection 1's, x 1e-4); so are B4 and so on if the
        name is of a Level-2 product (L2SP).
     2. B8A, B11 and B12, or SCL, are Sentinel-2, stored x 1e-4; whether with the offset of baseline 04.00 depends on the
        collection (harmonised or not) and is judged by the pixels (`imagery.products.sentinel2.guess_offset`).
@@ -83,7 +85,8 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
     fields = {item.designation.upper() for item in located}
     named = sensor_in_name(name)
     if any(field.startswith("SR_B") for field in fields):
-        return _landsat_surface(fields, sensor, named, level, landsat_name(name))
+        told = _landsat_surface(fields, sensor, named, level, landsat_name(name))
+        return _of_collection_1(told) if _is_of_collection_1(located) else told
     if "FMASK" in fields:
         return _hls(located, sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli"))
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
@@ -174,6 +177,22 @@ def _landsat_surface(
         LANDSAT_SURFACE_TEMPERATURE,
         tuple(notes),
     )
+
+
+def _is_of_collection_1(located: Sequence[Located]) -> bool:
+    """Return whether bands are named as ESPA names those of Collection 1, and stored as they are: sr_band4, int16."""
+    bands = [item for item in located if item.designation.upper().startswith("SR_B")]
+    if not all(item.designation.lower().startswith("sr_band") for item in bands):
+        return False
+    types = set()
+    for item in bands:
+        with open_raster(item.path) as dataset:
+            types.add(str(dataset.dtypes[item.index - 1]))
+    return types == set(LANDSAT_COLLECTION_1_SURFACE.stored_as)
+
+
+def _of_collection_1(told: Convention) -> Convention:
+    return replace(told, kind="Landsat Collection 1 surface reflectance", reflective=LANDSAT_COLLECTION_1_SURFACE)
 
 
 def _sentinel_2(

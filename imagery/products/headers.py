@@ -160,8 +160,8 @@ def possible_scaling(
     return Scaling(nodata=scaling.nodata), [
         *notes,
         f"{where}: the scaling x {scaling.scale:g} {scaling.offset:+g} makes of its numbers, {middle:.4g} in the "
-        f"median, {middle * scaling.scale + scaling.offset:.4g} {scaling.unit}, which no surface has: the thermal band is read "
-        f"as digital numbers{hint}",
+        f"median, {middle * scaling.scale + scaling.offset:.4g} {scaling.unit}, which no surface has: the thermal "
+        f"band is read as digital numbers{hint}",
     ]
 
 

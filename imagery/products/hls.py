@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from imagery.errors import SceneError
-from imagery.products.bundle import Located
+from imagery.products.bundle import Located, notes_on_names
 from imagery.products.headers import check_tags, choose_scaling, date_in_name, possible_scaling
 from imagery.products.metadata import number
 from imagery.products.product import Product, level_of_bands, unique
@@ -82,6 +82,7 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
     if not bands:
         raise SceneError(f"{product_id}: found no reflective band; expected files such as {product_id}.B04.tif")
     check_tags(bands)
+    notes += notes_on_names([(item, named.get(item.designation.lower(), "")) for item in located], sensor)
     if not quality:
         notes.append(f"{product_id}: found no Fmask file, so clouds and shadows are not masked")
     order = [band.name for band in sensor_bands(sensor)]

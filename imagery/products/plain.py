@@ -8,10 +8,11 @@ from typing import Final
 
 import numpy as np
 
+from imagery.band_descriptions import contradicts
 from imagery.band_names import band_name
 from imagery.channels import ELEVATION, INDICES, SLOPE
 from imagery.errors import SceneError
-from imagery.products.bundle import Located
+from imagery.products.bundle import Located, notes_on_names
 from imagery.products.earth_engine import Convention, convention, names_upper
 from imagery.products.fill import undeclared_fill
 from imagery.products.headers import (
@@ -78,6 +79,7 @@ def recognise_plain(
     further = {SURFACE_TEMPERATURE, *(text.lower() for text in extra)}
     stacked = {band.name for band in sensor_bands(known) if band.stacked} if known else None
     levels: set[Level | None] = set()
+    notes += notes_on_names(parts.measured, known)
     measured = [item for item, ours in parts.measured if ours not in further]
     fill, found = undeclared_fill(measured, zero=known is None)
     notes += found
@@ -183,6 +185,7 @@ def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
     """The sensor whose table has all designations, if all that have agree on what they mean; None without designations.
 
     Only Landsat has the scaling of its surface reflectance, and no thermal band has, which tells 4 to 7 from 8 and 9.
+    So do wavelengths, if they are told.
 
     Raises:
         SceneError: The designations mean different bands on several sensors.
@@ -194,7 +197,8 @@ def _sensor_by_bands(located: Sequence[Located], name: str) -> str | None:
         table = names_of(sensor)
         means = tuple(table.get(item.designation.lower()) for item in fields)
         contradicted = any(
-            _surface_scaling(item) and (str(meaning).startswith("thermal") or not sensor.startswith("landsat"))
+            contradicts(str(meaning), sensor, item.wavelength_um)
+            or (_surface_scaling(item) and (str(meaning).startswith("thermal") or not sensor.startswith("landsat")))
             for item, meaning in zip(fields, means, strict=True)
         )
         if all(means) and not contradicted:
