@@ -138,7 +138,7 @@ def _words(text: str, wavelength_um: float | None) -> tuple[str, ...]:
     while tokens:
         for length in range(min(4, len(tokens)), 0, -1):
             phrase = " ".join(tokens[:length])
-            if word := known.get(phrase) or _synonym(phrase.replace("_", " "), wavelength_um):
+            if word := _synonym(phrase.replace("_", " "), wavelength_um) or known.get(phrase):
                 words.append(word)
                 del tokens[:length]
                 break

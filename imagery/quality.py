@@ -168,6 +168,13 @@ FLAG_TABLES: Final[Mapping[str, FlagTable]] = {
         SNOW: Bits(4),
         "water": Bits(5),
     },
+    # UDM 2 has a band for each flag; its last is the older mask. Planet, "Usable data masks": bit 0 is fill, bit 1
+    # likely cloud, and each further bit a band whose numbers are suspect.
+    "planet-udm2-cloud": {"cloud": Categories((1,))},
+    "planet-udm2-haze": {"possible cloud": Categories((1,))},
+    "planet-udm2-shadow": {"cloud shadow": Categories((1,))},
+    "planet-udm2-snow": {SNOW: Categories((1,))},
+    "planet-udm1": {"fill": Bits(0), "possible cloud": Bits(1), "dropped": Bits(2, 6, tuple(range(1, 64)))},
     # A mask of cloud of whatever origin: 0 is clear. Negative numbers, usual for nodata, are not cloud.
     "cloud-mask": {"cloud": Range(1, np.iinfo(np.int64).max)},
 }

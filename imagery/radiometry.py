@@ -82,6 +82,10 @@ SENTINEL_2_OFFSET: Final = -1000
 SENTINEL_2_FIRST_OFFSET_BASELINE: Final = 4.00
 
 
+# Planet, "PlanetScope product specifications", section "Surface reflectance": x 10,000, 0 where nothing was seen.
+PLANETSCOPE_SURFACE: Final = Scaling(1e-4, 0.0, 0, REFLECTANCE, ("uint16",))
+
+
 def sentinel_2(offset: float, quantification: float = 10_000.0) -> Scaling:
     """Return Sentinel-2's scaling.
 

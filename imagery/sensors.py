@@ -133,6 +133,24 @@ SENSORS: Final[dict[str, tuple[Band, ...]]] = {
         _sentinel("swir1", "11", 20.0, 1.6137, "swir16"),
         _sentinel("swir2", "12", 20.0, 2.2024, "swir22"),
     ),
+    # Planet, "PlanetScope instruments": the first generation (PS2), whose four bands the later ones deliver, too; and
+    # SuperDove (PSB.SD). Bands are called by their descriptions.
+    "planetscope-4-band": (
+        Band("blue", "blue", 3.0, 0.485),
+        Band("green", "green", 3.0, 0.545),
+        Band("red", "red", 3.0, 0.630),
+        Band("nir", "nir", 3.0, 0.820),
+    ),
+    "planetscope-8-band": (
+        Band("coastal", "coastal_blue", 3.0, 0.443),
+        Band("blue", "blue", 3.0, 0.490),
+        Band("green1", "green_i", 3.0, 0.531),
+        Band("green", "green", 3.0, 0.565),
+        Band("yellow", "yellow", 3.0, 0.610),
+        Band("red", "red", 3.0, 0.665),
+        Band("rededge1", "rededge", 3.0, 0.705),
+        Band("nir", "nir", 3.0, 0.865),
+    ),
 }
 
 FLAG_TABLE_OF: Final[Mapping[str, str]] = {
@@ -152,6 +170,12 @@ FLAG_TABLE_OF: Final[Mapping[str, str]] = {
     "cloudmask": "cloud-mask",
     "msk_classi_opaque": "sentinel-2-msk-classi",
     "msk_classi_cirrus": "sentinel-2-msk-classi-cirrus",
+    "udm2_cloud": "planet-udm2-cloud",
+    "udm2_heavy_haze": "planet-udm2-cloud",
+    "udm2_light_haze": "planet-udm2-haze",
+    "udm2_shadow": "planet-udm2-shadow",
+    "udm2_snow": "planet-udm2-snow",
+    "udm1": "planet-udm1",
 }
 """How to decode a quality band: designation in lower case to key of `imagery.quality.FLAG_TABLES`.
 
@@ -160,7 +184,8 @@ The generations of Landsat have bands of one name with other bits: see `imagery.
 Sources: USGS, "Landsat Collection 2 Quality Assessment Bands" and "Landsat Collection 1 Level-1 Quality Assessment
 Band"; ESA, "Level-2A Algorithm Overview" (scene classification, cloud probability) and "Sentinel-2 Products
 Specification Document" (MSK_CLASSI, from baseline 04.00); Earth Engine's catalogue (QA60, MSK_CLASSI_OPAQUE,
-COPERNICUS/S2_CLOUD_PROBABILITY, Cloud Score+); "HLS Product User Guide" 2.0, table 9 (Fmask).
+COPERNICUS/S2_CLOUD_PROBABILITY, Cloud Score+); "HLS Product User Guide" 2.0, table 9 (Fmask);
+Planet, "Usable data masks" (UDM 2, each band of which is one flag).
 """
 
 # Bands of flags and categories that are not decoded: saturation, aerosol, cloud of Landsat surface products (cloud is

@@ -110,7 +110,7 @@ def recognise_plain(
     acquired = date_in_name(name)
     if acquired is not None:
         notes.append(f"the date {acquired.isoformat()} follows from the name {name}")
-    if not parts.quality:
+    if not any(band.table for band in parts.quality):
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
         kind=told.kind if told else KIND,
@@ -163,6 +163,8 @@ def _sort(located: Sequence[Located], sensor: str | None, extra: Collection[str]
             parts.quality.append(QualityBand(ours, item.path, item.index, table))
         elif item.designation.lower() in FLAG_TABLE_OF:
             parts.left_out.append((item.label, flags_of_another(item.designation)))
+        elif ours == "quality":
+            parts.quality.append(QualityBand(ours, item.path, item.index))
         elif holds_flags(ours):
             parts.left_out.append((item.label, "flags that are not used"))
         elif ours in {*INDICES, SLOPE}:

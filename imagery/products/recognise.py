@@ -14,6 +14,8 @@ from imagery.products.hls import hls_id, hls_sensor, recognise_hls
 from imagery.products.landsat import recognise_landsat
 from imagery.products.listing import Listing, is_archive, list_files
 from imagery.products.plain import recognise_plain
+from imagery.products.planetscope import recognise_file as recognise_planet_file
+from imagery.products.planetscope import recognise_planetscope
 from imagery.products.product import Product
 from imagery.products.sentinel2 import recognise_sentinel_2
 from imagery.products.stac import recognise_item
@@ -34,8 +36,8 @@ def recognise(
     """Return what a folder, archive or file is, with each band's place, scale and unit. Headers and metadata are read.
 
     Recognised are, in this order: folders, .zip and .tar of Landsat (before the collections, Collections 1 and 2), of
-    Sentinel-2 (SAFE) and of HLS; a STAC item; a tile of Baraka et al.; an export of Earth Engine; any raster or folder
-    whose bands have known names.
+    Sentinel-2 (SAFE), of PlanetScope and of HLS; a STAC item; a tile of Baraka et al.; an export of Earth Engine; any
+    raster or folder whose bands have known names.
 
     Args:
         path: A local path, or an http address of a STAC item.
@@ -70,7 +72,7 @@ def recognise(
 
 def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
     listing = without_common_ending(listing)
-    product = recognise_landsat(listing) or recognise_sentinel_2(listing)
+    product = recognise_landsat(listing) or recognise_sentinel_2(listing) or recognise_planetscope(listing)
     if product:
         return product
     found, others = bands_in_folder(listing)
@@ -103,9 +105,9 @@ def _unrecognised(listing: Listing, rasters: list[str]) -> str:
         )
     more = ", ..." if len(rasters or listing.members) > 5 else ""
     return (
-        f"{listing.root}: found {names}{more}; expected a product of Landsat, Sentinel-2 or HLS, or one file for each "
-        "band whose name ends with the band's (..._B4.tif, ..._red.tif): give the file to use, or each band with "
-        "--band NAME=FILE"
+        f"{listing.root}: found {names}{more}; expected a product of Landsat, Sentinel-2, HLS or PlanetScope, or one "
+        "file for each band whose name ends with the band's (..._B4.tif, ..._red.tif): give the file to use, or each "
+        "band with --band NAME=FILE"
     )
 
 
@@ -114,9 +116,9 @@ def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[
     _check_whole(path, certain=granule is not None)
     if granule:
         return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [])
-    tile = recognise_baraka(path)
-    if tile:
-        return tile
+    product = recognise_baraka(path) or (None if is_address(path) else recognise_planet_file(path))
+    if product:
+        return product
     located = bands_in_file(path, sensor or sensor_in_name(path.rpartition("/")[2]))
     return recognise_plain(path.rpartition("/")[2], located, sensor=sensor, level=level, extra=extra)
 

@@ -98,7 +98,7 @@ def test_a_wavelength_that_contradicts_the_name_is_told(tmp_path: Path, tags: st
             file.update_tags(3, wavelength="1.61", wavelength_units="Micrometers")
     doubts = [note for note in recognise(str(path)).notes if "wavelength" in note]
     assert doubts == [
-        f"{path}, band 3: the wavelength 1.61 um is not that of red, as which it is taken (0.616 to 0.704 um): check "
+        f"{path}, band 3: the wavelength 1.61 um is not that of red, as which it is taken (0.592 to 0.705 um): check "
         "which band it is"
     ]
 

@@ -458,7 +458,7 @@ def test_an_empty_folder_a_missing_path_and_unknown_names_are_refused(tmp_path: 
         recognise(str(tmp_path / "none"))
     write(tmp_path / "a.tif", np.ones((4, 4), np.uint8))
     write(tmp_path / "b.tif", np.ones((4, 4), np.uint8))
-    with pytest.raises(SceneError, match=r"found a.tif, b.tif; expected a product of Landsat, Sentinel-2 or HLS"):
+    with pytest.raises(SceneError, match=r"found a.tif, b.tif; expected a product of Landsat, Sentinel-2, HLS or Plan"):
         recognise(str(tmp_path))
 
 
