@@ -57,9 +57,13 @@ def scene_options(command: Command) -> Command:
             click.option("--outlines", multiple=True, help=OUTLINES_HELP),
             click.option("--class-field", help="attribute that tells the class of each feature of --outlines"),
             click.option("--map", "class_map", multiple=True, help=MAP_HELP),
+            click.option("--outlines-from", help="only --outlines of images of this day, month or year, or later"),
+            click.option("--outlines-to", help="only --outlines of images of this day, month or year, or earlier"),
             click.option("--prior-outlines", multiple=True, help=PRIOR_HELP),
             click.option("--prior-class-field", help="as --class-field, of --prior-outlines"),
             click.option("--prior-map", "prior_class_map", multiple=True, help="as --map, of --prior-class-field"),
+            click.option("--prior-outlines-from", help="as --outlines-from, of --prior-outlines"),
+            click.option("--prior-outlines-to", help="as --outlines-to, of --prior-outlines"),
             click.option("--prior-date", help="when they were drawn from images: 2003-08-13 or 2003; default: guessed"),
             click.option("--prior-source", help="who drew them; default: guessed"),
             click.option(
@@ -179,9 +183,14 @@ def _all_outlines(prefix: str, given: Mapping[str, Any]) -> list[dict[str, Any]]
     if (class_field or class_map) and not texts:
         options = [f"--{prefix}{name}".replace("_", "-") for name in ("class_field", "map", "outlines")]
         raise click.UsageError(f"found {options[0]} or {options[1]} without {options[2]}; expected both")
+    period = {f"drawn_{end}": date for end in ("from", "to") if (date := given[f"{prefix}outlines_{end}"]) is not None}
+    if period and not texts:
+        option = f"--{prefix}outlines".replace("_", "-")
+        raise click.UsageError(f"found {option}-from or {option}-to without {option}; expected both")
     lacking = any(not _names_class(text) for text in texts)
     return [
-        outlines(text, None, {}) if lacking and _names_class(text) else outlines(text, class_field, class_map)
+        (outlines(text, None, {}) if lacking and _names_class(text) else outlines(text, class_field, class_map))
+        | period
         for text in texts
     ]
 

@@ -1306,11 +1306,17 @@ class LeftOut(Schema):
 
 
 class OutlineSummary(Schema):
-    """A layer of outlines, or the part of one that a field tells apart."""
+    """A layer of outlines, or the part of one that a field tells apart.
+
+    Attributes:
+        drawn_from: The period of the dates of images that features must have been drawn from.
+    """
 
     class_: str = Field(alias="class")
     class_field: str | None
     class_values: list[str]
+    drawn_from: str | None
+    drawn_to: str | None
     file: str
     layer: str | None
     notes: list[str]
@@ -1506,12 +1512,19 @@ class OutlineRequest(Schema):
 
     Either all are of one ``class``, or ``classes`` maps the values of the attribute ``class_field`` to classes.
     With neither, the classes are recognised from the file's fields, values and names, or the request is refused.
+    With ``drawn_from`` or ``drawn_to`` only features are used whose dates, by their attributes, lie in that period.
+
+    Attributes:
+        drawn_from: Only outlines drawn from images of this day, month or year, or later.
+        drawn_to: Only outlines drawn from images of this day, month or year, or earlier.
     """
 
     path: str
     class_: str | None = Field(None, alias="class")
     class_field: str | None = None
     classes: dict[str, str] = Field({})
+    drawn_from: str | None = None
+    drawn_to: str | None = None
     layer: str | None = None
 
 

@@ -17,6 +17,7 @@ from imagery.coordinates import format_bounds
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode, open_bytes
 from imagery.grid import Grid, Window
+from imagery.outline_period import Period
 from imagery.raster_file import read_window
 from imagery.vectors import ClassFilter, VectorLayer, read_layer
 
@@ -35,6 +36,8 @@ class OutlineLayer:
             rock inside of a glacier for instance, are holes in the others.
         class_field: The attribute field that tells which features are of this class; None: all are.
         class_values: Values of this field, as `imagery.vectors.value_text` writes them; at least one with a field.
+        drawn_from: If given, only features count that were drawn from images of this day, month or year, or later.
+        drawn_to: Likewise, or earlier.
     """
 
     path: str
@@ -42,6 +45,8 @@ class OutlineLayer:
     class_name: str
     class_field: str | None = None
     class_values: tuple[str, ...] = ()
+    drawn_from: str | None = None
+    drawn_to: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_values", tuple(self.class_values))  # a list, where it comes from JSON
@@ -50,6 +55,11 @@ class OutlineLayer:
                 f"{self.path}: found the class field {self.class_field!r} with the values {self.class_values}; "
                 "expected both a field and at least one value of it, or neither"
             )
+
+    @property
+    def period(self) -> Period | None:
+        """Of which dates features are used; None: of all, also without a date."""
+        return Period(self.drawn_from, self.drawn_to) if self.drawn_from or self.drawn_to else None
 
     @property
     def class_filter(self) -> ClassFilter | None:
@@ -124,9 +134,11 @@ def read_outlines(
             class_name=item.class_name,
             class_names=legend,
             class_filter=item.class_filter,
+            period=item.period,
         )
         for item in outlines
     ]
+    _check_period(outlines, layers)
     _check_overlap([item.path for item in outlines], layers)
     return list(zip(classes, layers, strict=True))
 
@@ -256,6 +268,19 @@ def _burn(mask: NDArray[np.uint8], polygons: Sequence[tuple[int, Any]], grid: Gr
 def _drawing_order(layer: tuple[LabelClass, VectorLayer]) -> float:
     """Return the precedence of a layer's class; that of holes is just below unknown's, the highest."""
     return UNKNOWN - 0.5 if layer[0].value == BACKGROUND else layer[0].precedence
+
+
+def _check_period(outlines: Sequence[OutlineLayer], layers: Sequence[VectorLayer]) -> None:
+    """Refuse a period that leaves nothing of the outlines: all of the scene would be background."""
+    told = [
+        f"{item.path} {layer.other_dates.describe(item.period)}"
+        for item, layer in zip(outlines, layers, strict=True)
+        if item.period and layer.other_dates and (layer.other_dates.dates or layer.other_dates.undated)
+    ]
+    if told and not any(len(layer.polygons) for layer in layers):
+        raise OutlineError(
+            f"found no outlines near the scene {'; '.join(dict.fromkeys(told))}; expected some: choose another period"
+        )
 
 
 def _check_overlap(paths: Sequence[str], layers: Sequence[VectorLayer]) -> None:

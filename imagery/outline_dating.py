@@ -3,8 +3,6 @@
 Also where a layer holds a glacier several times, as GLIMS does: burnt together, they are the ice of all dates.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,18 +14,15 @@ from imagery.glacier_vocabulary import recognise_inventory
 from imagery.glaciers import ID_FIELDS
 from imagery.grid import Grid
 from imagery.ground_metric import pixel_size_m
-from imagery.vector_files import LayerHeader, choose_layer, open_vector
+from imagery.outline_period import DATE_FIELDS, Period, of_period, read_date
+from imagery.vector_files import choose_layer, open_vector
 from imagery.vector_geometry import decode, polygonal
 from imagery.vector_placing import Placement
-from imagery.vectors import ClassFilter, find_field, value_text
+from imagery.vectors import ClassFilter, find_field, first_field, value_text
 
-# RGI 7, GLIMS and ICIMOD; RGI 6; GLIMS in its older downloads; inventories of several years.
-_DATE_FIELDS: Final = ("src_date", "bgndate", "acq_date", "img_date", "date", "year", "img_year", "acq_year")
 _ID_FIELDS: Final = (*ID_FIELDS, "glims_id")
 # Neighbours that share an edge may overlap a little; a glacier of another date is mostly the same ground.
 _LEAST_OVERLAP: Final = 0.1  # share of the smaller one
-# RGI 6 writes an unknown month or day as 99.
-_DATE: Final = re.compile(r"((?:19|20)\d\d)(?:-?(?:(0[1-9]|1[0-2])|99)(?:-?(?:(0[1-9]|[12]\d|3[01])|99))?)?(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -85,29 +80,34 @@ class Doubled:
     area_km2: float
 
 
-def date_outlines(path: str, layer: str | None, grid: Grid) -> Dating:
+def date_outlines(path: str, layer: str | None, grid: Grid, period: Period | None = None) -> Dating:
     """Read the dates of the features near a scene, and recognise the inventory.
 
     Args:
         path: A vector file.
         layer: The layer; None only if the file has exactly one with features.
         grid: The scene's grid.
+        period: If given, only features of these dates count.
 
     Raises:
         OutlineError: As `imagery.vectors.read_layer`.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
-        field = _first_field(header, _DATE_FIELDS)
+        field = first_field(header.fields, DATE_FIELDS)
         near = file.read(header, Placement(grid, header.crs, header.extent).boxes, [field] if field else [])
-    values = near.columns[field] if field else ()
-    dates = sorted(date for value in values if (date := read_date(value_text(value))))
+    texts = [value_text(value) for value in near.columns[field]] if field else []
+    if period is not None:
+        texts = [text for text, kept in zip(texts, of_period(texts, period), strict=True) if kept]
+    dates = sorted(date for text in texts if (date := read_date(text)))
     inventory = recognise_inventory(frozenset(name.casefold() for name in header.fields))
     source = inventory.name if inventory else None
-    return Dating(field if dates else None, tuple(dates), len(near.ids), source)
+    return Dating(field if dates else None, tuple(dates), len(near.ids) if period is None else len(texts), source)
 
 
-def find_doubled(path: str, layer: str | None, grid: Grid, class_filter: ClassFilter | None = None) -> Doubled | None:
+def find_doubled(
+    path: str, layer: str | None, grid: Grid, class_filter: ClassFilter | None = None, period: Period | None = None
+) -> Doubled | None:
     """Find features that lie on each other although they are of one glacier, by its id, or of different years.
 
     Args:
@@ -115,6 +115,7 @@ def find_doubled(path: str, layer: str | None, grid: Grid, class_filter: ClassFi
         layer: The layer; None only if the file has exactly one with features.
         grid: The scene's grid.
         class_filter: Which features are burnt together; None: all.
+        period: If given, only features of these dates are.
 
     Returns:
         What was found; None if nothing inside of the scene.
@@ -125,13 +126,15 @@ def find_doubled(path: str, layer: str | None, grid: Grid, class_filter: ClassFi
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
         placement = Placement(grid, header.crs, header.extent)
-        id_field, date_field = _first_field(header, _ID_FIELDS), _first_field(header, _DATE_FIELDS)
+        id_field, date_field = first_field(header.fields, _ID_FIELDS), first_field(header.fields, DATE_FIELDS)
         if id_field is None and date_field is None:
             return None
         told_by = find_field(header.fields, class_filter.field) if class_filter else None
         near = file.read(header, placement.boxes, list(dict.fromkeys(filter(None, (id_field, date_field, told_by)))))
     texts = {name: np.array([value_text(value) for value in column]) for name, column in near.columns.items()}
     burnt = np.isin(texts[told_by], class_filter.values) if class_filter and told_by else np.ones(len(near.ids), bool)
+    if period is not None and date_field is not None:
+        burnt &= of_period(texts[date_field].tolist(), period)
     shapes = decode(near.ids[burnt], near.wkb[burnt], placement.turn)
     place = {int(feature): index for index, feature in enumerate(near.ids)}
     chosen = np.array([place[int(feature)] for feature in shapes.features], dtype=np.intp)
@@ -153,22 +156,6 @@ def find_doubled(path: str, layer: str | None, grid: Grid, class_filter: ClassFi
         _told(dates[found]),
         inside / grid.pixel_area() * across_m * down_m / 1e6,
     )
-
-
-def read_date(text: str) -> str | None:
-    """Return a date as ISO 8601, as exact as it is: of "20001030", "2000-10-30T00:00:00", "20000999" and "2000".
-
-    None if the text does not begin with a date from 1900 to 2099.
-    """
-    match = _DATE.match(text)
-    if match is None:
-        return None
-    year, month, day = match.groups()
-    return year if month is None else "-".join(part for part in (year, month, day) if part)
-
-
-def _first_field(header: LayerHeader, names: Sequence[str]) -> str | None:
-    return next((found for name in names if (found := find_field(header.fields, name))), None)
 
 
 def _told(texts: NDArray[np.str_]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pyproj import CRS
 
 from imagery.errors import OutlineError
 from imagery.grid import Grid
+from imagery.outline_period import DATE_FIELDS, OtherDates, Period, of_period, other_dates
 from imagery.vector_files import Bounds, Features, LayerHeader, VectorFile, choose_layer, open_vector
 from imagery.vector_geometry import LeftOut, Repair, decode, describe_left_out
 from imagery.vector_placing import Placement
@@ -47,6 +48,7 @@ class VectorLayer:
         repairs: The geometries near the scene that were invalid in the file.
         left_out: What is no polygon: near the scene, or without a place.
         values: With a class filter, how many features near the scene have each value of its field.
+        other_dates: With a period, the features near the scene, of the class, that are not of it; else None.
         sha256: Checksum of the name of the layer's CRS and of the geometries near the scene as the file stores them,
             in any order. It does not change if the file is moved or changed far from the scene, or if the libraries
             that repair and reproject change.
@@ -61,6 +63,7 @@ class VectorLayer:
     repairs: tuple[Repair, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     values: Mapping[str, int] = field(default_factory=dict)
+    other_dates: OtherDates | None = None
 
 
 def read_layer(
@@ -71,6 +74,7 @@ def read_layer(
     class_name: str | None = None,
     class_names: Collection[str] = (),
     class_filter: ClassFilter | None = None,
+    period: Period | None = None,
 ) -> VectorLayer:
     """Read the polygons of a layer whose bounding boxes overlap a scene.
 
@@ -87,23 +91,32 @@ def read_layer(
             From any other layer everything is read.
         class_names: With `class_name`, the names of all classes.
         class_filter: If given, only features with these attribute values are read.
+        period: If given, only features whose dates lie in it are read, by the first field of `DATE_FIELDS`.
 
     Raises:
         OutlineError: The file cannot be read, has no CRS, no features, several layers of which none was chosen, no
-            field of the filter, only other things than polygons near the scene, a polygon whose holes leave little of
-            it because its rings cross and wind the wrong way, or polygons that cannot be transformed to the scene's
-            CRS.
+            field of the filter or none of dates, only other things than polygons near the scene, a polygon whose holes
+            leave little of it because its rings cross and wind the wrong way, or polygons that cannot be transformed to
+            the scene's CRS.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
         placement = Placement(grid, header.crs, header.extent)
         column = _class_column(path, header, class_name, class_filter)
-        near = file.read(header, placement.boxes, [column] if column else [])
-        values: dict[str, int] = {}
+        dated_by = _date_column(path, header) if period else None
+        near = file.read(header, placement.boxes, list(dict.fromkeys(filter(None, (column, dated_by)))))
+        texts = {name: [value_text(value) for value in found] for name, found in near.columns.items()}
+        values = dict(Counter(texts[column])) if column and class_filter else {}
+        wanted: NDArray[np.bool_] = np.ones(len(near.ids), np.bool_)
         if column is not None:
-            texts = np.array([value_text(value) for value in near.columns[column]], dtype=object)
-            values = dict(Counter(texts.tolist())) if class_filter else {}
-            near = _of_class(path, near, texts, class_name, class_names, class_filter)
+            told = np.array(texts[column], dtype=object)
+            wanted = _is_of_class(path, near, told, class_name, class_names, class_filter)
+        not_used = None
+        if period and dated_by:
+            dated = of_period(texts[dated_by], period)
+            not_used = other_dates([texts[dated_by][place] for place in np.flatnonzero(wanted & ~dated)])
+            wanted &= dated
+        near = Features(near.ids[wanted], near.wkb[wanted])
         shapes = decode(near.ids, near.wkb, placement.turn)
         _check_kept(path, shapes.repairs)
         left_out = (*shapes.left_out, *_without_place(file, header, shapes.left_out))
@@ -124,6 +137,7 @@ def read_layer(
         shapes.repairs,
         left_out,
         values,
+        not_used,
     )
 
 
@@ -146,6 +160,11 @@ def find_field(fields: Collection[str], name: str) -> str | None:
     )
 
 
+def first_field(fields: Collection[str], names: Sequence[str]) -> str | None:
+    """Return the first field with one of some names, in any case; None without one."""
+    return next((found for name in names if (found := find_field(fields, name))), None)
+
+
 def no_field(path: str, header: LayerHeader, name: str) -> OutlineError:
     """Return the error about a field that a layer does not have."""
     return OutlineError(
@@ -166,29 +185,38 @@ def _class_column(
     return column
 
 
-def _of_class(
+def _date_column(path: str, header: LayerHeader) -> str:
+    column = first_field(header.fields, DATE_FIELDS)
+    if column is None:
+        raise OutlineError(
+            f"{path}: found no field of dates in layer {header.name!r}, by which outlines of a period are chosen; "
+            f"expected one of {', '.join(DATE_FIELDS)}: rename the field, or leave the period out"
+        )
+    return column
+
+
+def _is_of_class(
     path: str,
     near: Features,
     texts: NDArray[np.object_],
     class_name: str | None,
     class_names: Collection[str],
     class_filter: ClassFilter | None,
-) -> Features:
-    """Return the features of the class that is asked for; all if the field does not hold classes."""
+) -> NDArray[np.bool_]:
+    """Return which features are of the class that is asked for; all if the field does not hold classes."""
     if class_filter is not None:
-        wanted = np.isin(texts, list(class_filter.values))
-        return Features(near.ids[wanted], near.wkb[wanted])
+        return np.isin(texts, list(class_filter.values))
     is_class = np.isin(texts, list(class_names))
     if not is_class.any():
-        return near
+        return ~is_class
     if not is_class.all():
         first = int(np.flatnonzero(~is_class)[0])
         raise OutlineError(
             f"{path}: found {texts[first] or None!r} as the {CLASS_FIELD} of feature {near.ids[first]}, beside names "
             f"of classes; expected one of {', '.join(class_names)} for every feature"
         )
-    wanted = texts == class_name
-    return Features(near.ids[wanted], near.wkb[wanted])
+    wanted: NDArray[np.bool_] = texts == class_name
+    return wanted
 
 
 def _without_place(file: VectorFile, header: LayerHeader, found: Collection[LeftOut]) -> list[LeftOut]:

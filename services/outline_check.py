@@ -209,6 +209,8 @@ def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[Outline
         notes.append("has no polygon of this class near the scene")
     if layer.repairs:
         notes.append(describe_repairs(layer.repairs))
+    if outline.period and layer.other_dates:
+        notes.append(f"only those {layer.other_dates.describe(outline.period)}")
     if layer.left_out:
         notes.append(describe_left_out(layer.left_out))
     mapped = {

@@ -22,15 +22,15 @@ def notes_on_truth(layers: Sequence[OutlineLayer], grid: Grid, acquired: date | 
         OutlineError: A file cannot be read.
     """
     notes = []
-    for path, layer in dict.fromkeys((item.path, item.layer) for item in layers):
-        found = date_outlines(path, layer, grid)
+    for path, layer, period in dict.fromkeys((item.path, item.layer, item.period) for item in layers):
+        found = date_outlines(path, layer, grid, period)
         far = [day for day in found.dates if acquired and abs(int(day[:4]) - acquired.year) > 1]
         if far:
             spread = far[0] if far[0] == far[-1] else f"{far[0]} to {far[-1]}"
             notes.append(
                 f"{path}: {len(far)} of {found.features} features are more than a year from the scene by their "
                 f"{found.field!r} ({spread}), and taken as true of it: if the ice has changed, give them as prior "
-                "outlines"
+                "outlines, or use those of a period only (--outlines-from, --outlines-to)"
             )
     return [*notes, *notes_on_doubled(layers, grid)]
 
@@ -45,7 +45,7 @@ def notes_on_doubled(layers: Sequence[OutlineLayer], grid: Grid) -> list[str]:
     Raises:
         OutlineError: A file cannot be read.
     """
-    found = [(item, find_doubled(item.path, item.layer, grid, item.class_filter)) for item in layers]
+    found = [(item, find_doubled(item.path, item.layer, grid, item.class_filter, item.period)) for item in layers]
     return [f"{item.path}: {_describe(doubled, item.class_name)}" for item, doubled in found if doubled]
 
 
@@ -54,8 +54,8 @@ def _describe(found: Doubled, class_name: str) -> str:
     dates = f", of {_listed(found.dates)}" if found.dates else ""
     return (
         f"{len(found.features)} features of {class_name} lie on each other ({names}{dates}), on {found.area_km2:.3g} "
-        f"km2: {class_name} of every date counts. Keep one date of each glacier: in QGIS, or with --class-field and "
-        "--map of the field that tells them apart"
+        f"km2: {class_name} of every date counts. Keep one date of each glacier: in QGIS, with --outlines-from and "
+        "--outlines-to, or with --class-field and --map of the field that tells them apart"
     )
 
 

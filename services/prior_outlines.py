@@ -114,8 +114,8 @@ def describe_priors(
         OutlineError: A file cannot be read.
     """
     notes = []
-    for path, layer in dict.fromkeys((item.path, item.layer) for item in layers):
-        found = date_outlines(path, layer, grid)
+    for path, layer, period in dict.fromkeys((item.path, item.layer, item.period) for item in layers):
+        found = date_outlines(path, layer, grid, period)
         if date is None and found.middle is not None:
             date = found.middle
             spread = f"{found.first} to {found.last}" if found.first != found.last else f"{found.first}"

@@ -248,14 +248,19 @@ def _outlines(
         if item.class_name is None and item.class_field is None and not item.classes:
             for layer in [item.layer] if item.layer else layers_to_propose(path):
                 proposal, proposed = propose_outlines(path, layer, scheme)
-                outlines += proposed
+                outlines += _of_period(proposed, item)
                 place = f"{path}, layer {layer}" if layer else path
                 notes += [f"{place}: {text}" for text in (proposal.describe(), *proposal.notes)]
         else:
-            outlines += outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
+            named = outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
+            outlines += _of_period(named, item)
             if item.class_name is not None:
                 notes += [f"{place}: {text}" for text in unrecognised_fields(path, item.layer, scheme)]
     return outlines, notes
+
+
+def _of_period(layers: Sequence[OutlineLayer], request: OutlineRequest) -> list[OutlineLayer]:
+    return [replace(layer, drawn_from=request.drawn_from, drawn_to=request.drawn_to) for layer in layers]
 
 
 def _prior_outlines(
@@ -347,6 +352,8 @@ def _layers(outlined: OutlineSummary, files: SceneFiles) -> list[LayerSummary]:
             class_name=item.outline.class_name,
             class_field=item.outline.class_field,
             class_values=list(item.outline.class_values),
+            drawn_from=item.outline.drawn_from,
+            drawn_to=item.outline.drawn_to,
             polygons=item.polygons,
             notes=[files.shown(note) for note in item.notes],
         )

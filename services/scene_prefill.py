@@ -14,6 +14,7 @@ from typing import Any, Final
 from catalog.records import Scene
 from catalog.settings import Settings
 from imagery.masks import OutlineLayer
+from imagery.outline_period import Period
 from imagery.paths import is_address
 from imagery.products.plain import KIND
 from imagery.quality import flags_of
@@ -196,13 +197,15 @@ class _Prefilling:
 
     def _layers(self, layers: Iterable[OutlineLayer], what: str) -> list[dict[str, Any]]:
         """Return outlines by layer; of a layer whose field tells classes, each value with its class."""
-        requests: dict[tuple[str, str | None, str | None], dict[str, Any]] = {}
+        requests: dict[tuple[str, str | None, str | None, Period | None], dict[str, Any]] = {}
         for item in layers:
             path = self._below_root(item.path)
             if path is None:
                 self.left_out.append(what)
                 return []
-            request = requests.setdefault((item.path, item.layer, item.class_field), {"path": path})
+            request = requests.setdefault((item.path, item.layer, item.class_field, item.period), {"path": path})
+            period = {"drawn_from": item.drawn_from, "drawn_to": item.drawn_to}
+            request |= {name: value for name, value in period.items() if value is not None}
             if item.layer is not None:
                 request["layer"] = item.layer
             if item.class_field is None:

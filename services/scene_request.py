@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from catalog.records import SceneRole
+from imagery.errors import OutlineError
+from imagery.outline_period import DATE_PATTERN, Period
 from imagery.units import Level
 from services.request_types import MAX_INTEGER, Body, Closed, Integer
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,98}$"
-PRIOR_DATE = r"^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$"
 FilePath = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -57,7 +58,8 @@ class OutlineRequest(Closed):
     """Outlines: a vector file below the scene root, and which class they are of.
 
     Either all are of one ``class``, or ``classes`` maps the values of the attribute ``class_field`` to classes. With
-    neither, the classes are recognised from the file's fields, values and names, or the request is refused.
+    neither, the classes are recognised from the file's fields, values and names, or the request is refused. With
+    ``drawn_from`` or ``drawn_to`` only features are used whose dates, by their attributes, lie in that period.
     """
 
     path: FilePath
@@ -65,6 +67,26 @@ class OutlineRequest(Closed):
     class_name: str | None = Field(None, alias="class", examples=["clean ice"])
     class_field: str | None = Field(None, min_length=1, examples=["Glaciers"])
     classes: dict[str, str] = Field({}, examples=[{"Clean Ice": "clean ice", "Debris covered": "debris-covered ice"}])
+    drawn_from: str | None = Field(
+        None,
+        pattern=DATE_PATTERN,
+        description="only outlines drawn from images of this day, month or year, or later",
+        examples=["2000"],
+    )
+    drawn_to: str | None = Field(
+        None,
+        pattern=DATE_PATTERN,
+        description="only outlines drawn from images of this day, month or year, or earlier",
+        examples=["2005-12-31"],
+    )
+
+    @model_validator(mode="after")
+    def _check_period(self) -> "OutlineRequest":
+        try:
+            Period(self.drawn_from, self.drawn_to)
+        except OutlineError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class RegionRequest(Closed):
@@ -137,7 +159,7 @@ class SceneRequest(Body):
     )
     prior_date: str | None = Field(
         None,
-        pattern=PRIOR_DATE,
+        pattern=DATE_PATTERN,
         description="when they were drawn from images; by default guessed from their attributes",
         examples=["2003-08-13", "2003"],
     )

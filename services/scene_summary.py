@@ -68,6 +68,10 @@ class OutlineSummary(_Part):
     class_name: str = Field(alias="class")
     class_field: str | None
     class_values: list[str]
+    drawn_from: str | None = Field(
+        description="the period of the dates of images that features must have been drawn from"
+    )
+    drawn_to: str | None
     polygons: int
     notes: list[str]
 

@@ -276,6 +276,16 @@ def test_a_field_of_classes_is_never_dropped(prior: str) -> None:
         _classes_told(*field)
 
 
+@pytest.mark.parametrize("prior", ["", "prior-"])
+def test_the_period_of_outlines_is_sent_with_each(prior: str) -> None:
+    option = f"--{prior}outlines"
+    period = [f"{option}-from", "2000", f"{option}-to", "2005-12"]
+    told = {"path": None, "drawn_from": "2000", "drawn_to": "2005-12"}
+    assert _classes_told(option, "clean ice=a.shp", option, "b.shp", *period) == [{"class": "clean ice", **told}, told]
+    with pytest.raises(click.UsageError, match=rf"found {option}-from or {option}-to without {option}"):
+        _classes_told(*period)
+
+
 def test_a_class_and_a_field_are_refused(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(scene_commands, "installed_catalog", lambda: nullcontext(catalog))
     forged = forge_scene(tmp_path / "scene.tif")

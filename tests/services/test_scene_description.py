@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
+import shapely
 from numpy.typing import NDArray
 
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
-from imagery.errors import SceneError
+from imagery.errors import OutlineError, SceneError
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import AnyFile
 from services.scene_request import SceneRequest
-from tests.imagery.forge import write_geotiff
+from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
 
 SIDE = 64
 BANDS = ("blue", "green", "red", "nir")
@@ -127,3 +129,35 @@ def test_a_scene_whose_place_on_the_earth_is_not_known_is_doubted(tmp_path: Path
         path = write_geotiff(tmp_path / "stack.tif", colours(), descriptions=BANDS, **place)
         notes = describe(path=str(path)).summary.notes
         assert doubted == any(note.startswith("no transformation from the datum 'Beijing 1954'") for note in notes)
+
+
+def inventory(path: Path) -> str:
+    """Squares of 10 x 10 pixels of 2000, 2003 and without a date, side by side in the scene's corner."""
+    x, y = NORTH_UP[2], NORTH_UP[5]
+    shapes = [shapely.box(x + 300 * place, y - 300, x + 300 * (place + 1), y) for place in range(3)]
+    columns = [np.array(["2000-10-30", "2003-08-13", None], object)]
+    wkb = shapely.to_wkb(shapes)
+    pyogrio.raw.write(path, wkb, field_data=columns, fields=["src_date"], geometry_type="Polygon", crs=UTM_45N)
+    return str(path)
+
+
+def test_outlines_of_a_period_are_told_in_numbers_and_stored_with_it(describe: Describe, tmp_path: Path) -> None:
+    scene = str(write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS))
+    outlines = {"path": inventory(tmp_path / "inventory.gpkg"), "class": "clean ice"}
+    every = describe(path=scene, outlines=[outlines])
+    assert [(item.pixels, item.polygons) for item in every.summary.classes] == [(300, 3)]
+    assert (every.scene.outlines[0]["drawn_from"], every.scene.outlines[0]["drawn_to"]) == (None, None)
+    for name in ("outlines", "prior_outlines"):
+        found = describe(path=scene, **{name: [outlines | {"drawn_from": "2001", "drawn_to": "2005"}]})
+        part = found.summary if name == "outlines" else found.summary.prior_outlines
+        assert [(item.pixels, item.polygons) for item in part.classes] == [(100, 1)]
+        (layer,) = part.outlines
+        assert (layer.drawn_from, layer.drawn_to) == ("2001", "2005")
+        assert layer.notes == [
+            "only those of the period 2001 to 2005; left out: 1 of other dates (2000-10-30) and 1 without a date"
+        ]
+    assert found.summary.prior_outlines.date == "2003-08-13"  # of those that are used
+    with pytest.raises(OutlineError, match="found no outlines near the scene"):
+        describe(path=scene, outlines=[outlines | {"drawn_to": "1990"}])
+    with pytest.raises(ValueError, match="found a period from 2005 to 2001; expected it to begin before it ends"):
+        describe(path=scene, outlines=[outlines | {"drawn_from": "2005", "drawn_to": "2001"}])

@@ -142,3 +142,12 @@ def test_each_value_of_a_field_keeps_its_class(settings: Settings, root: Path) -
             "classes": {"ice": "clean ice", "firn": "clean ice", "debris": "debris-covered ice"},
         }
     ]
+
+
+def test_each_outline_keeps_its_period(settings: Settings, root: Path) -> None:
+    forge_scene(root / "scene.tif")
+    scene = describe(settings, {"path": "scene.tif"})
+    layer = {"path": str(root / "rgi.gpkg"), "layer": None, "class_name": "clean ice"}
+    scene.outlines = [{**layer, "drawn_from": "2000", "drawn_to": None}, layer]  # stored before there were periods
+    asked = {"path": "rgi.gpkg", "class": "clean ice"}
+    assert prefill(scene, settings).request["outlines"] == [asked | {"drawn_from": "2000"}, asked]

@@ -36,7 +36,10 @@ export class Outlines {
       const values = { ...outline, classes: classes && write(classes as Classes) };
       const row = place === 0 ? this.first : this.more.add();
       fill(row, values);
-      if (classes) row.querySelector("details")?.setAttribute("open", "");
+      for (const part of row.querySelectorAll("details")) {
+        const filled = [...part.querySelectorAll<HTMLInputElement | HTMLTextAreaElement>("[data-member]")].some((field) => field.value);
+        if (filled) part.open = true;
+      }
     }
   }
 
@@ -70,7 +73,8 @@ export class Outlines {
     const told = layers.map((layer): Members => {
       const ofLayer = items.filter((item) => item.layer === layer);
       const field = ofLayer.find((item) => item.class_field !== null)?.class_field;
-      const where = { path: read(row)["path"], layer };
+      const { path, drawn_from, drawn_to } = read(row);
+      const where = { path, layer, drawn_from, drawn_to };
       if (!field) return { ...where, class: ofLayer[0]?.class };
       const pairs = ofLayer.flatMap((item) => item.class_values.map((text) => [text, item === changed && text === value ? name : item.class]));
       return { ...where, class_field: field, classes: Object.fromEntries(pairs) as Classes };

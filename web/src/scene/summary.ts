@@ -8,6 +8,8 @@ export interface Outline {
   class: string;
   class_field: string | null;
   class_values: string[];
+  drawn_from: string | null;
+  drawn_to: string | null;
   polygons: number;
   notes: string[];
 }
