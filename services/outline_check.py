@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from imagery.class_fields import ClassField, check_values, describe_fields, propose
@@ -207,6 +208,11 @@ def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[Outline
         notes.append("misses the scene")
     elif not len(layer.polygons):
         notes.append("has no polygon of this class near the scene")
+    if inside := _inside_of_others(layer.polygons):
+        notes.append(
+            f"{inside} of its polygons lie inside of another of {outline.class_name} and count as that: if they are "
+            "rock islands, cut them out as holes (QGIS: Difference), or map them to the background by a field"
+        )
     if layer.repairs:
         notes.append(describe_repairs(layer.repairs))
     if outline.period and layer.other_dates:
@@ -227,6 +233,13 @@ def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[Outline
         listed = ", ".join(f"{value or 'no value'!r} ({count})" for value, count in unmapped.items())
         notes.append(f"features whose {outline.class_field!r} is mapped to no class are left out: {listed}")
     return tuple(notes)
+
+
+def _inside_of_others(polygons: NDArray[np.object_]) -> int:
+    """Return how many polygons lie wholly inside of another, as rock islands in files without holes do."""
+    inner, outer = shapely.STRtree(polygons).query(polygons, predicate="within")
+    nested = (inner != outer) & ~shapely.equals(polygons[inner], polygons[outer])
+    return len(np.unique(inner[nested]))
 
 
 def _measure(mask: NDArray[np.uint8], grid: Grid, values: Collection[int]) -> tuple[dict[int, int], dict[int, float]]:

@@ -161,3 +161,19 @@ def test_outlines_of_a_period_are_told_in_numbers_and_stored_with_it(describe: D
         describe(path=scene, outlines=[outlines | {"drawn_to": "1990"}])
     with pytest.raises(ValueError, match="found a period from 2005 to 2001; expected it to begin before it ends"):
         describe(path=scene, outlines=[outlines | {"drawn_from": "2005", "drawn_to": "2001"}])
+
+
+def test_polygons_inside_of_another_of_their_class_are_doubted_as_rock_islands(
+    describe: Describe, tmp_path: Path
+) -> None:
+    scene = str(write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS))
+    x, y = NORTH_UP[2], NORTH_UP[5]
+    shapes = [shapely.box(x, y - 1200, x + 1200, y), shapely.box(x + 300, y - 600, x + 600, y - 300)]
+    path = tmp_path / "ice.gpkg"
+    no_fields: dict[str, Any] = {"field_data": [], "fields": []}
+    pyogrio.raw.write(path, shapely.to_wkb(shapes), geometry_type="Polygon", crs=UTM_45N, **no_fields)
+    (layer,) = describe(path=scene, outlines=[{"path": str(path), "class": "clean ice"}]).summary.outlines
+    assert layer.notes == [
+        "1 of its polygons lie inside of another of clean ice and count as that: if they are rock islands, cut them "
+        "out as holes (QGIS: Difference), or map them to the background by a field"
+    ]
