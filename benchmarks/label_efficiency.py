@@ -40,8 +40,8 @@ from experiments.curve_figure import curves
 from experiments.effort_curves import Effort, at_equal_effort, in_round, mean_curve
 from experiments.learner import LoopConfig
 from experiments.learning_loop import EVERY_PATCH
-from experiments.patch_annotator import Annotator
 from experiments.region import Region
+from services.experiment_options import Annotator
 
 RANDOM: Final = "random"
 ICE_FIRST: Final = "foreground_random"

@@ -1,72 +1,52 @@
 """``glacier-al experiment``: repeat experiments of the papers on registered scenes."""
 
-from typing import Any, Final, get_args
+from typing import get_args
 
 import click
 
 from catalog.settings import Settings
+from cli.experiment_options import checked, number_option
 from cli.output import json_option
-from experiments.areas import EXAMPLES, Example
-from experiments.division import SplitKind
+from services.experiment_options import EXAMPLES, QUESTIONS, Architecture, ExperimentOptions, SplitKind
 
-EXPERIMENTS: Final = (
-    "bands",
-    "heads",
-    "losses",
-    "baselines",
-    "debris-share",
-    "geography",
-    "saliency",
-    "label-shares",
-    "object-based",
-)
-_ARCHITECTURES: Final = get_args(Settings.model_fields["architecture"].annotation)
+_FIELDS = ExperimentOptions.model_fields
 
 
 @click.command()
-@click.argument("name", type=click.Choice(EXPERIMENTS))
+@click.argument("name", type=click.Choice(list(QUESTIONS)))
 @click.argument("scenes", nargs=-1)
-@click.option("--example", type=click.Choice(EXAMPLES), help="an example scene instead of SCENES")
-@click.option("--architecture", type=click.Choice(_ARCHITECTURES), default="default", show_default=True)
-@click.option("--depth", type=click.IntRange(1, 7), help="down-sampling steps; default: the architecture's")
+@click.option("--example", type=click.Choice(list(EXAMPLES)), help="an example scene instead of SCENES")
 @click.option(
-    "--width", type=click.IntRange(1, 256), help="feature maps of the first level; default: the architecture's"
-)
-@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="training steps per network")
-@click.option(
-    "--seeds",
-    type=click.IntRange(1),
-    default=3,
+    "--architecture",
+    type=click.Choice(get_args(Architecture)),
+    default=_FIELDS["architecture"].default,
     show_default=True,
-    help="networks trained per configuration, each with its own seed",
+    help=_FIELDS["architecture"].description,
 )
-@click.option("--patch-size", type=click.IntRange(32), default=64, show_default=True, help="side of a window, pixels")
-@click.option("--split", type=click.Choice(get_args(SplitKind)), default="fishnet", show_default=True)
+@number_option(ExperimentOptions, "depth")
+@number_option(ExperimentOptions, "width")
+@number_option(ExperimentOptions, "steps")
+@number_option(ExperimentOptions, "seeds")
+@number_option(ExperimentOptions, "patch_size")
+@click.option(
+    "--split",
+    type=click.Choice(get_args(SplitKind)),
+    default=_FIELDS["split"].default,
+    show_default=True,
+    help=_FIELDS["split"].description,
+)
 @json_option
-def experiment(
-    name: str,
-    scenes: tuple[str, ...],
-    example: Example | None,
-    architecture: Any,
-    depth: int | None,
-    width: int | None,
-    steps: int,
-    seeds: int,
-    patch_size: int,
-    split: SplitKind,
-) -> None:
+def experiment(scenes: tuple[str, ...], **given: object) -> None:
     """Repeat an experiment of the papers on registered SCENES (default: all that have outlines).
 
     Writes a table (Markdown and CSV), a figure (PNG) and an MLflow run. An interrupted experiment resumes where it
     stopped when it is called again.
     """
-    if scenes and example:
-        raise click.UsageError("found both SCENES and --example; expected one of them")
+    settings = Settings()
+    options: ExperimentOptions = checked(ExperimentOptions, given | {"scenes": list(scenes)}, settings)
     from workers.main import prepare_threads
 
-    prepare_threads(Settings())  # the next imports load torch
+    prepare_threads(settings)  # the next import loads torch
     from cli.experiment_run import run_experiment
-    from experiments.study import Choices
 
-    choices = Choices(architecture, depth, width, steps, seeds, patch_size, split)
-    run_experiment(name, scenes, example, choices)
+    run_experiment(options)

@@ -5,29 +5,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import combinations
 from pathlib import Path
-from typing import Final, Literal, get_args
-
-from sqlalchemy import select
+from typing import Final
 
 from catalog.context import Catalog
-from catalog.errors import ConflictError
-from catalog.records import Scene, SceneRole, SceneState
+from catalog.records import SceneRole
 from imagery import everest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
-from imagery.grid import footprints_overlap
 from imagery.masks import mask_to_geotiff, rasterize_outlines
 from imagery.scene_source import SceneSource
 from imagery.synthetic import write_scene
 from services import raster_keys
+from services.experiment_options import Example
 from services.places import raster_store
 from services.scenes import day_of, source_of
-
-Example = Literal["everest", "synthetic"]
-EXAMPLES: Final[tuple[Example, ...]] = get_args(Example)
+from services.study_scenes import study_scenes
 
 SYNTHETIC_SIDE_PX: Final = 2048
 SYNTHETIC_SEED: Final = 0
@@ -74,31 +68,15 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
         names: Names of scenes; if empty, all scenes that have outlines.
 
     Raises:
-        ConflictError: A name is unknown, a scene is not ready or has no outlines, there is none at all, or two of them
-            overlap: pixels that train a network would also judge it.
+        ConflictError: As `services.study_scenes.study_scenes`.
     """
     with catalog.read() as session:
-        scenes = session.scalars(select(Scene).order_by(Scene.id)).all()
-    usable = [scene for scene in scenes if scene.state is SceneState.READY and scene.outlines]
-    by_name = {scene.name: scene for scene in usable}
-    if missing := sorted(set(names) - set(by_name)):
-        raise ConflictError(
-            f"found no scene that is ready and has outlines named {', '.join(missing)}; such scenes are: "
-            f"{', '.join(by_name) or 'none'} (see `glacier-al scene list`)"
-        )
-    if not usable:
-        raise ConflictError(
-            "found no registered scene with outlines, so nothing to learn from or judge by; register one with "
-            "`glacier-al scene add --outlines`, or try `--example everest`"
-        )
+        scenes = study_scenes(session, names)
     store = raster_store(catalog)
-    areas = [
+    return [
         StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene), role=scene.role)
-        for scene in usable
-        if not names or scene.name in names
+        for scene in scenes
     ]
-    _check_no_overlap(areas)
-    return areas
 
 
 def example_area(name: Example, folder: Path) -> StudyArea:
@@ -120,15 +98,6 @@ def example_area(name: Example, folder: Path) -> StudyArea:
             area = _everest(home) if name == "everest" else _synthetic(home)
             _write(home / _AREA_FILE, area)
     return area
-
-
-def _check_no_overlap(areas: Sequence[StudyArea]) -> None:
-    for one, other in combinations(areas, 2):
-        if footprints_overlap(one.source.grid, other.source.grid):
-            raise ConflictError(
-                f"found the scenes {one.name} and {other.name}, which overlap: windows that train a network would "
-                "judge it too; name scenes that do not overlap"
-            )
 
 
 def _everest(folder: Path) -> StudyArea:

@@ -8,16 +8,19 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from threadpoolctl import threadpool_limits
 
+from catalog.process_tree import end_with_parent
 from experiments.learner import LoopConfig
 from experiments.learning_loop import Loop
 from experiments.region import Region
@@ -57,8 +60,10 @@ def missing(done: Cells, regions: Sequence[str], seeds: int, names: Sequence[str
     return [Unit(unit.region, unit.seed, (name,)) for unit in units for name in unit.strategies]
 
 
-def run_unit(folder: Path, load: Callable[[str], Region], config: LoopConfig, unit: Unit) -> None:
-    """Run the strategies of a unit on one thread and store each cell."""
+def run_unit(
+    folder: Path, load: Callable[[str], Region], config: LoopConfig, unit: Unit, stop: Event | None = None
+) -> None:
+    """Run the strategies of a unit on one thread and store each cell; of a unit that is to stop, one at least."""
     torch.set_num_threads(1)
     with threadpool_limits(1):  # numpy's products of matrices
         loop = Loop(load(unit.region), unit.seed, config)
@@ -66,6 +71,8 @@ def run_unit(folder: Path, load: Callable[[str], Region], config: LoopConfig, un
             rounds = [asdict(each) for each in loop.run(name)]
             about = {"region": unit.region, "strategy": name, "seed": unit.seed, "config": asdict(config)}
             keep(folder, {**about, "rounds": rounds})
+            if stop is not None and stop.is_set():
+                return
 
 
 def run(
@@ -75,10 +82,11 @@ def run(
     minutes: float | None = None,
     on_end: Callable[[Unit, int | None], None] | None = None,
     at_times: Callable[[], None] | None = None,
+    stop: Event | None = None,
 ) -> list[Unit]:
     """Run each unit in a process of its own, some at once; return those whose process failed.
 
-    What is not done in time is ended, and left for another run.
+    What is not done in time is ended, and left for another run. No process outlives this one.
 
     Args:
         units: What to run, in this order.
@@ -87,6 +95,7 @@ def run(
         minutes: When to stop; None: never.
         on_end: Takes a unit whose process ended, and its exit status; None as the status of one that ran out of time.
         at_times: Called about once a second.
+        stop: Once it is set, no unit begins that has not begun, but for the first ones.
     """
     end = time.monotonic() + 60 * minutes if minutes is not None else None
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
@@ -96,7 +105,7 @@ def run(
         while waiting or running:
             while waiting and len(running) < processes:
                 unit = waiting.pop(0)
-                process = context.Process(target=work, args=(unit,), name=f"{unit.region} {unit.seed}")
+                process = context.Process(target=_work, args=(work, unit), name=f"{unit.region} {unit.seed}")
                 process.start()
                 running[process.sentinel] = unit, process
             for sentinel in multiprocessing.connection.wait(list(running), _GLANCE_S):
@@ -107,6 +116,8 @@ def run(
                     on_end(unit, process.exitcode)
             if at_times is not None:
                 at_times()
+            if stop is not None and stop.is_set():
+                waiting.clear()
             if end is not None and time.monotonic() >= end:
                 for unit in (*(unit for unit, _ in running.values()), *waiting):
                     if on_end is not None:
@@ -116,6 +127,12 @@ def run(
         for _, process in running.values():
             process.terminate()
     return failed
+
+
+def _work(work: Callable[[Unit], None], unit: Unit) -> None:
+    """Run a unit in the process made for it."""
+    end_with_parent(signal.SIGKILL)
+    work(unit)
 
 
 def keep(folder: Path, cell: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from imagery.splits import (
     tile_cells,
     write_footprints,
 )
-
-SplitKind = Literal["fishnet", "random"]
+from services.experiment_options import SplitKind
 
 LEAST_VALID: Final = 0.5
 LEAST_GLACIER: Final = 0.1

@@ -158,11 +158,12 @@ def _markdown_table(table: Table) -> str:
     lines.append(f"| {table.of_rows} | " + " | ".join(table.columns) + " |")
     lines.append("|" + "---|" * (len(table.columns) + 1))
     for row in table.rows:
-        lines.append(f"| {row.name} | " + " | ".join(_text(row.values.get(name)) for name in table.columns) + " |")
+        lines.append(f"| {row.name} | " + " | ".join(as_text(row.values.get(name)) for name in table.columns) + " |")
     return "\n".join(lines)
 
 
-def _text(value: Value) -> str:
+def as_text(value: Value) -> str:
+    """Return a value with its spread and interval as the tables show it."""
     if isinstance(value, Estimate):
         if math.isnan(value.value):
             return DASH

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.old_outlines import OldOutlines
-from experiments.patch_annotator import Annotator
 from experiments.region import Part, Raster, Region
 from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.grid import Window
@@ -21,6 +20,7 @@ from models.measures import profile_patch, score_patch
 from models.presets import PRESETS
 from models.segmenter import GlacierSegmenter, build_segmenter
 from models.training import fit
+from services.experiment_options import Annotator
 from services.patch_features import ROW, PatchFeatures, features_of
 from services.score_table import ScoreTable, row_type, table_of
 from workers.feature_rows import project

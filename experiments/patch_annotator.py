@@ -8,7 +8,7 @@ repainting, stroke by stroke, to the same share.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from scipy.ndimage import label
 from experiments.simulated_strokes import draw_session
 from imagery.classes import UNKNOWN
 from models.strokes import Stroke, as_probabilities, repaint
-
-Annotator = Literal["brush", "strokes"]
+from services.experiment_options import Annotator
 
 RIGHT: Final = 0.97
 """Share of the judged pixels of a patch that must be right before the annotator with strokes is content."""

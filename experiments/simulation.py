@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -72,18 +73,33 @@ class Simulation:
         """Return what has to be computed."""
         return missing(self.cells(), [self.region.name], self.seeds, self.names, processes)
 
-    def run(self, units: Sequence[Unit], processes: int, on_progress: Callable[[int], None]) -> list[Unit]:
+    def run(
+        self,
+        units: Sequence[Unit],
+        processes: int,
+        on_progress: Callable[[int], None],
+        may_begin: Callable[[], bool] | None = None,
+    ) -> list[Unit]:
         """Compute units in processes of one thread each; return those that failed.
 
         Args:
             units: What is missing.
             processes: Most processes at once.
             on_progress: Takes the number of finished cells, about once a second.
+            may_begin: Asked as often: whether another cell may begin. Cells that have begun are finished, and of each
+                process one at least, so that every call gets on.
         """
         self._cells.mkdir(parents=True, exist_ok=True)
         save_region(self.region, self._saved)
-        work = partial(run_unit, self._cells, partial(_load, self._saved), self.config)
-        return run(units, work, processes, at_times=lambda: on_progress(len(self.cells())))
+        stop = multiprocessing.get_context("spawn").Event()
+        work = partial(run_unit, self._cells, partial(_load, self._saved), self.config, stop=stop)
+
+        def look() -> None:
+            on_progress(len(self.cells()))
+            if may_begin is not None and not may_begin():
+                stop.set()
+
+        return run(units, work, processes, at_times=look, stop=stop)
 
     @cached_property
     def _saved(self) -> Path:

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 
 from catalog.context import Catalog
-from catalog.errors import ConflictError
-from experiments.areas import Example, StudyArea, example_area, registered_areas
+from experiments.areas import StudyArea, example_area, registered_areas
 from experiments.patches import common_channels
 from experiments.region import PARTS, Part, Raster, Region
 from imagery.classes import BACKGROUND, GLACIER_SCHEME, UNKNOWN, ClassScheme
@@ -17,6 +16,8 @@ from imagery.grid import Window
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
 from services.class_scheme import class_scheme
+from services.experiment_options import Example
+from services.study_scenes import check_roles
 from workers.recipe import input_channels
 
 MOST_VALUES: Final = 2**29
@@ -34,26 +35,18 @@ def registered_region(catalog: Catalog, names: Sequence[str], patch_px: int) -> 
         patch_px: Side of the patches.
 
     Raises:
-        ConflictError: A scene cannot be used (`experiments.areas.registered_areas`), a role has no scene with outlines,
+        ConflictError: A scene cannot be used (`services.study_scenes.study_scenes`), a role has no scene with outlines,
             or the scenes differ in the unit of a channel.
         SceneError: A scene cannot be read, is too small or too large, or shows background only.
     """
     areas = registered_areas(catalog, names)
+    check_roles({area.name: area.role for area in areas}, names)
     scheme = class_scheme(catalog)
-    if len(names) == 1:
+    if len(set(names)) == 1:
         return in_strips(areas[0], scheme, patch_px), areas
     by_part: dict[Part, list[StudyArea]] = {
         part: [area for area in areas if area.role is not None and area.role.value == part] for part in PARTS
     }
-    if not all(by_part.values()):
-        found = ", ".join(f"{area.name} ({area.role})" for area in areas)
-        raise ConflictError(
-            f"found outlines for {found}; expected scenes with outlines in each of three roles: pool, where the "
-            "strategies choose patches; validation, by which the gate judges versions; test, where the strategies are "
-            "compared. Register parts of a product with `glacier-al scene add --role ROLE --region ... --outlines ...`"
-            ", or name a single scene, which is then cut into three strips: `glacier-al simulate "
-            f"{areas[0].name}`"
-        )
     used = [area for part in PARTS for area in by_part[part]]
     channels = _channels(used)
     parts = {part: tuple(_read(area, channels) for area in by_part[part]) for part in PARTS}
@@ -101,7 +94,7 @@ def _channels(areas: Sequence[StudyArea]) -> tuple[str, ...]:
         raise SceneError(
             f"found {pixels / 1e6:.0f} million pixels of {len(channels)} channels; expected at most "
             f"{MOST_VALUES / len(channels) / 1e6:.0f} million, since all are kept in memory: register smaller parts "
-            "with `glacier-al scene add --region`, and name them"
+            "of these scenes, and name them"
         )
     return channels
 

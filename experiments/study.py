@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.areas import StudyArea
-from experiments.division import Division, SplitKind, divide, with_both_classes
+from experiments.division import Division, divide, with_both_classes
 from experiments.estimates import Counts, counts_of
 from experiments.network_trial import NetworkTrial
 from experiments.patches import PatchReader
@@ -25,6 +25,7 @@ from models.boundary_loss import BoundaryClasses
 from models.heads import Head
 from models.losses import LossName
 from models.presets import PRESETS, Architecture
+from services.experiment_options import SplitKind
 
 DIVISION_SEED: Final = 0
 """The same windows for all seeds of the networks, so that only the training varies."""

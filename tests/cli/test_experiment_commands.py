@@ -39,11 +39,11 @@ def experiment(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["heads", "khumbu", "--example", "everest"], "found both SCENES and --example; expected one of them"),
+        (["heads", "khumbu", "--example", "everest"], "found both scenes and an example; expected one of them"),
         (["tails"], "'tails' is not one of 'bands', 'heads', 'losses', 'baselines', 'debris-share'"),
         (["heads", "--example", "alps"], "'alps' is not one of 'everest', 'synthetic'"),
-        (["heads", "--seeds", "0"], "0 is not in the range x>=1"),
-        (["heads", "--patch-size", "16"], "16 is not in the range x>=32"),
+        (["heads", "--seeds", "0"], "0 is not in the range 1<=x<=100"),
+        (["heads", "--patch-size", "16"], "16 is not in the range 32<=x<=1024"),
         (["heads", "--split", "regions"], "'regions' is not one of 'fishnet', 'random'"),
         (["heads", "--architecture", "resnet"], "'resnet' is not one of 'default', 'baraka', 'aryal', 'he'"),
     ],
@@ -59,7 +59,7 @@ def test_without_scenes_it_is_said_what_to_do(var_dir: Path) -> None:
     var_dir.mkdir(exist_ok=True)
     result = experiment("heads")
     assert result.exit_code == 1
-    assert "or try `--example everest`" in " ".join(result.output.split())
+    assert "or take the example everest" in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 

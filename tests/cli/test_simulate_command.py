@@ -30,14 +30,14 @@ def simulate(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["khumbu", "--example", "everest"], "found both SCENES and --example; expected one of them"),
+        (["khumbu", "--example", "everest"], "found both scenes and an example; expected one of them"),
         (
             ["--example", "everest", "--rounds", "2"],
-            "found --rounds 2; expected more than 2, the rounds that are drawn",
+            "rounds: found 2; expected more than 2, the rounds that are drawn",
         ),
         (["--strategy", "prior_disagreement"], "'prior_disagreement' is not one of 'recipe', 'random'"),
         (["--annotator", "pencil"], "'pencil' is not one of 'brush', 'strokes'"),
-        (["--seeds", "0"], "0 is not in the range x>=1"),
+        (["--seeds", "0"], "0 is not in the range 1<=x<=100"),
     ],
 )
 def test_what_cannot_be_asked_is_a_usage_error(var_dir: Path, arguments: list[str], message: str) -> None:
@@ -51,7 +51,7 @@ def test_without_scenes_it_is_said_what_to_do(var_dir: Path) -> None:
     var_dir.mkdir(exist_ok=True)
     result = simulate()
     assert result.exit_code == 1
-    assert "or try `--example everest`" in " ".join(result.output.split())
+    assert "or take the example everest" in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 

@@ -8,7 +8,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import JobKind, Scene, SceneRole, SceneState
 from experiments import areas
-from experiments.areas import EXAMPLES, Example, StudyArea, example_area, registered_areas
+from experiments.areas import StudyArea, example_area, registered_areas
 from imagery import everest
 from imagery.channels import CHANNEL_SETS, FURTHER_TERRAIN
 from imagery.classes import GLACIER_SCHEME
@@ -16,6 +16,7 @@ from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.maps import read_map
 from imagery.scene_reader import SceneReader
+from services.experiment_options import EXAMPLES, Example
 from tests.imagery.forge import BAND_NAMES, forge_scene
 from tests.workers.rows import context_of, finish, register, tiled
 from workers.tile_scene import tile_scene
@@ -63,7 +64,7 @@ def test_scenes_without_outlines_are_left_out(catalog: Catalog, tmp_path: Path) 
     finish(work)
     register(catalog, forge_scene(tmp_path / "waiting.tif", offset_px=400))
     assert [area.name for area in registered_areas(catalog, [])] == ["good-pool"]
-    message = r"named blank-pool, nobody, waiting-pool; such scenes are: good-pool \(see `glacier-al scene list`\)"
+    message = r"named blank-pool, nobody, waiting-pool; such scenes are: good-pool"
     with pytest.raises(ConflictError, match=message):
         registered_areas(catalog, ["waiting-pool", "good-pool", "nobody", "blank-pool"])
 
@@ -77,7 +78,7 @@ def test_a_rejected_scene_is_left_out(catalog: Catalog, tmp_path: Path) -> None:
 
 
 def test_without_any_scene_the_error_says_what_to_do(catalog: Catalog) -> None:
-    with pytest.raises(ConflictError, match=r"register one with `glacier-al scene add --outlines`, or try `--example"):
+    with pytest.raises(ConflictError, match="register one with its outlines, or take the example everest"):
         registered_areas(catalog, [])
     with pytest.raises(ConflictError, match="named khumbu; such scenes are: none"):
         registered_areas(catalog, ["khumbu"])

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from catalog.settings import Settings
-from cli.experiment_commands import EXPERIMENTS
 from experiments import baselines, debris_share, heads, label_shares, object_based, published, saliency
 from experiments.areas import StudyArea
 from experiments.division import Division, hold_out
@@ -37,6 +36,7 @@ from imagery.errors import SceneError
 from imagery.maps import read_map
 from models.importance import FOREST_IMPORTANCE_THRESHOLD
 from models.ndsi import NDSI_THRESHOLDS
+from services.experiment_options import QUESTIONS
 from tests.catalog_fixtures import NOBODY
 from tests.experiments.study_areas import PATCH, SMALL, RecordedProgress, half_ice, judged, opened, paint
 
@@ -87,7 +87,7 @@ def less(reference: str) -> tuple[str, ...]:
     return tuple(f"{measure}, less {reference}" for measure in ICE_IOU)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_every_experiment_finds_numbers_and_can_be_written(found: Run, tmp_path: Path, name: str) -> None:
     findings = found(name)
     assert findings.experiment == name
@@ -107,11 +107,11 @@ def test_every_figure_has_a_name_of_its_own_that_mlflow_takes(found: Run, tmp_pa
     from mlflow import MlflowClient
 
     settings = Settings(var_dir=tmp_path, mlflow_url=NOBODY)
-    url = {record(found(name), [], {}, settings, tmp_path) for name in EXPERIMENTS}.pop()
+    url = {record(found(name), [], {}, settings, tmp_path) for name in QUESTIONS}.pop()
     client = MlflowClient(tracking_uri=url)
     runs = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     expected = {
-        name: sum(not math.isnan(number) for number in values_by_name(found(name)).values()) for name in EXPERIMENTS
+        name: sum(not math.isnan(number) for number in values_by_name(found(name)).values()) for name in QUESTIONS
     }
     assert {run.info.run_name: len(run.data.metrics) for run in runs} == expected
 
