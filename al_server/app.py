@@ -23,6 +23,8 @@ from al_server import (
     data_sets_page,
     effort,
     events_page,
+    experiments,
+    experiments_page,
     fine_tunes,
     glims_checks,
     health,
@@ -143,14 +145,24 @@ def create_app(catalog: Catalog) -> Flask:
         *(scene_glaciers, corrections, label_uploads, predictions, area_predictions, changes, qgis, qgis_layers),
         *(patches, scorings, rounds, fine_tunes, arms, effort, quality, jobs, label_events, model_versions, canary),
         *(lineage, withdrawals, subscriptions, saliency, interactive, set_aside, backups, users, annotators, tokens),
-        *(reproductions, data_sets, submissions, glims_checks, installation_checks, live, status, settings),
+        *(
+            reproductions,
+            data_sets,
+            submissions,
+            glims_checks,
+            installation_checks,
+            experiments,
+            live,
+            status,
+            settings,
+        ),
     )
     for resource in resources:
         app.register_api(resource.api)
     pages = (
         *(dashboard, map_page, version_page, round_page, patch_page, annotator_page),
         *(scene_page, settings_page, people_page, quality_page, events_page, changes_page, data_sets_page),
-        *(installation_page, log_in),
+        *(installation_page, experiments_page, log_in),
     )
     for page in pages:
         app.register_blueprint(page.page)

@@ -56,6 +56,11 @@ EXCEPTIONS = {
     "data_sets_page.show": Role.OPERATOR,
     "submissions.list_submissions": Role.OPERATOR,  # as data sets; they may also name annotators by their accounts
     "submissions.file": Role.OPERATOR,
+    "experiments.list_experiments": Role.OPERATOR,  # they tell what scenes are like by which versions are judged
+    "experiments.file": Role.OPERATOR,
+    "experiments.table": Role.OPERATOR,
+    "experiments.figure": Role.OPERATOR,
+    "experiments_page.show": Role.OPERATOR,
     "log_in.form": Role.PUBLIC,
     "log_in.log_in": Role.PUBLIC,
     "log_in.log_out": Role.READER,
@@ -71,6 +76,7 @@ PAGES = frozenset(
         *("dashboard", "log_in", "map_page", "scene_page", "settings_page"),
         *("version_page", "round_page", "patch_page", "annotator_page"),
         *("people_page", "quality_page", "events_page", "changes_page", "data_sets_page", "installation_page"),
+        "experiments_page",
     }
 )
 LOG_OUT = "log_in.log_out"

@@ -1,6 +1,8 @@
 """Sending a zip that is kept in the raster store until somebody removes it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -29,7 +31,7 @@ class MadePage(LongNewestPage):
 
 
 def send_kept(uid: str, name: str, what: str) -> Response:
-    """Send the file of a data set or a submission, or the part of it that is asked for (`Range`).
+    """Send the file of a data set, a submission or an experiment, or the part of it that is asked for (`Range`).
 
     Args:
         uid: Its id.
@@ -40,15 +42,27 @@ def send_kept(uid: str, name: str, what: str) -> Response:
         NotFoundError: The file is missing or damaged.
         HTTPException: As `al_server.far_reading.FarReader.read`.
     """
-    try:
+    with _told_if_lost(uid, what):
         response = _sent(raster_keys.data_set(uid), name)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def read_kept(uid: str, what: str) -> bytes:
+    """Return the file of an experiment, which fits in memory; arguments and errors are those of `send_kept`."""
+    with _told_if_lost(uid, what):
+        return current_parts().store.get(raster_keys.data_set(uid))
+
+
+@contextmanager
+def _told_if_lost(uid: str, what: str) -> Iterator[None]:
+    try:
+        yield
     except (StoreError, FileNotFoundError) as error:
         log.warning("the file of the %s %s cannot be sent: %s", what, uid, error)
         raise NotFoundError(
             f"the file of this {what} is missing or damaged; make the {what} anew, or restore a backup"
         ) from error
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
 
 
 def _sent(key: str, name: str) -> Response:

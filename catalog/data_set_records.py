@@ -1,6 +1,6 @@
-"""The table of data sets and submissions for GLIMS that people have made in the browser: what was asked for, and made.
+"""The table of data sets, submissions for GLIMS and experiments that people have made in the browser.
 
-The kind of the job tells which of the two a row is.
+Each row tells what was asked for, and what was made; the kind of its job tells which of the three it is.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from catalog.records import Base, now
 
 
 class DataSet(Base):
-    """A data set of labels and windows, or outlines for GLIMS, in the raster store, or what is being made.
+    """A data set of labels and windows, outlines for GLIMS, or results, in the raster store, or what is being made.
 
     What is removed loses its row first and its file afterwards: a file without a row belongs to nobody.
     """
@@ -23,12 +23,12 @@ class DataSet(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)  # names its file
-    request: Mapped[dict[str, Any]]  # DatasetRequest, or services.submissions.Asked, as JSON
+    request: Mapped[dict[str, Any]]  # DatasetRequest, or Asked of another service, as JSON
     with_model: Mapped[bool]  # whether the served model is to be added; of outlines, whether its map counts
     asked_by: Mapped[str]
     asked_at: Mapped[datetime] = mapped_column(default=now)
     job_id: Mapped[str] = mapped_column(String(32))
-    contents: Mapped[dict[str, Any] | None]  # Contents of either service as JSON; None until its file is stored
+    contents: Mapped[dict[str, Any] | None]  # Contents of the service as JSON; None until its file is stored
 
 
 class DataSetLabel(Base):

@@ -72,6 +72,10 @@ class JobInterruptedError(CatalogError):
     """The worker of this job is shutting down; the job runs again later, from the start or from a checkpoint."""
 
 
+class JobGivesWayError(CatalogError):
+    """This job lets others go first; it runs again after them, and goes on from what it has stored."""
+
+
 class JobLostError(CatalogError):
     """This job was given to another worker because its heartbeat had stopped; this attempt must stop."""
 

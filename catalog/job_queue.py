@@ -40,7 +40,12 @@ ASKED_BY_READERS: Final = frozenset(
     {JobKind.PREDICT_SCENE, JobKind.PREDICT_AREA, JobKind.EXPORT_GLIMS, JobKind.COMPARE_SCENES}
 )
 """Jobs that come last, and are bounded (setting ``predictions_at_once``)."""
-_LAST: Final = ASKED_BY_READERS | {JobKind.EXPORT_DATASET, JobKind.EXPORT_SUBMISSION, JobKind.REPRODUCE_VERSION}
+_LAST: Final = ASKED_BY_READERS | {
+    JobKind.EXPORT_DATASET,
+    JobKind.EXPORT_SUBMISSION,
+    JobKind.REPRODUCE_VERSION,
+    JobKind.RUN_EXPERIMENT,
+}
 _COMPUTE_KINDS = _LAST | {
     JobKind.FINE_TUNE,
     JobKind.SCORE_POOL,
@@ -48,6 +53,8 @@ _COMPUTE_KINDS = _LAST | {
     JobKind.COMPARE_SERVED,
 }
 _UPKEEP_KINDS: Final = frozenset({JobKind.BACK_UP, JobKind.CHECK_INSTALLATION})
+BEFORE_EXPERIMENTS: Final = _COMPUTE_KINDS - {JobKind.RUN_EXPERIMENT}
+"""Jobs to which an experiment gives way between two of its parts, since it may take hours."""
 
 
 def queue_of(kind: JobKind) -> str:

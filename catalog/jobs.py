@@ -6,7 +6,7 @@ jobs again that Redis has lost. A job may therefore start twice: only one ``clai
 fencing token that rejects updates of an attempt that was given up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ UNSUCCESSFUL = (JobState.FAILED, JobState.CANCELLED)
 OUTAGE_BACKOFF_S = 15.0  # delay before a job is retried whose service is down
 FAILURE_BACKOFF_S = 5.0  # delay before a retry, times the number of failures so far
 CANCELLED = "cancelled by a person"
+STOPPED = "its worker was stopped"
 
 
 def enqueue(session: Session, kind: JobKind, key: str = "", **subject: Any) -> Job:
@@ -120,6 +121,12 @@ def full_key(kind: JobKind, key: str) -> str:
 def is_open(session: Session, kind: JobKind) -> bool:
     """Return whether any job of this kind is queued or running."""
     return session.scalar(select(Job.id).where(Job.kind == kind, Job.state.in_(OPEN)).limit(1)) is not None
+
+
+def waits(session: Session, kinds: Collection[JobKind]) -> bool:
+    """Return whether a job of one of these kinds is queued and may run now."""
+    due_now = select(Job.id).where(Job.kind.in_(kinds), Job.state == JobState.QUEUED, Job.run_after <= now())
+    return session.scalar(due_now.limit(1)) is not None
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -244,7 +251,7 @@ def try_again(session: Session, job_id: str, attempt: int, error: str, max_failu
     return True
 
 
-def hand_back(session: Session, job_id: str, attempt: int, message: str = "its worker was stopped") -> None:
+def hand_back(session: Session, job_id: str, attempt: int, message: str = STOPPED) -> None:
     """Queue a job again at once; this is not counted as a failure."""
     _update_attempt(session, job_id, attempt, state=JobState.QUEUED, run_after=now(), message=message)
     enqueued(session).append(session.get_one(Job, job_id, populate_existing=True))

@@ -177,6 +177,7 @@ class JobKind(StrEnum):
     CHECK_INSTALLATION = "check_installation"
     REPRODUCE_VERSION = "reproduce_version"
     EXPORT_SUBMISSION = "export_submission"
+    RUN_EXPERIMENT = "run_experiment"
 
 
 class JobState(StrEnum):

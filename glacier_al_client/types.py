@@ -201,6 +201,7 @@ JobKind = Annotated[
         "check_installation",
         "reproduce_version",
         "export_submission",
+        "run_experiment",
     ],
     OR_NEWER,
 ]
@@ -428,6 +429,137 @@ class EffortAnswer(Schema):
     seconds_per_1000_px: float | None
     simulated: bool
     start: str
+
+
+class ResultTableAnswer(Schema):
+    """A table of results as text.
+
+    Attributes:
+        columns: Headings; the first is that of the names of the rows.
+        rows: The cells of each row, its name first.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+    title: str
+
+
+class ExperimentContents(Schema):
+    """Results.
+
+    Attributes:
+        mlflow: Where the MLflow run is: the tracking address.
+        notes: What readers of the tables must know, and how the results were made.
+        question: What was asked, and by which paper.
+    """
+
+    mlflow: str
+    notes: list[str]
+    question: str
+    size_bytes: int
+    tables: list[ResultTableAnswer]
+
+
+class ExperimentOptions(Schema):
+    """Which experiment of the papers is made, on which ground, with which networks.
+
+    Attributes:
+        architecture: Network and training: ours, or those of a paper.
+        depth: Down-sampling steps; default: the architecture's.
+        example: An example scene instead of registered ones.
+        name: Name of the experiment.
+        patch_size: Side of a window, pixels.
+        scenes: Names of registered scenes with outlines, which may not overlap; none: all that have outlines.
+        seeds: Networks trained per configuration, each with its own seed.
+        split: How windows are divided into training, validation and test: in squares of 2 x 2 (fishnet), or each by
+            itself (random).
+        steps: Training steps per network.
+        width: Feature maps of the first level; default: the architecture's.
+    """
+
+    name: Literal[
+        "bands", "heads", "losses", "baselines", "debris-share", "geography", "saliency", "label-shares", "object-based"
+    ]
+    architecture: Literal["default", "baraka", "aryal", "he"] = "default"
+    depth: int | None = None
+    example: Literal["everest", "synthetic"] | None = None
+    patch_size: int = 64
+    scenes: list[str] = Field([])
+    seeds: int = 3
+    split: Literal["fishnet", "random"] = "fishnet"
+    steps: int = 400
+    width: int | None = None
+
+
+class SimulationOptions(Schema):
+    """What is simulated, and on which ground.
+
+    Attributes:
+        annotator: Brush: paints what is wrong; strokes: repaint what looks alike.
+        example: An example scene instead of registered ones.
+        patch_size: Side of a patch, pixels.
+        round_size: Patches of a round.
+        rounds: Rounds of labelling, the random first ones included.
+        scenes: Names of registered scenes with outlines, which take the parts of their roles; a single one is cut
+            into three strips; none: all that have outlines.
+        seeds: Repetitions of every strategy, each with its own first labels.
+        steps: Training steps of a round.
+        strategies: Strategies to compare; none: the configured one, foreground_random and random.
+    """
+
+    annotator: Literal["brush", "strokes"] = "brush"
+    example: Literal["everest", "synthetic"] | None = None
+    patch_size: int = 64
+    round_size: int = 6
+    rounds: int = 6
+    scenes: list[str] = Field([])
+    seeds: int = 3
+    steps: int = 100
+    strategies: list[
+        Literal[
+            "recipe",
+            "random",
+            "entropy_top10",
+            "entropy_mean",
+            "mutual_information",
+            "margin_top10",
+            "variance_top10",
+            "foreground_random",
+            "foreground_entropy",
+            "k_center_entropy",
+            "class_entropy",
+            "class_power_entropy",
+            "power_entropy",
+        ]
+    ] = Field([])
+
+
+class ExperimentAnswer(Schema):
+    """A simulation or an experiment, or one that is being made.
+
+    Attributes:
+        contents: Null until it is made.
+        experiment: Its options; null: it is a simulation.
+        figure: Address of the figure as PNG.
+        file: Address of a zip of all files; null until it is made, as the next two.
+        name: Simulation, or the name of an experiment of the papers.
+        question: What it asks.
+        simulation: Its options; null: it is an experiment.
+        table: Address of the tables as CSV.
+    """
+
+    asked_at: datetime
+    asked_by: str
+    contents: ExperimentContents | None
+    experiment: ExperimentOptions | None
+    figure: str | None
+    file: str | None
+    id: str
+    job: JobAnswer
+    name: str
+    question: str
+    simulation: SimulationOptions | None
+    table: str | None
 
 
 class GlimsFindingAnswer(Schema):

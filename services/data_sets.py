@@ -1,6 +1,7 @@
 """Data sets that people make in the browser: asked for, made by a job, kept in the raster store until removed.
 
-Outlines for GLIMS are kept likewise (`services.submissions`): functions that both use take the kind of the job.
+Outlines for GLIMS (`services.submissions`) and experiments (`services.asked_experiments`) are kept likewise: functions
+that all use take the kind of the job.
 """
 
 import re
@@ -33,7 +34,11 @@ from services.dataset_request import DatasetRequest, check_request
 from services.scenes import ready_scenes, source_of
 
 _REQUEST: Final = TypeAdapter(DatasetRequest)
-_WHAT: Final = {JobKind.EXPORT_DATASET: "data set", JobKind.EXPORT_SUBMISSION: "submission"}
+_WHAT: Final = {
+    JobKind.EXPORT_DATASET: "data set",
+    JobKind.EXPORT_SUBMISSION: "submission",
+    JobKind.RUN_EXPERIMENT: "experiment",
+}
 _LONGEST_NAME: Final = 60  # characters of a title in the name of its file
 
 

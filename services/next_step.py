@@ -276,6 +276,7 @@ _KINDS: Final = {
     JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",
     JobKind.EXPORT_SUBMISSION: "Writing outlines for GLIMS",
     JobKind.COMPARE_SCENES: "Comparing two scenes",
+    JobKind.RUN_EXPERIMENT: "An experiment",
 }
 
 

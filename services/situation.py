@@ -281,6 +281,6 @@ def _stands(session: Session, job: Job) -> bool:
     if "scene_id" in job.subject:
         scene = session.get(Scene, job.subject["scene_id"])
         return scene is not None and scene.state not in {SceneState.REMOVED, SceneState.REJECTED}
-    if job.kind in {JobKind.EXPORT_DATASET, JobKind.EXPORT_SUBMISSION}:  # of one that was removed there is no row
+    if job.kind in {JobKind.EXPORT_DATASET, JobKind.EXPORT_SUBMISSION, JobKind.RUN_EXPERIMENT}:  # removed: no row
         return session.scalar(select(DataSet.id).where(DataSet.job_id == job.id)) is not None
     return True

@@ -161,6 +161,13 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "POST /api/v1/glims-submissions": {"json": {"scene": 1}},
         "DELETE /api/v1/glims-submissions/{uid}": {"path": f"/api/v1/glims-submissions/{'0' * 32}"},
         "GET /api/v1/glims-submissions/{uid}/file": {"path": f"/api/v1/glims-submissions/{'0' * 32}/file"},
+        "POST /api/v1/experiments": {"json": {"name": "bands", "example": "everest"}},
+        "POST /api/v1/experiments/simulations": {"json": {"example": "everest"}},
+        "DELETE /api/v1/experiments/{uid}": {"path": f"/api/v1/experiments/{'0' * 32}"},
+        **{
+            f"GET /api/v1/experiments/{{uid}}/{name}": {"path": f"/api/v1/experiments/{'0' * 32}/{name}"}
+            for name in ("file", "table", "figure")
+        },
         "POST /api/v1/rounds": {"json": {"strategy": "random", "size": 2}},
         "POST /api/v1/models/{version}/promote": {"json": {"reason": "looks better"}},
         "POST /api/v1/scenes/uploads": {"json": {"name": "langtang"}},
@@ -251,6 +258,10 @@ def test_a_server_that_has_answered_all_kinds_of_requests_has_loaded_nothing_hea
         "DELETE /api/v1/glims-submissions/{uid}": 404,
         "GET /api/v1/glims-submissions/{uid}/file": 404,
         "POST /api/v1/glims-checks": 422,  # no file
+        "DELETE /api/v1/experiments/{uid}": 404,
+        "GET /api/v1/experiments/{uid}/file": 404,
+        "GET /api/v1/experiments/{uid}/table": 404,
+        "GET /api/v1/experiments/{uid}/figure": 404,
         "POST /api/v1/backups": 409,  # no folder is set
         "POST /api/v1/subscriptions": 409,  # no host may be told
         "DELETE /api/v1/subscriptions/{subscription_id}": 404,

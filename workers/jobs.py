@@ -17,6 +17,7 @@ from catalog.context import Catalog
 from catalog.errors import (
     CatalogError,
     JobCancelledError,
+    JobGivesWayError,
     JobInterruptedError,
     JobLostError,
     ServiceDownError,
@@ -185,9 +186,10 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
     if isinstance(error, JobCancelledError):
         log.info("%s is cancelled", job.key)
         return partial(note_cancelled, job=job)
-    if isinstance(error, JobInterruptedError):
+    if isinstance(error, JobInterruptedError | JobGivesWayError):
         log.info("%s goes on later: %s", job.key, error)
-        return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt)
+        told = str(error) if isinstance(error, JobGivesWayError) else jobs.STOPPED
+        return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=told)
     comes_back = isinstance(error, ServiceDownError | SetAsideError)
     if comes_back or (isinstance(error, LabelStudioError) and not error.refused):
         log.warning("%s waits: %s", job.key, error)

@@ -135,6 +135,13 @@ GET /api/v1/glims-submissions
 POST /api/v1/glims-submissions
 DELETE /api/v1/glims-submissions/{uid}
 GET /api/v1/glims-submissions/{uid}/file
+GET /api/v1/experiments
+POST /api/v1/experiments
+POST /api/v1/experiments/simulations
+DELETE /api/v1/experiments/{uid}
+GET /api/v1/experiments/{uid}/file
+GET /api/v1/experiments/{uid}/table
+GET /api/v1/experiments/{uid}/figure
 POST /api/v1/glims-checks
 GET /api/v1/backups
 POST /api/v1/backups
@@ -234,7 +241,7 @@ def test_what_may_be_known_already_or_asked_for_in_parts_is_told(document: dict[
         return {path for (_, path), operation in operations(document).items() if status in operation["responses"]}
 
     files = {f"/api/v1/models/latest/{name}" for name in ("onnx", "weights", "card")}
-    files |= {f"/api/v1/{name}/{{uid}}/file" for name in ("data-sets", "glims-submissions")}
+    files |= {f"/api/v1/{name}/{{uid}}/file" for name in ("data-sets", "glims-submissions", "experiments")}
     assert with_status("206") == files
     tiles = {f"{kind}/{{z}}/{{x}}/{{y}}.webp" for kind in ("tiles/{view}", "maps/{layer}")}
     of_scenes = {*tiles, *(f"qgis/{tile}" for tile in tiles), "pixels", "qgis/deepness.onnx"}

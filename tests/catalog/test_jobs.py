@@ -267,6 +267,7 @@ def test_every_kind_of_work_has_a_queue() -> None:
         JobKind.EXPORT_DATASET,
         JobKind.REPRODUCE_VERSION,
         JobKind.EXPORT_SUBMISSION,
+        JobKind.RUN_EXPERIMENT,
     }
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
     assert {queue_of(kind) for kind in JobKind} == {"labels", "io", "upkeep", "compute"}

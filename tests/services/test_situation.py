@@ -80,7 +80,11 @@ def test_a_failed_job_is_no_trouble_once_its_work_is_done_or_not_wanted(in_round
 
 @pytest.mark.parametrize(
     ("kind", "what"),
-    [(JobKind.EXPORT_DATASET, "Making a data set"), (JobKind.EXPORT_SUBMISSION, "Writing outlines for GLIMS")],
+    [
+        (JobKind.EXPORT_DATASET, "Making a data set"),
+        (JobKind.EXPORT_SUBMISSION, "Writing outlines for GLIMS"),
+        (JobKind.RUN_EXPERIMENT, "An experiment"),
+    ],
 )
 def test_a_failed_data_set_is_no_trouble_once_it_is_removed(in_round_3: Catalog, kind: JobKind, what: str) -> None:
     with in_round_3.database.write() as session:

@@ -48,7 +48,8 @@ def queued(catalog: Catalog, kind: JobKind, **subject: object) -> Job:
 @pytest.mark.parametrize("kind", list(JobKind))
 def test_every_kind_of_work_has_its_function(kind):
     function = function_of(kind)
-    assert (function.__module__, function.__name__) == (f"workers.{kind.value}", kind.value)
+    home = "experiments" if kind is JobKind.RUN_EXPERIMENT else "workers"
+    assert (function.__module__, function.__name__) == (f"{home}.{kind.value}", kind.value)
 
 
 def test_what_needs_the_network_runs_apart():
@@ -65,6 +66,7 @@ def test_what_needs_the_network_runs_apart():
         JobKind.EXPORT_DATASET,
         JobKind.REPRODUCE_VERSION,
         JobKind.EXPORT_SUBMISSION,
+        JobKind.RUN_EXPERIMENT,
     }
     assert {queue_of(kind) for kind in JobKind} == {LABELS, IO, UPKEEP, COMPUTE}
 
