@@ -12,7 +12,7 @@ from PIL import Image
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState
-from experiments import areas, run_experiment
+from experiments import areas, experiment_job
 from services import asked_experiments, data_sets, raster_keys
 from services.asked_experiments import Contents, KnownExperiment
 from services.experiment_options import ExperimentOptions, SimulationOptions
@@ -156,7 +156,7 @@ def test_a_limit_that_is_too_short_for_one_run_says_so(ours: Catalog, monkeypatc
     def alarm(*_: Any) -> float:
         raise JobTimeLimit("the alarm")
 
-    monkeypatch.setattr(run_experiment, "estimate_seconds", alarm)
+    monkeypatch.setattr(experiment_job, "estimate_seconds", alarm)
     failed = attempt(ours, ask(ours, TINY).job.id)
     assert failed.state is JobState.FAILED
     assert "found nothing finished after 21600 s, the setting compute_timeout_s" in str(failed.error)
