@@ -9,7 +9,8 @@ from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.experiment_schemas import ExperimentAnswer, ExperimentId, serialize_experiment
 from al_server.job_schemas import JobAnswer, serialize_job
-from al_server.kept_files import ZIP, read_kept, send_kept
+from al_server.kept_files import ZIP, MadePage, read_kept, send_kept
+from al_server.paging import cut_of, last_key, page_response
 from al_server.schemas import ListOf, file_of, media
 from catalog.errors import ConflictError
 from services import asked_experiments, data_sets
@@ -48,10 +49,15 @@ def _ask(options: ExperimentOptions | SimulationOptions) -> Response:
 
 
 @api.get("", responses={200: ListOf[ExperimentAnswer]})
-def list_experiments() -> Response:
-    """List simulations and experiments, newest first, those that are being made and those that failed included."""
+def list_experiments(query: MadePage) -> Response:
+    """List simulations and experiments, newest first, those that are being made and those that failed included.
+
+    If there may be more, the header ``Link`` holds the URL of the next page.
+    """
     with current_catalog().read() as session:
-        return json_response([serialize_experiment(known) for known in asked_experiments.listed(session)])
+        found = asked_experiments.listed(session, cut_of(query))
+        answers = [serialize_experiment(known) for known in found]
+    return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
 
 
 @api.get("/<uid>/file", responses=file_of(ZIP, "All files of the results"))

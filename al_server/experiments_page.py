@@ -1,6 +1,6 @@
 """The page of simulations and experiments, for operators: results, and forms to have more made."""
 
-from typing import Any
+from typing import Any, Final
 
 from flask import Blueprint, Response
 from pydantic import BaseModel
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from al_server.context import current_catalog
 from al_server.experiment_schemas import serialize_experiment
 from al_server.page_frame import live_mark, render_page
+from al_server.paging import show_page
 from catalog.settings import Settings
 from services import asked_experiments
 from services.experiment_options import (
@@ -20,6 +21,9 @@ from services.experiment_options import (
 )
 from services.study_scenes import scenes_with_outlines
 
+SHOWN: Final = 20
+"""Results on one page, each with its tables."""
+
 page = Blueprint("experiments_page", __name__)
 
 
@@ -28,12 +32,16 @@ def show() -> Response:
     """Return the page; its script has simulations and experiments made and removed by the API."""
     mark, catalog = live_mark(), current_catalog()
     with catalog.read() as session:
-        made = [serialize_experiment(known) for known in asked_experiments.listed(session)]
+        known, pager = show_page(
+            "made", SHOWN, lambda cut: asked_experiments.listed(session, cut), lambda experiment: experiment.row.id
+        )
+        made = [serialize_experiment(experiment) for experiment in known]
         scenes = scenes_with_outlines(session)
     return render_page(
         "experiments.html",
         live=mark,
         experiments=made,
+        pager=pager,
         scenes=scenes,
         examples=EXAMPLES,
         questions=QUESTIONS,

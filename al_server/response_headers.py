@@ -33,7 +33,8 @@ _FILE: Final = (*_CONFIRMED, "Accept-Ranges", "Content-Disposition", "Last-Modif
 _MAP: Final = ("Content-Disposition", "Link", "X-Model-Version")
 
 ON_SUCCESS: Final[Mapping[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("data_sets.file", "submissions.file"), _FILE),
+    **dict.fromkeys(("data_sets.file", "experiments.file", "submissions.file"), _FILE),
+    **dict.fromkeys(("experiments.table", "experiments.figure"), (*_KEPT, "Content-Disposition")),
     **{f"models.latest_{name}": (*_FILE, "X-Model-Version") for name in ("onnx", "weights", "card")},
     "models.latest": (*_CONFIRMED, "X-Registry-Seen"),
     **dict.fromkeys(("map_tiles.view_tile", "map_tiles.layer_tile"), _CONFIRMED),
@@ -63,6 +64,7 @@ ON_ACCEPTANCE: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
             *("backups.back_up", "data_sets.make", "submissions.make", "fine_tunes.train", "installation_checks.check"),
+            *("experiments.make", "experiments.simulate"),
             *("models.promote", "models.roll_back", "reproductions.reproduce", "rounds.open_round"),
             *("scenes.register_scene", "scenes.replace_scene"),
         ),

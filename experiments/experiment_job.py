@@ -71,7 +71,7 @@ def carry_out(context: JobContext, uid: str) -> None:
     content = _zipped(delivered.files)
     store = raster_store(catalog)
     store.put(raster_keys.data_set(uid), content)
-    data_sets.note_contents(catalog, store, uid, _contents(outcome, delivered.mlflow, len(content)))
+    data_sets.note_contents(catalog, store, uid, _contents(outcome, delivered.mlflow, len(content)), labels=())
 
 
 class _Parts:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
 from catalog.errors import NotFoundError
+from catalog.paging import Cut
 from catalog.records import Job, JobKind
 from services import data_sets
 from services.experiment_options import QUESTIONS, ExperimentOptions, SimulationOptions, check_options
@@ -126,9 +127,9 @@ def ask(catalog: Catalog, options: SimulationOptions | ExperimentOptions, by: st
     return KnownExperiment(row, job)
 
 
-def listed(session: Session) -> list[KnownExperiment]:
-    """Return the simulations and experiments, newest first."""
-    return [KnownExperiment(row, job) for row, job in data_sets.rows(session, KIND)]
+def listed(session: Session, cut: Cut | None = None) -> list[KnownExperiment]:
+    """Return the simulations and experiments, newest first; all of them, or a page by the ids of their rows."""
+    return [KnownExperiment(row, job) for row, job in data_sets.rows(session, KIND, cut)]
 
 
 def find(session: Session, uid: str) -> KnownExperiment:
