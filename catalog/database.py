@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_TIMEOUT_S = 60.0  # how long a writer waits for the write lock of SQLite
 _LOOK_S = 0.002  # how often it looks; SQLite itself would look less and less often, down to each tenth of a second
-_LARGEST_LOG_PAGES = 16_000  # 64 MB; SQLite's default is 1,000: some forty drawings
+_LARGEST_LOG_PAGES = 16_000  # 64 MB; SQLite's default is 1,000: some seventy drawings
 # Codes of what another process only hinders for a while; the second, if it recovers the log on a machine under load.
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
 

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import set_aside
-from catalog.errors import NotFoundError
+from catalog.errors import ConflictError, NotFoundError
 from catalog.paging import Cut, cut_out
-from catalog.records import Patch, Scene, SceneRole, SceneState
+from catalog.records import NOT_USED, Patch, Scene, SceneRole, SceneState
 from catalog.set_aside import Kind
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer
@@ -78,6 +78,18 @@ def registered_scenes(session: Session, cut: Cut | None = None) -> Sequence[Scen
     """Return the scenes that were not removed, ordered by id; all of them, or a page."""
     kept = select(Scene).where(Scene.state != SceneState.REMOVED)
     return session.scalars(cut_out(kept, Scene.id, cut, newest_first=False)).all()
+
+
+def check_unchanged(session: Session, scenes: Iterable[Scene]) -> None:
+    """Check that scenes are still those that were read, once something was made of their files.
+
+    Raises:
+        ConflictError: One was replaced or removed meanwhile.
+    """
+    for scene in scenes:
+        stored = session.get(Scene, scene.id)
+        if stored is None or stored.state in NOT_USED or stored.revision != scene.revision:
+            raise ConflictError(f"scene {scene.name} was replaced or removed meanwhile; have it made again")
 
 
 def ready_scenes(session: Session, roles: Iterable[SceneRole]) -> list[Scene]:

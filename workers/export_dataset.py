@@ -14,6 +14,7 @@ from services.dataset_export import export_dataset as write_data_set
 from services.dataset_model import ServedModel, served_model
 from services.dataset_request import Form
 from services.places import raster_store
+from services.scenes import check_unchanged, ready_scenes
 from workers.code_version import software
 from workers.jobs import JobContext
 from workers.label_repair import check_standing
@@ -34,6 +35,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
     Raises:
         NotFoundError: The data set was removed, or MLflow lacks a file of the served model.
         CorruptBundleError: A file of the served model is not the one that was registered.
+        ConflictError: A scene was replaced or removed meanwhile.
         ExportError: There is no label, or the folder cannot be written.
         SceneError: A scene cannot be read, or lacks a channel.
         StoreError: A mask is not in the raster store.
@@ -42,6 +44,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
     context.progress(0, 1, "checking the masks of labels")  # of a data set that was removed meanwhile, this is the end
     with catalog.read() as session:
         asked = data_sets.find(session, uid)
+        scenes = ready_scenes(session, asked.request.roles)
     if asked.contents is not None:
         return
     left_out = [f"label {number}: {reason}" for number, reason in sorted(check_standing(catalog).items())]
@@ -63,6 +66,8 @@ def export_dataset(context: JobContext, uid: str) -> None:
             left_out=left_out,
             size_bytes=archive.stat().st_size,
         )
+        with catalog.read() as session:
+            check_unchanged(session, scenes)
         context.progress(1, 1, "storing the data set")  # also asks whether the job is still ours
         store.put_file(raster_keys.data_set(uid), archive)
     data_sets.note_contents(catalog, store, uid, contents, tally.labels)

@@ -12,7 +12,7 @@ from services.glims_export import delivered_prediction, export_glims
 from services.glims_request import Prediction
 from services.places import raster_store
 from services.predictions import is_predicted
-from services.scenes import find_scene, source_of
+from services.scenes import check_unchanged, find_scene, source_of
 from services.submissions import Contents
 from services.unused_predictions import note_use
 from workers.code_version import software
@@ -35,6 +35,7 @@ def export_submission(context: JobContext, uid: str) -> None:
 
     Raises:
         NotFoundError: It was removed, or there is no such scene or version any more, or the inventory that was sent.
+        ConflictError: The scene was replaced or removed meanwhile.
         InvalidInputError: The setting that names the inventory was taken back.
         ExportError: There is no glacier, or something that GLIMS needs is not known.
         StoreError: A label is not in the store.
@@ -72,6 +73,8 @@ def export_submission(context: JobContext, uid: str) -> None:
         left_out=left_out,
         size_bytes=len(content),
     )
+    with catalog.read() as session:
+        check_unchanged(session, [scene])
     context.progress(1, 1, "storing the outlines")  # also asks whether the job is still ours
     store.put(raster_keys.data_set(uid), content)
     data_sets.note_contents(catalog, store, uid, contents, done.labels)

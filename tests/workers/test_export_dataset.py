@@ -136,6 +136,23 @@ def test_its_progress_is_that_of_the_windows(
     assert told[-1][2] == "storing the data set"
 
 
+def test_one_whose_scene_was_replaced_meanwhile_is_refused(
+    catalog: Catalog, judged: list[Patch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(catalog, forms=(Form.NPY,))
+
+    def replaced_at_the_end(*_: object, **__: object) -> Any:
+        tally = write_data_set(*_, **__)
+        with catalog.database.write() as session:
+            session.get_one(Scene, judged[0].scene_id).revision += 1
+        return tally
+
+    monkeypatch.setattr(job_module, "write_data_set", replaced_at_the_end)
+    job = attempt(catalog, asked)
+    assert (job.state, stored(catalog)) == (JobState.FAILED, [])
+    assert "was replaced or removed meanwhile; have it made again" in str(job.error)
+
+
 @pytest.mark.parametrize("step", ["imagery.store.RasterStore.put_file", "services.data_sets.note_contents"])
 def test_one_that_is_cut_off_is_made_once_by_the_next_attempt(
     catalog: Catalog, judged: list[Patch], monkeypatch: pytest.MonkeyPatch, step: str

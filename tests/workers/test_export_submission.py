@@ -13,6 +13,7 @@ import shapely
 from sqlalchemy import select
 
 from catalog import failures, jobs, registry_copy
+from catalog.context import Catalog
 from catalog.data_set_records import DataSetLabel
 from catalog.records import Job, JobState, Label, Patch, PatchState, Scene, now
 from catalog.registry import ModelVersion
@@ -23,6 +24,7 @@ from imagery.glims_findings import WARNING
 from services import raster_keys, submissions
 from services.area_predictions import abandoned_uploads
 from services.delivery import delivery_options
+from services.glims_export import export_glims
 from services.places import raster_store
 from services.predictions import is_predicted
 from services.scenes import source_of
@@ -120,6 +122,24 @@ def test_without_options_it_is_the_package_of_the_map(asking: Asking, tmp_path: 
     assert (contents.glaciers, contents.labels, contents.layers["images"]) == (2, 0, 1)
     assert contents.area_km2 == pytest.approx((asking.forged.truth != 0).sum() * PIXEL_KM2, rel=2e-3)
     assert (contents.image_id, contents.image_is_named) == ("LE71400412000304SGS00", True)
+
+
+def test_outlines_of_a_scene_that_was_replaced_meanwhile_are_refused(
+    asking: Asking,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def replaced_at_the_end(catalog: Catalog, scene: Scene, *arguments: Any) -> Any:
+        done = export_glims(catalog, scene, *arguments)
+        with catalog.database.write() as session:
+            session.get_one(Scene, scene.id).revision += 1
+        return done
+
+    monkeypatch.setattr("workers.export_submission.export_glims", replaced_at_the_end)
+    accepted = ask(asking)
+    assert accepted.status_code == 202
+    job = carry_out(asking, accepted.json["id"])
+    assert job.state is JobState.FAILED
+    assert "was replaced or removed meanwhile; have it made again" in str(job.error)
 
 
 def test_what_is_stated_is_in_the_tables(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
