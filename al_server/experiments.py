@@ -19,10 +19,10 @@ from services.experiment_options import ExperimentOptions, SimulationOptions
 
 log = logging.getLogger(__name__)
 
-api = APIBlueprint("experiments", __name__, url_prefix="/api/v1/experiments", abp_tags=[Tag(name="experiments")])
+api = APIBlueprint("experiments", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="experiments")])
 
 
-@api.post("", responses={202: JobAnswer})
+@api.post("/experiments", responses={202: JobAnswer})
 def make(body: ExperimentOptions) -> Response:
     """Have an experiment of the papers made on scenes with outlines, or on an example; 202 with the job.
 
@@ -48,7 +48,7 @@ def _ask(options: ExperimentOptions | SimulationOptions) -> Response:
     return response
 
 
-@api.get("", responses={200: ListOf[ExperimentAnswer]})
+@api.get("/experiments", responses={200: ListOf[ExperimentAnswer]})
 def list_experiments(query: MadePage) -> Response:
     """List simulations and experiments, newest first, those that are being made and those that failed included.
 
@@ -60,25 +60,25 @@ def list_experiments(query: MadePage) -> Response:
     return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
 
 
-@api.get("/<uid>/file", responses=file_of(ZIP, "All files of the results"))
+@api.get("/experiments/<uid>/file", responses=file_of(ZIP, "All files of the results"))
 def file(path: ExperimentId) -> Response:
     """Give all files of the results as a zip; 409 until they are made. Parts of it may be asked for (`Range`)."""
     return send_kept(path.uid, f"{_made(path.uid).file_name}.zip", "experiment")
 
 
-@api.get("/<uid>/table", responses={200: media("text/csv", "The tables", text=True)})
+@api.get("/experiments/<uid>/table", responses={200: media("text/csv", "The tables", text=True)})
 def table(path: ExperimentId) -> Response:
     """Give the tables of the results as CSV, one value a line; 409 until they are made."""
     return _member(path.uid, "csv", "text/csv")
 
 
-@api.get("/<uid>/figure", responses={200: media("image/png", "The figure")})
+@api.get("/experiments/<uid>/figure", responses={200: media("image/png", "The figure")})
 def figure(path: ExperimentId) -> Response:
     """Give the figure of the results as PNG; 409 until it is made."""
     return _member(path.uid, "png", "image/png")
 
 
-@api.delete("/<uid>", responses={200: ExperimentAnswer})
+@api.delete("/experiments/<uid>", responses={200: ExperimentAnswer})
 def remove(path: ExperimentId) -> Response:
     """Remove a simulation or an experiment with its file; end its job if it is still being made."""
     catalog = current_catalog()

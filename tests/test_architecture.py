@@ -162,7 +162,7 @@ def requests_of_all_kinds(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "DELETE /api/v1/glims-submissions/{uid}": {"path": f"/api/v1/glims-submissions/{'0' * 32}"},
         "GET /api/v1/glims-submissions/{uid}/file": {"path": f"/api/v1/glims-submissions/{'0' * 32}/file"},
         "POST /api/v1/experiments": {"json": {"name": "bands", "example": "everest"}},
-        "POST /api/v1/experiments/simulations": {"json": {"example": "everest"}},
+        "POST /api/v1/simulations": {"json": {"example": "everest"}},
         "DELETE /api/v1/experiments/{uid}": {"path": f"/api/v1/experiments/{'0' * 32}"},
         **{
             f"GET /api/v1/experiments/{{uid}}/{name}": {"path": f"/api/v1/experiments/{'0' * 32}/{name}"}

@@ -163,7 +163,7 @@ EXPECTED = {
     ("POST", "/api/v1/glims-checks"): Role.OPERATOR,
     ("GET", "/api/v1/experiments"): Role.OPERATOR,  # they tell what scenes are like by which versions are judged
     ("POST", "/api/v1/experiments"): Role.OPERATOR,
-    ("POST", "/api/v1/experiments/simulations"): Role.OPERATOR,
+    ("POST", "/api/v1/simulations"): Role.OPERATOR,
     ("DELETE", "/api/v1/experiments/<uid>"): Role.OPERATOR,
     ("GET", "/api/v1/experiments/<uid>/file"): Role.OPERATOR,
     ("GET", "/api/v1/experiments/<uid>/table"): Role.OPERATOR,

@@ -137,7 +137,7 @@ DELETE /api/v1/glims-submissions/{uid}
 GET /api/v1/glims-submissions/{uid}/file
 GET /api/v1/experiments
 POST /api/v1/experiments
-POST /api/v1/experiments/simulations
+POST /api/v1/simulations
 DELETE /api/v1/experiments/{uid}
 GET /api/v1/experiments/{uid}/file
 GET /api/v1/experiments/{uid}/table

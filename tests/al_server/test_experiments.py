@@ -22,7 +22,7 @@ from tests.catalog_fixtures import as_role
 from tests.workers.rows import tiled
 
 EXPERIMENTS = "/api/v1/experiments"
-SIMULATIONS = f"{EXPERIMENTS}/simulations"
+SIMULATIONS = "/api/v1/simulations"
 NONE_SUCH = f"{EXPERIMENTS}/{'0' * 32}"
 PNG = b"\x89PNG\r\n\x1a\n of a figure"
 
