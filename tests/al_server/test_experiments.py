@@ -53,7 +53,7 @@ def make(catalog: Catalog, name: str) -> str:
     contents = Contents(
         question="Which one?", tables=[table], notes=["One area."], mlflow="http://mlflow", size_bytes=1
     )
-    data_sets.note_contents(catalog, store, known.row.uid, contents)
+    data_sets.note_contents(catalog, store, known.row.uid, contents, labels=())
     with catalog.write() as session:
         job = jobs.claim(session, known.job.id)
         assert job is not None
