@@ -68,11 +68,12 @@ def test_outlines_of_other_years_than_the_scene_are_doubted(tmp_path: Path) -> N
     told = [note for note in _notes(tmp_path, outlines=[{"path": path}]) if note.startswith("glaciers.shp: ")]
     assert told[1:] == [
         "glaciers.shp: 1 of 3 features are more than a year from the scene by their 'year' (1980), and taken as true "
-        "of it: if the ice has changed, give them as prior outlines",
+        "of it: if the ice has changed, give them as prior outlines, or use those of a period only (--outlines-from, "
+        "--outlines-to)",
         # 100 pixels of 900 square metres.
         "glaciers.shp: 2 features of clean ice lie on each other (the first is feature 0, of 1980, 2017), on 0.0901 "
-        "km2: clean ice of every date counts. Keep one date of each glacier: in QGIS, or with --class-field and --map "
-        "of the field that tells them apart",
+        "km2: clean ice of every date counts. Keep one date of each glacier: in QGIS, with --outlines-from and "
+        "--outlines-to, or with --class-field and --map of the field that tells them apart",
     ]
     one_year = {"path": path, "class_field": "year", "classes": {"2017": CLEAN, "2018": CLEAN}}
     assert not [note for note in _notes(tmp_path, outlines=[one_year]) if "lie on each other" in note]
