@@ -238,7 +238,7 @@ def test_the_class_of_each_value_of_a_field_is_recognised_changed_and_said(serve
     page.get_by_label("Glaciers: “Debris covered” is").select_option("clean ice")
     expect(summary).to_contain_text("where Glaciers is “Clean Ice” or “Debris covered”: 2 polygons", timeout=READ_MS)
     page.fill("#outlines", "codes.gpkg")
-    page.locator("#first-outlines summary").click()
+    page.locator("#first-outlines summary", has_text="A field tells the class").click()
     page.get_by_label("Name of the field").fill("code")
     page.get_by_label("Each of its values with a class").fill("7")
     page.click("#look")
