@@ -289,8 +289,12 @@ def decisions(catalog: Catalog) -> list[Promotion]:
         return list(session.scalars(select(Promotion).order_by(Promotion.id)))
 
 
-SPOILT = {"fine_tune_learning_rate": 0.5, "fine_tune_ema_decay": 0.0, "gate_margin": 0.0, "gate_confidence": 0.51}
-"""Settings with which a version unlearns what its parent knew, and the gate sees it on a few blocks already."""
+SPOILT = {
+    **{"fine_tune_steps": 3, "fine_tune_learning_rate": 0.5, "fine_tune_ema_decay": 0.0},
+    **{"gate_margin": 0.0, "gate_confidence": 0.51},
+}
+"""Settings with which a version unlearns what its parent knew, has no time to learn it again, and the gate sees it on a
+few blocks already."""
 
 
 def test_a_version_that_loses_is_not_served_but_learning_goes_on_from_it(labelled):
