@@ -1,6 +1,6 @@
 """The frame of our pages: who reads them, and the value that their forms send."""
 
-from flask import Response, render_template
+from flask import Response, g, render_template
 from flask import session as browser
 from flask_wtf.csrf import generate_csrf
 
@@ -28,7 +28,8 @@ def render_page(template: str, status: int = 200, **context: object) -> Response
     """
     logged_in = SECRET_OF_LOG_IN in browser
     frame = {
-        "identity": identity_or_none(),
+        # Who was let in stays so while the page is drawn, whoever logs them out meanwhile.
+        "identity": g.get("identity") or identity_or_none(),
         "logged_in": logged_in,
         "csrf_token": generate_csrf() if logged_in else "",
     }

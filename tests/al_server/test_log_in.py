@@ -151,6 +151,15 @@ def test_a_password_is_not_changed_by_one_that_is_good_no_more(
     assert passwords.matches("another password", stored)
 
 
+def test_who_is_logged_out_while_a_page_is_drawn_still_gets_it(
+    client: FlaskClient, anna: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(client)
+    monkeypatch.setattr("al_server.page_frame.identity_or_none", lambda: None)  # as it is asked after the log-out
+    page = client.get("/")
+    assert (page.status_code, "anna" in page.text) == (200, True)
+
+
 def test_a_log_in_ends_with_its_time_and_with_its_user(client: FlaskClient, catalog: Catalog, anna: None) -> None:
     log_in(client)
     with catalog.database.write() as session:
