@@ -7,10 +7,11 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.models import RawModel
 from pydantic import ValidationError
 
+from al_server.accepted import being_made
 from al_server.area_schemas import AreaAnswer, AreaFile, AreaId, AreaQuery, WindowOfRegistered
 from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.job_schemas import serialize_job
-from al_server.predictions import PREDICTION_FORMATS, being_made, predicted_file, refused_when_full
+from al_server.predictions import PREDICTION_FORMATS, predicted_file, refused_when_full
 from al_server.problems import refuse_invalid
 from al_server.version_choice import chosen_version
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError

@@ -3,10 +3,11 @@
 import logging
 from datetime import datetime
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from al_server.accepted import accepted_job
 from al_server.auth import actor
 from al_server.context import current_catalog, json_response
 from al_server.job_schemas import JobAnswer, serialize_job
@@ -56,6 +57,4 @@ def back_up() -> Response:
     with current_catalog().write() as session:
         job = serialize_job(jobs.enqueue(session, JobKind.BACK_UP))
     log.info("%s asked for a backup", actor())
-    response = json_response(job, 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
-    return response
+    return accepted_job(job)

@@ -6,12 +6,13 @@ from flask import Response, abort, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from sqlalchemy.orm import Session
 
+from al_server.accepted import being_made
 from al_server.blindness import may_see_truth
 from al_server.change_schemas import ChangeAnswer, ChangeFile, ChangeId, ChangeRequest, ChangesBefore
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.job_schemas import serialize_job
 from al_server.paging import cut_of, last_key, page_response
-from al_server.predictions import being_made, refused_when_full
+from al_server.predictions import refused_when_full
 from al_server.schemas import ListOf
 from al_server.version_choice import chosen_version
 from catalog.errors import ConflictError, NotFoundError

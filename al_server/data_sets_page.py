@@ -7,15 +7,17 @@ from flask import Blueprint, Response
 from al_server.context import current_catalog
 from al_server.data_set_schemas import serialize_data_set
 from al_server.glims_schemas import serialize_submission
+from al_server.kept_files import show_kept
 from al_server.page_frame import live_mark, render_page
-from al_server.paging import show_page
 from catalog.records import SceneRole
 from imagery.glims import LineType
 from imagery.glims_outlines import MIN_AREA_KM2
-from services import data_sets, submissions
+from services import data_sets
 from services.class_scheme import scheme_in_force
+from services.data_sets import KnownDataSet
 from services.dataset_request import DatasetRequest
 from services.scenes import day_of, ready_scenes
+from services.submissions import KnownSubmission
 
 page = Blueprint("data_sets_page", __name__)
 SHOWN: Final = 25
@@ -35,12 +37,8 @@ def show() -> Response:
     mark, catalog = live_mark(), current_catalog()
     settings = catalog.settings
     with catalog.read() as session:
-        known_sets, sets_pager = show_page(
-            "data-sets", SHOWN, lambda cut: data_sets.listed(session, cut), lambda known: known.row.id
-        )
-        known_outlines, submissions_pager = show_page(
-            "submissions", SHOWN, lambda cut: submissions.listed(session, cut), lambda known: known.row.id
-        )
+        known_sets, sets_pager = show_kept(session, KnownDataSet, "data-sets", SHOWN)
+        known_outlines, submissions_pager = show_kept(session, KnownSubmission, "submissions", SHOWN)
         made = [serialize_data_set(known) for known in known_sets]
         outlined = [serialize_submission(known) for known in known_outlines]
         channels, channel_sets = data_sets.channels_on_offer(session)

@@ -2,18 +2,17 @@
 
 import logging
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.accepted import accepted_job
 from al_server.auth import actor
-from al_server.context import current_catalog, current_parts, json_response
+from al_server.context import current_catalog, json_response
 from al_server.experiment_schemas import ExperimentAnswer, ExperimentId, serialize_experiment
 from al_server.job_schemas import JobAnswer, serialize_job
-from al_server.kept_files import ZIP, MadePage, read_kept, send_kept
-from al_server.paging import cut_of, last_key, page_response
+from al_server.kept_files import ZIP, MadePage, find_kept, list_kept, read_kept, remove_kept, send_kept
 from al_server.schemas import ListOf, file_of, media
-from catalog.errors import ConflictError
-from services import asked_experiments, data_sets
+from services import asked_experiments
 from services.asked_experiments import KnownExperiment
 from services.experiment_options import ExperimentOptions, SimulationOptions
 
@@ -43,9 +42,7 @@ def simulate(body: SimulationOptions) -> Response:
 def _ask(options: ExperimentOptions | SimulationOptions) -> Response:
     asked = asked_experiments.ask(current_catalog(), options, by=actor())
     log.info("%s asked for the experiment %s, %s", actor(), asked.name, asked.row.uid)
-    response = json_response(serialize_job(asked.job), 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=asked.job.id)
-    return response
+    return accepted_job(serialize_job(asked.job))
 
 
 @api.get("/experiments", responses={200: ListOf[ExperimentAnswer]})
@@ -54,16 +51,13 @@ def list_experiments(query: MadePage) -> Response:
 
     If there may be more, the header ``Link`` holds the URL of the next page.
     """
-    with current_catalog().read() as session:
-        found = asked_experiments.listed(session, cut_of(query))
-        answers = [serialize_experiment(known) for known in found]
-    return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
+    return list_kept(query, KnownExperiment, serialize_experiment)
 
 
 @api.get("/experiments/<uid>/file", responses=file_of(ZIP, "All files of the results"))
 def file(path: ExperimentId) -> Response:
     """Give all files of the results as a zip; 409 until they are made. Parts of it may be asked for (`Range`)."""
-    return send_kept(path.uid, f"{_made(path.uid).file_name}.zip", "experiment")
+    return send_kept(KnownExperiment, path.uid)
 
 
 @api.get("/experiments/<uid>/table", responses={200: media("text/csv", "The tables", text=True)})
@@ -81,31 +75,13 @@ def figure(path: ExperimentId) -> Response:
 @api.delete("/experiments/<uid>", responses={200: ExperimentAnswer})
 def remove(path: ExperimentId) -> Response:
     """Remove a simulation or an experiment with its file; end its job if it is still being made."""
-    catalog = current_catalog()
-    with catalog.read() as session:
-        known = serialize_experiment(asked_experiments.find(session, path.uid))
-    data_sets.remove(catalog, current_parts().store, asked_experiments.KIND, path.uid)
-    log.info("%s removed the experiment %s", actor(), path.uid)
-    return json_response(known.model_copy(update={"file": None, "table": None, "figure": None}))
-
-
-def _made(uid: str) -> KnownExperiment:
-    """Return an experiment that is done.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-        ConflictError: It is not done.
-    """
-    with current_catalog().read() as session:
-        known = asked_experiments.find(session, uid)
-    if known.contents is None:
-        raise ConflictError(f"the experiment is {known.job.state.value}; {known.job.error or 'ask again later'}")
-    return known
+    removed = remove_kept(KnownExperiment, path.uid, serialize_experiment)
+    return json_response(removed.model_copy(update={"file": None, "table": None, "figure": None}))
 
 
 def _member(uid: str, suffix: str, media_type: str) -> Response:
-    known = _made(uid)
-    content = asked_experiments.member(known, read_kept(uid, "experiment"), suffix)
+    known = find_kept(KnownExperiment, uid)
+    content = asked_experiments.member(known, read_kept(known), suffix)
     response = Response(content, content_type=media_type)
     response.headers["Content-Disposition"] = f'inline; filename="{known.file_name}.{suffix}"'
     response.headers["Cache-Control"] = "private, no-cache"

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from al_server.context import current_catalog
 from al_server.experiment_schemas import serialize_experiment
+from al_server.kept_files import show_kept
 from al_server.page_frame import live_mark, render_page
-from al_server.paging import show_page
 from catalog.settings import Settings
-from services import asked_experiments
+from services.asked_experiments import KnownExperiment
 from services.experiment_options import (
     EXAMPLES,
     QUESTIONS,
@@ -32,9 +32,7 @@ def show() -> Response:
     """Return the page; its script has simulations and experiments made and removed by the API."""
     mark, catalog = live_mark(), current_catalog()
     with catalog.read() as session:
-        known, pager = show_page(
-            "made", SHOWN, lambda cut: asked_experiments.listed(session, cut), lambda experiment: experiment.row.id
-        )
+        known, pager = show_kept(session, KnownExperiment, "made", SHOWN)
         made = [serialize_experiment(experiment) for experiment in known]
         scenes = scenes_with_outlines(session)
     return render_page(

@@ -2,11 +2,12 @@
 
 import logging
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.accepted import accepted_job
 from al_server.auth import actor
-from al_server.context import current_catalog, json_response
+from al_server.context import current_catalog
 from al_server.job_schemas import JobAnswer, serialize_job
 from catalog import training
 
@@ -21,6 +22,4 @@ def train() -> Response:
     with current_catalog().write() as session:
         job = serialize_job(training.enqueue_by_hand(session))
     log.info("%s asked for a fine-tune", actor())
-    response = json_response(job, 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
-    return response
+    return accepted_job(job)

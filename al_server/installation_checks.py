@@ -2,9 +2,10 @@
 
 import logging
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.accepted import accepted_job
 from al_server.auth import actor
 from al_server.context import current_catalog, json_response
 from al_server.installation_check_schemas import (
@@ -45,8 +46,6 @@ def check(body: InstallationCheckRequest) -> Response:
         if job.subject["fix"] != body.fix:
             open_one = "mends what it finds" if job.subject["fix"] else "only looks"
             raise ConflictError(f"a check that {open_one} is under way; ask again once it has ended, or cancel it")
-        accepted = serialize_job(job)
+        answer = serialize_job(job)
     log.info("%s asked for a check of the installation%s", actor(), " that mends" if body.fix else "")
-    response = json_response(accepted, 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=accepted.id)
-    return response
+    return accepted_job(answer)

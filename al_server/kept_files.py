@@ -1,24 +1,29 @@
-"""Sending a zip that is kept in the raster store until somebody removes it."""
+"""What the API does alike for all that is kept as a zip until somebody removes it (`services.made_files`)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, TypeVar
 
 from flask import Response, send_file
-from pydantic import Field
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
+from al_server.auth import actor
 from al_server.context import current_catalog, current_parts
+from al_server.paging import Pager, cut_of, last_key, page_response, show_page
 from al_server.schemas import LongNewestPage
-from catalog.errors import NotFoundError
+from catalog.errors import ConflictError, NotFoundError
 from imagery.errors import StoreError
-from services import raster_keys
+from services import made_files, raster_keys
+from services.made_files import Known, KnownFile
 from services.request_types import MAX_INTEGER
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer", bound=BaseModel)
 ZIP: Final = "application/zip"
 
 
@@ -30,38 +35,80 @@ class MadePage(LongNewestPage):
     )
 
 
-def send_kept(uid: str, name: str, what: str) -> Response:
-    """Send the file of a data set, a submission or an experiment, or the part of it that is asked for (`Range`).
+def list_kept(query: MadePage, kind: type[Known], serialize: Callable[[Known], BaseModel]) -> Response:
+    """List what was asked for of a kind, newest first, with the header ``Link`` if there may be more."""
+    with current_catalog().read() as session:
+        found = made_files.listed(session, kind, cut_of(query))
+        answers = [serialize(known) for known in found]
+    return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
 
-    Args:
-        uid: Its id.
-        name: Name of the file for whoever takes it away.
-        what: What it is, for the error.
+
+def show_kept(session: Session, kind: type[Known], name: str, size: int) -> tuple[list[Known], Pager]:
+    """Return what a page of ours shows of a kind, newest first; name and size as in `al_server.paging.show_page`."""
+    return show_page(name, size, lambda cut: made_files.listed(session, kind, cut), lambda known: known.row.id)
+
+
+def find_kept(kind: type[Known], uid: str) -> Known:
+    """Return what is made of a kind.
 
     Raises:
-        NotFoundError: The file is missing or damaged.
+        NotFoundError: There is none with this id, or it was removed.
+        ConflictError: It is not made yet, or could not be made.
+    """
+    with current_catalog().read() as session:
+        known = made_files.find(session, kind, uid)
+    if known.contents is None:
+        raise ConflictError(f"the {kind.WHAT} is {known.job.state.value}; {known.job.error or 'ask again later'}")
+    return known
+
+
+def send_kept(kind: type[Known], uid: str) -> Response:
+    """Send the zip of what is made, or the part of it that is asked for (`Range`).
+
+    Raises:
+        NotFoundError: As `find_kept`; or the zip is missing or damaged.
+        ConflictError: As `find_kept`.
         HTTPException: As `al_server.far_reading.FarReader.read`.
     """
-    with _told_if_lost(uid, what):
-        response = _sent(raster_keys.data_set(uid), name)
+    known = find_kept(kind, uid)
+    with _told_if_lost(known):
+        response = _sent(raster_keys.data_set(uid), f"{known.file_name}.zip")
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
-def read_kept(uid: str, what: str) -> bytes:
-    """Return the file of an experiment, which fits in memory; arguments and errors are those of `send_kept`."""
-    with _told_if_lost(uid, what):
-        return current_parts().store.get(raster_keys.data_set(uid))
+def read_kept(known: KnownFile) -> bytes:
+    """Return the zip of what is made, which fits in memory.
+
+    Raises:
+        NotFoundError: It is missing or damaged.
+    """
+    with _told_if_lost(known):
+        return current_parts().store.get(raster_keys.data_set(known.row.uid))
+
+
+def remove_kept(kind: type[Known], uid: str, serialize: Callable[[Known], Answer]) -> Answer:
+    """Remove what was asked for, and its file; end its job if it is still being made; return what it was.
+
+    Raises:
+        NotFoundError: There is none with this id, or it was removed.
+    """
+    catalog = current_catalog()
+    with catalog.read() as session:
+        answer = serialize(made_files.find(session, kind, uid))
+    made_files.remove(catalog, current_parts().store, kind, uid)
+    log.info("%s removed the %s %s", actor(), kind.WHAT, uid)
+    return answer
 
 
 @contextmanager
-def _told_if_lost(uid: str, what: str) -> Iterator[None]:
+def _told_if_lost(known: KnownFile) -> Iterator[None]:
     try:
         yield
     except (StoreError, FileNotFoundError) as error:
-        log.warning("the file of the %s %s cannot be sent: %s", what, uid, error)
+        log.warning("the file of the %s %s cannot be sent: %s", known.WHAT, known.row.uid, error)
         raise NotFoundError(
-            f"the file of this {what} is missing or damaged; make the {what} anew, or restore a backup"
+            f"the file of this {known.WHAT} is missing or damaged; make the {known.WHAT} anew, or restore a backup"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from flask import Response, request, send_file, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.accepted import accepted
 from al_server.auth import current_identity
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.decision_schemas import (
@@ -156,9 +157,7 @@ def get_request(path: RequestId) -> Response:
 def _accepted(added: DecisionRequest) -> Response:
     with current_catalog().read() as session:
         answer = serialize_request(decision_requests.find_request(session, added.id))
-    response = json_response(answer, 202)
-    response.headers["Location"] = url_for("models.get_request", request_id=added.id)
-    return response
+    return accepted(answer, url_for("models.get_request", request_id=added.id))
 
 
 def _served() -> Served:

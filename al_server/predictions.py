@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import ServiceUnavailable
 
-from al_server.context import current_catalog, current_parts, json_response
+from al_server.accepted import being_made
+from al_server.context import current_catalog, current_parts
 from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.map_schemas import PredictionQuery
 from al_server.scene_reading import read_from_store
@@ -280,11 +280,3 @@ def refused_when_full() -> Iterator[None]:
         yield
     except QueueFullError as error:
         raise ServiceUnavailable(str(error), retry_after=_RETRY_WHEN_FULL_S) from error
-
-
-def being_made(body: BaseModel, address: str) -> Response:
-    """Answer that something is being made, and at which address to ask for it again."""
-    response = json_response(body, 202)
-    response.headers["Location"] = address
-    response.headers["Retry-After"] = "5"
-    return response

@@ -2,9 +2,10 @@
 
 import logging
 
-from flask import Response, url_for
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.accepted import accepted_job
 from al_server.auth import actor
 from al_server.context import current_catalog, current_parts, json_response
 from al_server.job_schemas import JobAnswer, serialize_job
@@ -27,9 +28,7 @@ def reproduce(path: VersionNumber, body: ReproductionRequest) -> Response:
     with current_catalog().write() as session:
         job = serialize_job(reproductions.ask(session, version, body.to_options(), actor()))
     log.info("%s asked for version %d to be trained again", actor(), version)
-    response = json_response(job, 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
-    return response
+    return accepted_job(job)
 
 
 @api.get("/<int:version>/reproductions", responses={200: ReproductionsAnswer})

@@ -4,6 +4,7 @@ from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
 import services.rounds
+from al_server.accepted import accepted
 from al_server.context import current_catalog, json_response
 from al_server.job_schemas import serialize_job
 from al_server.paging import cut_of, last_key, page_response
@@ -29,10 +30,8 @@ def open_round(body: RoundRequest) -> Response:
             body.part or settings.round_part,
             body.second_looks,
         )
-        accepted = RoundAccepted(round=serialize_round(session, opened), job=serialize_job(enqueued(session)[0]))
-    response = json_response(accepted, 202)
-    response.headers["Location"] = url_for("rounds.get_round", round_id=accepted.round.id)
-    return response
+        answer = RoundAccepted(round=serialize_round(session, opened), job=serialize_job(enqueued(session)[0]))
+    return accepted(answer, url_for("rounds.get_round", round_id=answer.round.id))
 
 
 @api.post("/<int:round_id>/abandon", responses={200: RoundAnswer})

@@ -3,6 +3,7 @@
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
 
+from al_server.accepted import accepted
 from al_server.context import current_catalog, json_response
 from al_server.job_schemas import serialize_job
 from al_server.paging import cut_of, last_key, page_response
@@ -48,8 +49,8 @@ def register_scene(body: SceneRequest) -> Response:
     if body.dry_run:
         return json_response(checked.summary)
     scene, job = register(catalog, checked)
-    accepted = SceneAccepted(scene=serialize_scene(scene), job=serialize_job(job))
-    return _accepted(accepted, url_for("scenes.get_scene", scene_id=scene.id))
+    answer = SceneAccepted(scene=serialize_scene(scene), job=serialize_job(job))
+    return accepted(answer, url_for("scenes.get_scene", scene_id=scene.id))
 
 
 @api.put("/<int:scene_id>", responses={200: SceneSummary, 202: ReplacementAccepted})
@@ -68,14 +69,14 @@ def replace_scene(path: SceneId, body: ReplacementRequest) -> Response:
     if body.dry_run:
         return json_response(checked.new.summary)
     done = replace(catalog, checked, LabelFate(body.labels) if body.labels else None)
-    accepted = ReplacementAccepted(
+    answer = ReplacementAccepted(
         scene=serialize_scene(done.scene),
         job=serialize_job(done.job),
         labels_kept=done.kept,
         labels_superseded=done.superseded,
         learnt_from=list(done.learnt_from),
     )
-    return _accepted(accepted, url_for("scenes.get_scene", scene_id=done.scene.id))
+    return accepted(answer, url_for("scenes.get_scene", scene_id=done.scene.id))
 
 
 @api.get("/requests/<int:request_id>", responses={200: SceneRequestAnswer})
@@ -120,11 +121,5 @@ def _local_files(catalog: Catalog) -> BelowRoot:
 def _leave_to_job(catalog: Catalog, body: SceneRequest, replaces: int | None) -> Response:
     stored, job = remote_scenes.ask(catalog, body, replaces)
     kind = SceneAccepted if replaces is None else ReplacementAccepted
-    accepted = kind(scene=None, job=serialize_job(job), request=serialize_scene_request(stored))
-    return _accepted(accepted, url_for("scenes.get_request", request_id=stored.id))
-
-
-def _accepted(accepted: SceneAccepted, address: str) -> Response:
-    response = json_response(accepted, 202)
-    response.headers["Location"] = address
-    return response
+    answer = kind(scene=None, job=serialize_job(job), request=serialize_scene_request(stored))
+    return accepted(answer, url_for("scenes.get_request", request_id=stored.id))

@@ -5,28 +5,28 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
-from flask import Response, request, url_for
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.models import RawModel
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
+from al_server.accepted import accepted_job
 from al_server.auth import actor
 from al_server.context import allow_large_body, current_catalog, current_parts, json_response
 from al_server.glims_schemas import SubmissionAnswer, SubmissionId, serialize_submission
 from al_server.job_schemas import JobAnswer, serialize_job
-from al_server.kept_files import ZIP, MadePage, send_kept
-from al_server.paging import cut_of, last_key, page_response
+from al_server.kept_files import ZIP, MadePage, list_kept, remove_kept, send_kept
 from al_server.problems import refuse_invalid
 from al_server.requests import check_object
 from al_server.schemas import ListOf, file_of
 from al_server.sent_files import ending_of, read_sent
-from catalog.errors import ConflictError, InvalidInputError
+from catalog.errors import InvalidInputError
 from imagery.errors import OutlineError
 from imagery.glaciers import count_glaciers
 from services import submissions
 from services.places import SUBMISSIONS_ROUTE
 from services.scenes import find_scene, source_of
-from services.submissions import ReadInventory, SentInventory, SubmissionOptions
+from services.submissions import KnownSubmission, ReadInventory, SentInventory, SubmissionOptions
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,7 @@ def make(raw: SubmissionBody) -> Any:
     version = None if served is None else served.version
     asked = submissions.ask(current_catalog(), options, version, actor(), store, inventory)
     log.info("%s asked for the submission %s", actor(), asked.row.uid)
-    response = json_response(serialize_job(asked.job), 202)
-    response.headers["Location"] = url_for("jobs.get_job", job_id=asked.job.id)
-    return response
+    return accepted_job(serialize_job(asked.job))
 
 
 @api.get("", responses={200: ListOf[SubmissionAnswer]})
@@ -80,31 +78,20 @@ def list_submissions(query: MadePage) -> Response:
 
     If there may be more, the header ``Link`` holds the URL of the next page.
     """
-    with current_catalog().read() as session:
-        found = submissions.listed(session, cut_of(query))
-        answers = [serialize_submission(known) for known in found]
-    return page_response(answers, query, last_key(found, query, lambda known: known.row.id))
+    return list_kept(query, KnownSubmission, serialize_submission)
 
 
 @api.get("/<uid>/file", responses=file_of(ZIP, "The outlines"))
 def file(path: SubmissionId) -> Response:
     """Give a submission as a zip; 409 until it is made. Parts of it may be asked for (`Range`)."""
-    with current_catalog().read() as session:
-        known = submissions.find(session, path.uid)
-    if known.contents is None:
-        raise ConflictError(f"the submission is {known.job.state.value}; {known.job.error or 'ask again later'}")
-    return send_kept(path.uid, f"{known.name}.zip", "submission")
+    return send_kept(KnownSubmission, path.uid)
 
 
 @api.delete("/<uid>", responses={200: SubmissionAnswer})
 def remove(path: SubmissionId) -> Response:
     """Remove a submission and its file; end its job if it is still being made."""
-    catalog = current_catalog()
-    with catalog.read() as session:
-        known = serialize_submission(submissions.find(session, path.uid))
-    submissions.remove(catalog, current_parts().store, path.uid)
-    log.info("%s removed the submission %s", actor(), path.uid)
-    return json_response(known.model_copy(update={"file": None}))
+    removed = remove_kept(KnownSubmission, path.uid, serialize_submission)
+    return json_response(removed.model_copy(update={"file": None}))
 
 
 def _only(name: str, parts: Sequence[Part], others: Collection[str]) -> Part:

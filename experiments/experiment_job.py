@@ -20,8 +20,8 @@ from experiments.findings import as_text
 from experiments.outcome import Outcome, deliver
 from experiments.simulation import estimate_seconds
 from experiments.simulation_run import SimulationRun, simulation_of
-from services import asked_experiments, data_sets, raster_keys
-from services.asked_experiments import Contents, ResultTable
+from services import made_files, raster_keys
+from services.asked_experiments import Contents, KnownExperiment, ResultTable
 from services.durations import in_words
 from services.experiment_options import ExperimentOptions, SimulationOptions
 from services.places import raster_store
@@ -49,7 +49,7 @@ def carry_out(context: JobContext, uid: str) -> None:
     catalog, settings = context.catalog, context.catalog.settings
     context.progress(0, 1, "reading the scenes")  # of one that was removed meanwhile, this is the end
     with catalog.read() as session:
-        known = asked_experiments.find(session, uid)
+        known = made_files.find(session, KnownExperiment, uid)
     if known.contents is not None:
         return
     options = known.options
@@ -71,7 +71,7 @@ def carry_out(context: JobContext, uid: str) -> None:
     content = _zipped(delivered.files)
     store = raster_store(catalog)
     store.put(raster_keys.data_set(uid), content)
-    data_sets.note_contents(catalog, store, uid, _contents(outcome, delivered.mlflow, len(content)), labels=())
+    made_files.note_contents(catalog, store, uid, _contents(outcome, delivered.mlflow, len(content)), labels=())
 
 
 class _Parts:

@@ -74,6 +74,20 @@ class RasterStore:
             self._replace(path, hidden, checksum)
         return checksum
 
+    @contextmanager
+    def putting(self, key: str, data: bytes) -> Iterator[None]:
+        """Store bytes under a new key, and delete them again unless the block ends well.
+
+        Raises:
+            StoreError: The key is malformed.
+        """
+        self.put(key, data)
+        try:
+            yield
+        except BaseException:
+            self.delete(key)
+            raise
+
     def put_file(self, key: str, source: Path) -> None:
         """Store a copy of a local file, which need not fit in memory, replacing an earlier file.
 

@@ -96,14 +96,9 @@ def predict_upload(
         check_room(session, catalog.settings.predictions_at_once)
     uid = uuid4().hex
     key = raster_keys.upload(uid)
-    store.put(key, content)
-    try:
-        with catalog.write() as session:
-            name, stated = request.name or "area", request.model_dump(mode="json", exclude_defaults=True)
-            return _enqueue(session, catalog, uid, name, version, upload=stated)
-    except BaseException:
-        store.delete(key)
-        raise
+    name, stated = request.name or "area", request.model_dump(mode="json", exclude_defaults=True)
+    with store.putting(key, content), catalog.write() as session:
+        return _enqueue(session, catalog, uid, name, version, upload=stated)
 
 
 def request_for_upload(

@@ -1,26 +1,24 @@
-"""Simulations and experiments that operators have made in the browser; the results are kept like data sets.
+"""Simulations and experiments that operators have made in the browser.
 
-Only operators see them: they name scenes and hold truths of scenes by which versions are judged.
+The results are kept as `services.made_files` says. Only operators see them: they name scenes and hold truths of scenes
+by which versions are judged.
 """
 
 import io
-from dataclasses import dataclass
 from typing import Final
 from zipfile import ZipFile
 
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
 from catalog.errors import NotFoundError
-from catalog.paging import Cut
-from catalog.records import Job, JobKind
-from services import data_sets
+from catalog.records import JobKind
+from services import made_files
 from services.experiment_options import QUESTIONS, ExperimentOptions, SimulationOptions, check_options
+from services.made_files import KnownFile
 from services.study_scenes import check_roles, study_scenes
 
-KIND: Final = JobKind.RUN_EXPERIMENT
 SIMULATION: Final = "simulation"
 
 
@@ -66,12 +64,11 @@ class Contents(BaseModel):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class KnownExperiment:
+class KnownExperiment(KnownFile):
     """A simulation or an experiment with its job."""
 
-    row: DataSet
-    job: Job
+    KIND = JobKind.RUN_EXPERIMENT
+    WHAT = "experiment"
 
     @property
     def options(self) -> SimulationOptions | ExperimentOptions:
@@ -123,22 +120,7 @@ def ask(catalog: Catalog, options: SimulationOptions | ExperimentOptions, by: st
             check_roles({scene.name: scene.role for scene in scenes}, options.scenes)
     row = DataSet(request=Asked(options=options).model_dump(mode="json"), with_model=False, asked_by=by)
     with catalog.write() as session:
-        job = data_sets.enqueue(session, KIND, row)
-    return KnownExperiment(row, job)
-
-
-def listed(session: Session, cut: Cut | None = None) -> list[KnownExperiment]:
-    """Return the simulations and experiments, newest first; all of them, or a page by the ids of their rows."""
-    return [KnownExperiment(row, job) for row, job in data_sets.rows(session, KIND, cut)]
-
-
-def find(session: Session, uid: str) -> KnownExperiment:
-    """Return a simulation or an experiment.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-    """
-    return KnownExperiment(*data_sets.find_row(session, KIND, uid))
+        return made_files.enqueue(session, KnownExperiment, row)
 
 
 def member(known: KnownExperiment, archive: bytes, suffix: str) -> bytes:

@@ -1,44 +1,30 @@
-"""Data sets that people make in the browser: asked for, made by a job, kept in the raster store until removed.
-
-Outlines for GLIMS (`services.submissions`) and experiments (`services.asked_experiments`) are kept likewise: functions
-that all use take the kind of the job.
-"""
+"""Data sets that people have made in the browser: asked for, and put together in drafts (`services.made_files`)."""
 
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, TypeAdapter
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog import failures, jobs
 from catalog.context import Catalog
-from catalog.data_set_records import DataSet, DataSetLabel
-from catalog.errors import ConflictError, NotFoundError
+from catalog.data_set_records import DataSet
+from catalog.errors import ConflictError
 from catalog.jobs import OPEN
-from catalog.paging import Cut, cut_out
-from catalog.records import Job, JobKind, Label, SceneRole
+from catalog.records import Job, JobKind, SceneRole
 from catalog.settings import Settings
-from catalog.withdrawal_records import WithdrawnLabel
 from imagery.channels import CHANNEL_SETS
-from imagery.errors import ExportError, StoreError
-from imagery.store import RasterStore
-from services import raster_keys
+from imagery.errors import ExportError
+from services import made_files
 from services.dataset_request import DatasetRequest, check_request
+from services.made_files import KnownFile
 from services.scenes import ready_scenes, source_of
 
 _REQUEST: Final = TypeAdapter(DatasetRequest)
-_WHAT: Final = {
-    JobKind.EXPORT_DATASET: "data set",
-    JobKind.EXPORT_SUBMISSION: "submission",
-    JobKind.RUN_EXPERIMENT: "experiment",
-}
 _LONGEST_NAME: Final = 60  # characters of a title in the name of its file
 
 
@@ -64,19 +50,11 @@ class Contents(BaseModel):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class KnownDataSet:
-    """A data set with its job.
+class KnownDataSet(KnownFile):
+    """A data set with its job."""
 
-    Attributes:
-        row: Its row.
-        job: The job that makes it.
-        withdrawn: How many of its labels were withdrawn since; None: not known, as an earlier release has made it.
-    """
-
-    row: DataSet
-    job: Job
-    withdrawn: int | None = 0
+    KIND = JobKind.EXPORT_DATASET
+    WHAT = "data set"
 
     @property
     def request(self) -> DatasetRequest:
@@ -89,7 +67,7 @@ class KnownDataSet:
         return None if self.row.contents is None else Contents.model_validate(self.row.contents)
 
     @property
-    def name(self) -> str:
+    def file_name(self) -> str:
         """Name of its file, without the ending, and of the folder in it: small letters of ASCII, digits and hyphens."""
         letters = unicodedata.normalize("NFKD", self.request.title)  # an umlaut becomes a letter and a mark
         unmarked = "".join(letter for letter in letters if not unicodedata.combining(letter))
@@ -117,113 +95,12 @@ def ask(catalog: Catalog, request: DatasetRequest, *, with_model: bool, by: str)
             raise ConflictError(str(error)) from error
     row = DataSet(request=_REQUEST.dump_python(request, mode="json"), with_model=with_model, asked_by=by)
     with catalog.write() as session:
-        job = enqueue(session, JobKind.EXPORT_DATASET, row)
-    return KnownDataSet(row, job)
-
-
-def enqueue(session: Session, kind: JobKind, row: DataSet) -> Job:
-    """Store what is asked for, and enqueue the job that makes it, which is told its id only: readers see jobs."""
-    row.job_id = ""
-    session.add(row)
-    session.flush()
-    job = jobs.enqueue(session, kind, row.uid, uid=row.uid)
-    row.job_id = job.id
-    return job
+        return made_files.enqueue(session, KnownDataSet, row)
 
 
 def request_of(row: DataSet) -> DatasetRequest:
     """Return what a data set was asked to hold."""
     return _REQUEST.validate_python(row.request)
-
-
-def listed(session: Session, cut: Cut | None = None) -> list[KnownDataSet]:
-    """Return the data sets, newest first; all of them, or a page by the ids of their rows."""
-    found = rows(session, JobKind.EXPORT_DATASET, cut)
-    withdrawn = withdrawn_labels(session, [row for row, _ in found])
-    return [KnownDataSet(row, job, withdrawn[row.id]) for row, job in found]
-
-
-def rows(session: Session, kind: JobKind, cut: Cut | None = None) -> list[tuple[DataSet, Job]]:
-    """Return what was asked for of a kind, newest first, with the jobs; all, or a page by the ids of the rows."""
-    found = select(DataSet, Job).join(Job, Job.id == DataSet.job_id).where(Job.kind == kind)
-    return [(row, job) for row, job in session.execute(cut_out(found, DataSet.id, cut, newest_first=True))]
-
-
-def find(session: Session, uid: str) -> KnownDataSet:
-    """Return a data set.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-    """
-    row, job = find_row(session, JobKind.EXPORT_DATASET, uid)
-    return KnownDataSet(row, job, withdrawn_labels(session, [row])[row.id])
-
-
-def find_row(session: Session, kind: JobKind, uid: str) -> tuple[DataSet, Job]:
-    """Return what was asked for of a kind, with its job.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-    """
-    found = select(DataSet, Job).join(Job, Job.id == DataSet.job_id).where(Job.kind == kind, DataSet.uid == uid)
-    row = session.execute(found).one_or_none()
-    if row is None:
-        raise NotFoundError(f"there is no {_WHAT[kind]} {uid!r}; it may have been removed")
-    return row[0], row[1]
-
-
-def note_contents(catalog: Catalog, store: RasterStore, uid: str, contents: BaseModel, labels: Iterable[Label]) -> None:
-    """Note what was made, of which labels, once its file is stored; delete the file if it was removed meanwhile."""
-    with catalog.write() as session:
-        row = session.scalar(select(DataSet).where(DataSet.uid == uid).with_for_update())
-        if row is not None:
-            row.contents = contents.model_dump(mode="json")
-            session.add_all(DataSetLabel(data_set_id=row.id, label_id=label.id) for label in labels)
-            return
-    with suppress(StoreError):  # whoever removed the data set deleted the file, too
-        store.delete(raster_keys.data_set(uid))
-
-
-def withdrawn_labels(session: Session, made: Sequence[DataSet]) -> dict[int, int | None]:
-    """Return how many of their labels were withdrawn since, by the id of the row.
-
-    None is for those of an earlier release, which did not note what labels they hold. Those that are being made have 0.
-    """
-    counts = (
-        select(DataSetLabel.data_set_id, func.count(), func.count(WithdrawnLabel.label_id))
-        .outerjoin(WithdrawnLabel, WithdrawnLabel.label_id == DataSetLabel.label_id)
-        .where(DataSetLabel.data_set_id.in_([row.id for row in made]))
-        .group_by(DataSetLabel.data_set_id)
-    )
-    known = {number: (labels, withdrawn) for number, labels, withdrawn in session.execute(counts)}
-    found: dict[int, int | None] = {}
-    for row in made:
-        labels, withdrawn = known.get(row.id, (0, 0))
-        is_known = row.contents is None or labels == row.contents["labels"]
-        found[row.id] = withdrawn if is_known else None
-    return found
-
-
-def remove(catalog: Catalog, store: RasterStore, kind: JobKind, uid: str) -> None:
-    """Remove what was asked for with its file; end its job if it is still being made.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-    """
-    with catalog.write() as session:
-        row, job = find_row(session, kind, uid)
-        if job.state in OPEN:
-            with suppress(ConflictError):  # it has just ended
-                failures.cancel(session, job.id)
-        session.delete(row)
-    with suppress(StoreError):  # it was not made yet, or is damaged
-        store.delete(raster_keys.data_set(uid))
-
-
-def left_files(session: Session, present: Iterable[str]) -> list[str]:
-    """Return those of some keys that are files of what was removed: whoever removed it was killed."""
-    keys = {key for key in present if key.startswith(f"{raster_keys.DATA_SETS}/")}
-    return sorted(keys - {raster_keys.data_set(uid) for uid in session.scalars(select(DataSet.uid))})
 
 
 def drafts(settings: Settings) -> Path:

@@ -26,8 +26,8 @@ from catalog.records import (
 )
 from catalog.sharding import is_usable
 from services import raster_keys
-from services.data_sets import left_files
 from services.expected_edits import ERROR, FOREGROUND
+from services.made_files import left_files
 
 MAPS: Final = ("classes", ERROR, FOREGROUND, "entropy")
 _NUMBERED: Final = re.compile(

@@ -1,27 +1,25 @@
 """Outlines for GLIMS and RGI that operators have made in the browser, with all that the command line lets them state.
 
-They are kept like data sets (`services.data_sets`). Only operators see them: they may name annotators by their
+They are kept as `services.made_files` says. Only operators see them: they may name annotators by their
 accounts, and hold labels of patches that wait for an annotator. Without being asked to, they leave such labels to the
 model, as packages of the map do (`services.glims_packages`).
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, StringConstraints
-from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError
-from catalog.paging import Cut
-from catalog.records import Job, JobKind, Label, Scene, now
+from catalog.records import JobKind, Label, Scene, now
 from catalog.registry import ModelVersion
 from imagery.errors import ExportError, StoreError
 from imagery.glaciers import read_inventory
@@ -29,18 +27,17 @@ from imagery.glims_check import FIRST_IMAGE
 from imagery.glims_findings import Finding
 from imagery.glims_outlines import MIN_AREA_KM2
 from imagery.store import RasterStore
-from services import data_sets, raster_keys
+from services import made_files, raster_keys
 from services.class_scheme import class_scheme
 from services.delivery import delivery_options
 from services.glims_lineage import standing_labels
 from services.glims_packages import request_of
 from services.glims_request import GlimsRequest, class_mapping, image_of, read_analysts
+from services.made_files import KnownFile
 from services.predictions import check_ready
 from services.request_types import Body, Integer
 from services.scenes import find_scene, source_of
 from services.version_figures import figures_of
-
-KIND: Final = JobKind.EXPORT_SUBMISSION
 
 _Text = Annotated[
     str,
@@ -151,13 +148,11 @@ class Contents(BaseModel):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class KnownSubmission:
-    """A submission with its job; `withdrawn` as in `services.data_sets.KnownDataSet`."""
+class KnownSubmission(KnownFile):
+    """A submission with its job; the file that may be sent for it is an inventory."""
 
-    row: DataSet
-    job: Job
-    withdrawn: int | None = 0
+    KIND = JobKind.EXPORT_SUBMISSION
+    WHAT = "submission"
 
     @property
     def asked(self) -> Asked:
@@ -170,9 +165,15 @@ class KnownSubmission:
         return None if self.row.contents is None else Contents.model_validate(self.row.contents)
 
     @property
-    def name(self) -> str:
+    def file_name(self) -> str:
         """Name of its file, without the ending."""
         return f"{self.asked.scene}-glims-{self.row.asked_at:%Y-%m-%d}"
+
+    @property
+    def sent_file(self) -> str | None:
+        """Key of the inventory that was sent; None: none was."""
+        file = self.asked.inventory
+        return None if file is None else _inventory_key(self.row.uid, file)
 
 
 @dataclass(frozen=True)
@@ -225,61 +226,18 @@ def ask(
     asked = Asked(options=options, scene=scene.name, version=number, inventory=file)
     uid = uuid4().hex
     row = DataSet(uid=uid, request=asked.model_dump(mode="json"), with_model=version is not None, asked_by=by)
-    key = inventory_key(uid, asked)
-    if key is not None and inventory is not None:
-        store.put(key, inventory.content)
-    try:
-        with catalog.write() as session:
-            job = data_sets.enqueue(session, KIND, row)
-    except BaseException:
-        if key is not None:
-            store.delete(key)
-        raise
-    return KnownSubmission(row, job)
+    with ExitStack() as stack:
+        if inventory is not None:
+            stack.enter_context(store.putting(_inventory_key(uid, inventory.file), inventory.content))
+        session = stack.enter_context(catalog.write())
+        return made_files.enqueue(session, KnownSubmission, row)
 
 
-def inventory_key(uid: str, asked: Asked) -> str | None:
-    """Return the key of the inventory that was sent for a submission; None: none was."""
-    return None if asked.inventory is None else raster_keys.sent_inventory(uid, asked.inventory.ending)
+def _inventory_key(uid: str, file: SentInventory) -> str:
+    return raster_keys.sent_inventory(uid, file.ending)
 
 
-def remove(catalog: Catalog, store: RasterStore, uid: str) -> None:
-    """Remove a submission with its file and the inventory that was sent for it; end its job if it is still open.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-    """
-    with catalog.read() as session:
-        key = inventory_key(uid, find(session, uid).asked)
-    data_sets.remove(catalog, store, KIND, uid)
-    forget_inventory(store, key)
-
-
-def forget_inventory(store: RasterStore, key: str | None) -> None:
-    """Delete an inventory that was sent, if it is still there."""
-    if key is not None:
-        with suppress(StoreError):  # it was deleted before; one that stays is deleted with those of ended jobs
-            store.delete(key)
-
-
-def listed(session: Session, cut: Cut | None = None) -> list[KnownSubmission]:
-    """Return the submissions, newest first; all of them, or a page by the ids of their rows."""
-    found = data_sets.rows(session, KIND, cut)
-    withdrawn = data_sets.withdrawn_labels(session, [row for row, _ in found])
-    return [KnownSubmission(row, job, withdrawn[row.id]) for row, job in found]
-
-
-def find(session: Session, uid: str) -> KnownSubmission:
-    """Return a submission.
-
-    Raises:
-        NotFoundError: There is none with this id, or it was removed.
-    """
-    row, job = data_sets.find_row(session, KIND, uid)
-    return KnownSubmission(row, job, data_sets.withdrawn_labels(session, [row])[row.id])
-
-
-def request_by(catalog: Catalog, store: RasterStore, scene: Scene, uid: str, asked: Asked) -> GlimsRequest:
+def request_by(catalog: Catalog, store: RasterStore, scene: Scene, known: KnownSubmission) -> GlimsRequest:
     """Return what is asked of `services.glims_export.export_glims` for a submission.
 
     Raises:
@@ -287,7 +245,8 @@ def request_by(catalog: Catalog, store: RasterStore, scene: Scene, uid: str, ask
         NotFoundError: The inventory that was sent is not kept any more.
         OutlineError: The inventory cannot be read.
     """
-    options, key = asked.options, inventory_key(uid, asked)
+    asked, key = known.asked, known.sent_file
+    options = asked.options
     if key is None or asked.inventory is None:
         inventory = _inventory(catalog) if options.inventory else None
         return _with_options(request_of(catalog, scene, None, inventory), options)

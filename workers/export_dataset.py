@@ -8,7 +8,7 @@ from typing import Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from catalog.errors import ServiceDownError
-from services import data_sets, raster_keys
+from services import data_sets, made_files, raster_keys
 from services.data_sets import Contents, KnownDataSet
 from services.dataset_export import export_dataset as write_data_set
 from services.dataset_model import ServedModel, served_model
@@ -43,7 +43,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
     catalog = context.catalog
     context.progress(0, 1, "checking the masks of labels")  # of a data set that was removed meanwhile, this is the end
     with catalog.read() as session:
-        asked = data_sets.find(session, uid)
+        asked = made_files.find(session, KnownDataSet, uid)
         scenes = ready_scenes(session, asked.request.roles)
     if asked.contents is not None:
         return
@@ -51,7 +51,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
     model = _model(context, asked, left_out)
     store = raster_store(catalog)
     with _draft(context, uid) as draft:
-        folder, archive = draft / asked.name, draft / "data-set.zip"
+        folder, archive = draft / asked.file_name, draft / "data-set.zip"
         tally = write_data_set(
             catalog, folder, asked.request, software(), model, _telling(context, "writing windows", "windows")
         )
@@ -70,7 +70,7 @@ def export_dataset(context: JobContext, uid: str) -> None:
             check_unchanged(session, scenes)
         context.progress(1, 1, "storing the data set")  # also asks whether the job is still ours
         store.put_file(raster_keys.data_set(uid), archive)
-    data_sets.note_contents(catalog, store, uid, contents, tally.labels)
+    made_files.note_contents(catalog, store, uid, contents, tally.labels)
 
 
 def _model(context: JobContext, asked: KnownDataSet, left_out: list[str]) -> ServedModel | None:

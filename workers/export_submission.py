@@ -6,14 +6,14 @@ from pathlib import Path
 from catalog import registry_copy
 from catalog.errors import NotFoundError
 from catalog.records import Scene
-from services import data_sets, raster_keys, submissions
+from services import made_files, raster_keys, submissions
 from services.delivery import delivery_options, prediction_keys
 from services.glims_export import delivered_prediction, export_glims
 from services.glims_request import Prediction
 from services.places import raster_store
 from services.predictions import is_predicted
 from services.scenes import check_unchanged, find_scene, source_of
-from services.submissions import Contents
+from services.submissions import Contents, KnownSubmission
 from services.unused_predictions import note_use
 from workers.code_version import software
 from workers.export_glims import zipped
@@ -44,7 +44,7 @@ def export_submission(context: JobContext, uid: str) -> None:
     catalog = context.catalog
     context.progress(0, 1, "checking the masks of labels")  # of one that was removed meanwhile, this is the end
     with catalog.read() as session:
-        known = submissions.find(session, uid)
+        known = made_files.find(session, KnownSubmission, uid)
         if known.contents is not None:
             return
         asked = known.asked
@@ -53,7 +53,7 @@ def export_submission(context: JobContext, uid: str) -> None:
     prediction = None if asked.version is None else _prediction(context, scene, asked.version)
     context.progress(0, 1, f"writing the outlines of {scene.name} for GLIMS")
     store = raster_store(catalog)
-    request = submissions.request_by(catalog, store, scene, uid, asked)
+    request = submissions.request_by(catalog, store, scene, known)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory, "glims")
         done = export_glims(catalog, scene, folder, request, software(), prediction, relief_of(source_of(scene)))
@@ -77,8 +77,9 @@ def export_submission(context: JobContext, uid: str) -> None:
         check_unchanged(session, [scene])
     context.progress(1, 1, "storing the outlines")  # also asks whether the job is still ours
     store.put(raster_keys.data_set(uid), content)
-    data_sets.note_contents(catalog, store, uid, contents, done.labels)
-    submissions.forget_inventory(store, submissions.inventory_key(uid, asked))
+    made_files.note_contents(catalog, store, uid, contents, done.labels)
+    if known.sent_file is not None:
+        made_files.delete_file(store, known.sent_file)
 
 
 def _prediction(context: JobContext, scene: Scene, number: int) -> Prediction:

@@ -27,7 +27,8 @@ from catalog.set_aside import Kind
 from imagery.errors import SceneError, StoreError, UnreadableFileError
 from services import raster_keys
 from services.area_predictions import abandoned_uploads
-from services.data_sets import left_files, remove_drafts
+from services.data_sets import remove_drafts
+from services.made_files import left_files
 from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scene_uploads import remove_abandoned

@@ -307,4 +307,4 @@ def test_the_dialog_offers_the_channels_of_the_scenes(
 )
 def test_names_of_files_are_plain_words(title: str, name: str) -> None:
     row = DataSet(request={"title": title}, asked_at=datetime(2026, 11, 27, tzinfo=UTC))
-    assert KnownDataSet(row, Job()).name == f"{name}-2026-11-27"
+    assert KnownDataSet(row, Job()).file_name == f"{name}-2026-11-27"

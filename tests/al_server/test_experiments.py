@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import SceneRole
-from services import asked_experiments, data_sets, raster_keys
-from services.asked_experiments import Contents, ResultTable
+from services import made_files, raster_keys
+from services.asked_experiments import Contents, KnownExperiment, ResultTable
 from services.experiment_options import QUESTIONS, ExperimentOptions, SimulationOptions
 from services.places import raster_store
 from tests.al_server.test_dashboard import Page
@@ -46,14 +46,14 @@ def make(catalog: Catalog, name: str) -> str:
         for suffix, content in (("csv", b"table,row\n"), ("png", PNG), ("md", b"## it\n")):
             files.writestr(f"{name}.{suffix}", content)
     with catalog.read() as session:
-        known = asked_experiments.listed(session)[0]
+        known = made_files.listed(session, KnownExperiment)[0]
     store = raster_store(catalog)
     store.put(raster_keys.data_set(known.row.uid), archive.getvalue())
     table = ResultTable(title="Mean <IoU>", columns=["strategy", "12 labels"], rows=[["random", "0.512 ± 0.010"]])
     contents = Contents(
         question="Which one?", tables=[table], notes=["One area."], mlflow="http://mlflow", size_bytes=1
     )
-    data_sets.note_contents(catalog, store, known.row.uid, contents, labels=())
+    made_files.note_contents(catalog, store, known.row.uid, contents, labels=())
     with catalog.write() as session:
         job = jobs.claim(session, known.job.id)
         assert job is not None

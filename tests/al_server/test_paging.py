@@ -21,8 +21,9 @@ from catalog.set_aside import SetAside
 from catalog.setting_changes import SettingChange
 from catalog.webhook_records import Delivery, OutgoingEvent, Subscription
 from catalog.withdrawal_records import Withdrawal
-from services import data_sets, tokens, users
-from services.submissions import Asked, SubmissionOptions
+from services import made_files, tokens, users
+from services.data_sets import KnownDataSet
+from services.submissions import Asked, KnownSubmission, SubmissionOptions
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_round, add_scene, as_role
 
@@ -47,13 +48,13 @@ def canary_comparison(session: Session, number: int) -> None:
 
 def data_set(session: Session, number: int) -> None:
     request = {"title": f"set {number}"}
-    data_sets.enqueue(session, JobKind.EXPORT_DATASET, DataSet(request=request, with_model=False, asked_by="operator"))
+    made_files.enqueue(session, KnownDataSet, DataSet(request=request, with_model=False, asked_by="operator"))
 
 
 def submission(session: Session, number: int) -> None:
     asked = Asked(options=SubmissionOptions(scene=number), scene="langtang", version=None)
     row = DataSet(request=asked.model_dump(mode="json"), with_model=False, asked_by="operator")
-    data_sets.enqueue(session, JobKind.EXPORT_SUBMISSION, row)
+    made_files.enqueue(session, KnownSubmission, row)
 
 
 def change(session: Session, number: int) -> None:

@@ -13,7 +13,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState
 from experiments import areas, experiment_job
-from services import asked_experiments, data_sets, raster_keys
+from services import asked_experiments, made_files, raster_keys
 from services.asked_experiments import Contents, KnownExperiment
 from services.experiment_options import ExperimentOptions, SimulationOptions
 from services.places import raster_store
@@ -52,7 +52,7 @@ def attempt(catalog: Catalog, job_id: str) -> Job:
 def results(catalog: Catalog, uid: str) -> tuple[Contents, dict[str, bytes]]:
     """Return the results and the files of an experiment."""
     with catalog.read() as session:
-        contents = asked_experiments.find(session, uid).contents
+        contents = made_files.find(session, KnownExperiment, uid).contents
     assert contents is not None
     archive = raster_store(catalog).get(raster_keys.data_set(uid))
     assert len(archive) == contents.size_bytes
@@ -144,7 +144,7 @@ def test_one_that_is_cancelled_or_removed_stops(ours: Catalog) -> None:
     removed = ask(ours, TINY)
     with ours.write() as session:
         running = jobs.claim(session, removed.job.id)
-    data_sets.remove(ours, raster_store(ours), JobKind.RUN_EXPERIMENT, removed.row.uid)
+    made_files.remove(ours, raster_store(ours), KnownExperiment, removed.row.uid)
     assert running is not None
     perform(ours, running)
     with ours.read() as session:

@@ -14,9 +14,9 @@ from sqlalchemy import select
 from catalog import failures, jobs, set_aside
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
-from catalog.records import Job, JobKind, JobState, Label, Patch, Scene, SceneRole
+from catalog.records import Job, JobState, Label, Patch, Scene, SceneRole
 from imagery.classes import GLACIER_SCHEME
-from services import data_sets, dataset_model, raster_keys
+from services import data_sets, dataset_model, made_files, raster_keys
 from services.data_sets import Contents, KnownDataSet
 from services.dataset_export import export_dataset as write_data_set
 from services.dataset_request import DatasetRequest, Form
@@ -66,7 +66,7 @@ def made(catalog: Catalog, asked: KnownDataSet) -> Contents:
     job = attempt(catalog, asked)
     assert (job.state, job.error) == (JobState.FINISHED, None)
     with catalog.read() as session:
-        contents = data_sets.find(session, asked.row.uid).contents
+        contents = made_files.find(session, KnownDataSet, asked.row.uid).contents
     assert contents is not None
     return contents
 
@@ -153,7 +153,7 @@ def test_one_whose_scene_was_replaced_meanwhile_is_refused(
     assert "was replaced or removed meanwhile; have it made again" in str(job.error)
 
 
-@pytest.mark.parametrize("step", ["imagery.store.RasterStore.put_file", "services.data_sets.note_contents"])
+@pytest.mark.parametrize("step", ["imagery.store.RasterStore.put_file", "services.made_files.note_contents"])
 def test_one_that_is_cut_off_is_made_once_by_the_next_attempt(
     catalog: Catalog, judged: list[Patch], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -263,7 +263,7 @@ def test_one_that_is_removed_while_its_file_is_stored_leaves_no_file(
     catalog: Catalog, judged: list[Patch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ask(catalog, forms=(Form.NPY,))
-    note = data_sets.note_contents
+    note = made_files.note_contents
 
     def removed_meanwhile(*arguments: Any) -> None:
         with catalog.write() as session:
@@ -271,7 +271,7 @@ def test_one_that_is_removed_while_its_file_is_stored_leaves_no_file(
         assert stored(catalog) != []
         note(*arguments)
 
-    monkeypatch.setattr(data_sets, "note_contents", removed_meanwhile)
+    monkeypatch.setattr(made_files, "note_contents", removed_meanwhile)
     attempt(catalog, asked)
     assert stored(catalog) == []
 
@@ -298,7 +298,7 @@ def test_a_file_that_is_lost_is_named_until_its_data_set_is_removed(catalog: Cat
     assert not store.exists(key)  # moved aside
     mend(catalog, lambda *_: None)
     assert set_aside_files(catalog) == [key]
-    data_sets.remove(catalog, store, JobKind.EXPORT_DATASET, asked.row.uid)
+    made_files.remove(catalog, store, KnownDataSet, asked.row.uid)
     mend(catalog, lambda *_: None)
     assert (set_aside_files(catalog), store.damaged()) == ([], [])
 

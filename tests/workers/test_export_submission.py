@@ -21,14 +21,14 @@ from imagery.errors import OutlineError
 from imagery.glaciers import read_inventory
 from imagery.glims_check import check_submission
 from imagery.glims_findings import WARNING
-from services import raster_keys, submissions
+from services import made_files, raster_keys
 from services.area_predictions import abandoned_uploads
 from services.delivery import delivery_options
 from services.glims_export import export_glims
 from services.places import raster_store
 from services.predictions import is_predicted
 from services.scenes import source_of
-from services.submissions import Contents
+from services.submissions import Contents, KnownSubmission
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
 from tests.services.judging import judge
@@ -68,7 +68,7 @@ def carry_out(asked: Asking, job_id: str) -> Job:
 
 def contents_of(asked: Asking) -> Contents:
     with asked.catalog.read() as session:
-        contents = submissions.listed(session)[0].contents
+        contents = made_files.listed(session, KnownSubmission)[0].contents
     assert contents is not None
     return contents
 
@@ -401,7 +401,7 @@ def test_the_job_of_one_that_is_removed_ends(asking: Asking) -> None:  # noqa: F
     perform(asking.catalog, job)
     with asking.catalog.read() as session:
         assert session.get_one(Job, accepted).state is JobState.CANCELLED
-        assert submissions.listed(session) == []
+        assert made_files.listed(session, KnownSubmission) == []
 
 
 def test_what_is_not_known_any_more_when_the_job_runs_is_said(asking: Asking) -> None:  # noqa: F811
