@@ -28,7 +28,11 @@ _BODIES: dict[str, dict[str, Any]] = {
             "schema": {
                 "type": "object",
                 "properties": {
-                    "options": {"type": "string", "contentMediaType": "application/json"},
+                    "options": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": {"$ref": "#/components/schemas/SubmissionOptions"},
+                    },
                     "inventory": {"type": "string", "format": "binary"},
                 },
                 "required": ["options", "inventory"],

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from al_server.context import json_response
 from al_server.schemas import Limited
+from catalog.errors import NotFoundError
 from catalog.paging import Cut, Key
 from services.request_types import MAX_INTEGER
 
@@ -27,7 +28,7 @@ def page_response(answers: Sequence[BaseModel], query: Limited, last: Key | None
 
     Args:
         answers: The items.
-        query: What was asked for; has a field ``before`` or ``after``.
+        query: What was asked for; its schema has a field ``before`` or ``after``.
         last: The key at which the next page begins; None if there is none.
     """
     response = json_response(list(answers))
@@ -77,13 +78,19 @@ def show_page(
         newest_first: Whether the greatest key comes first.
         endpoint: The page that the links lead to; the one that was asked for if empty.
         of: Type of the keys.
+
+    Returns:
+        The items that are shown, and the addresses of the pages beside them.
+
+    Raises:
+        HTTPException: 422, a parameter is no key, or both sides are given.
     """
     cut = Cut(size + 1, _asked_key(f"{name}_before", of), _asked_key(f"{name}_after", of))
     if cut.before is not None and cut.after is not None:
         abort(422, f"found both {name}_before and {name}_after, expected one of them at most")
     back, on = ("after", "before") if newest_first else ("before", "after")
     leads_back = getattr(cut, back) is not None
-    found = list(load(cut))
+    found = _loaded(load, cut)
     if not found or (leads_back and len(found) <= size):  # show the first page, and as a whole
         cut, leads_back = Cut(size + 1), False
         found = list(load(cut))
@@ -102,6 +109,14 @@ def show_page(
         following=address(on, shown[-1]) if has_more or leads_back else None,
     )
     return shown, pager
+
+
+def _loaded(load: Callable[[Cut], Sequence[Item]], cut: Cut) -> list[Item]:
+    """Return a page of a list; an empty one if the place at which it is cut is gone."""
+    try:
+        return list(load(cut))
+    except NotFoundError:
+        return []
 
 
 def kept_places() -> dict[str, str]:

@@ -50,7 +50,7 @@ def make(raw: SubmissionBody) -> Any:
     """Have the outlines of a scene made for GLIMS, of the labels as they are when the job begins; 202 with the job.
 
     The body holds the options as JSON. With an inventory, it is a form: the options as `options`, and as the file
-    `inventory` a GeoPackage, or a zip archive with one or with a shapefile, which is kept until the job has ended.
+    `inventory` a GeoPackage, or a zip archive with one or with a shapefile. It is kept until they are made or removed.
     """
     inventory = None
     try:

@@ -48,7 +48,7 @@ DESCRIPTIONS: Final = Turns(2)
 FAR_READS: Final = Turns(2)
 """Reads from other machines: of scenes at an address, and of a raster store that is no folder."""
 UPLOADS: Final = Turns(1)
-"""Vector files that are sent: of labels, and submissions for GLIMS that are checked."""
+"""Vector files that are sent: of labels, submissions for GLIMS that are checked, and inventories."""
 ACCOUNTS: Final = Turns(1)
 """Accounts that are made in Label Studio."""
 ALL_TURNS: Final = (DESCRIPTIONS, FAR_READS, UPLOADS, ACCOUNTS)

@@ -68,5 +68,8 @@ def _beyond(key: Column, cut: Cut, moment: Column | None) -> ColumnElement[bool]
     if moment is None:
         return by_key
     its_moment = select(moment).where(key == place).correlate(None).scalar_subquery()
-    by_moment = moment < its_moment if is_older else moment > its_moment
-    return or_(by_moment, and_(moment == its_moment, by_key))
+    # The first condition says nothing new, but makes databases begin to read at the place, not at the end of the list.
+    reached, passed = (
+        (moment <= its_moment, moment < its_moment) if is_older else (moment >= its_moment, moment > its_moment)
+    )
+    return and_(reached, or_(passed, by_key))

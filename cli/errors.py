@@ -1,6 +1,7 @@
 """Errors that commands show as one message instead of a traceback."""
 
 import click
+from pydantic import ValidationError
 
 from cli.exit_codes import ExitCode
 
@@ -37,3 +38,12 @@ class StillWorkingError(click.ClickException):
 
 class ForeignServerError(Exception):
     """Another program answers at the address of one of our servers; the text says which, and is for people."""
+
+
+def usage_error(error: ValidationError, whole: str) -> click.UsageError:
+    """Return the error of a command whose arguments do not fit a schema; `whole` names what has no name of its own."""
+    faults = (
+        f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    )
+    return click.UsageError("; ".join(faults))

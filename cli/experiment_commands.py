@@ -43,7 +43,7 @@ def experiment(scenes: tuple[str, ...], **given: object) -> None:
     stopped when it is called again.
     """
     settings = Settings()
-    options: ExperimentOptions = checked(ExperimentOptions, given | {"scenes": list(scenes)}, settings)
+    options = checked(ExperimentOptions, given | {"scenes": list(scenes)}, settings)
     from workers.main import prepare_threads
 
     prepare_threads(settings)  # the next import loads torch

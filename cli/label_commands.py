@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
+from cli.errors import usage_error
 from cli.installation import installed_catalog, running_catalog
 from cli.output import Columns, as_json, json_option, moment, print_records, print_table, tell
 from cli.server import connected
@@ -83,7 +84,7 @@ def withdraw(annotator: str, since: datetime | None, reason: str, dry_run: bool,
     try:
         request = WithdrawalRequest(annotator=annotator, since=since, reason=reason, dry_run=True)
     except ValidationError as error:
-        raise click.UsageError(str(error)) from error
+        raise usage_error(error, "the labels") from error
     with running_catalog() as catalog:
         actor = getpass.getuser()
         effect = withdraw_labels(catalog, request, actor)

@@ -8,6 +8,7 @@ import click
 from pydantic import ValidationError
 
 from catalog.records import Scene
+from cli.errors import usage_error
 from cli.everest import everest_scenes
 from cli.installation import installed_catalog
 from cli.job_commands import follow
@@ -191,11 +192,7 @@ def _parse(request: dict[str, Any]) -> SceneRequest:
     try:
         return SceneRequest.model_validate(request)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the scene'}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
-        )
-        raise click.UsageError(faults) from error
+        raise usage_error(error, "the scene") from error
 
 
 def _place(what: str, name: str | None, given: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -47,7 +47,7 @@ def simulate(scenes: tuple[str, ...], strategies: tuple[str, ...], processes: in
     """
     settings = Settings()
     given |= {"scenes": list(scenes), "strategies": list(strategies)}
-    options: SimulationOptions = checked(SimulationOptions, given, settings)
+    options = checked(SimulationOptions, given, settings)
     from workers.main import prepare_threads
 
     prepare_threads(settings)  # the next import loads torch

@@ -23,7 +23,7 @@ from experiments.simulation_run import SimulationRun, simulation_of
 from services import made_files, raster_keys
 from services.asked_experiments import Contents, KnownExperiment, ResultTable
 from services.durations import in_words
-from services.experiment_options import ExperimentOptions, SimulationOptions
+from services.experiment_options import ExperimentOptions, SimulationOptions, check_options
 from services.places import raster_store
 from workers.jobs import JobContext
 from workers.time_limit import JobTimeLimit
@@ -38,6 +38,7 @@ def carry_out(context: JobContext, uid: str) -> None:
 
     Raises:
         NotFoundError: It was removed.
+        InvalidInputError: Its options contradict the settings, which were changed meanwhile.
         ConflictError: A scene cannot be used any more, the pool has too few patches, or the time limit of jobs is too
             short for a single part.
         SceneError: A scene cannot be read, or does not fit.
@@ -53,6 +54,7 @@ def carry_out(context: JobContext, uid: str) -> None:
     if known.contents is not None:
         return
     options = known.options
+    check_options(options, settings)  # again: a setting may have been changed since it was asked for
     parts = _Parts(context)
     try:
         if isinstance(options, SimulationOptions):

@@ -6,6 +6,7 @@ direction of the rows.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
@@ -14,6 +15,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pydantic import ConfigDict
+from shapely import STRtree
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 
@@ -22,6 +24,8 @@ from imagery.projection import WGS84, period, reproject, same_crs, to_wgs84, unk
 
 # Over an edge of 200 km, 32 pieces keep the chord of a reprojected straight edge within a metre of the true curve.
 _PIECES_PER_EDGE: Final = 32
+# A projection is undefined far from its own zone, so only grids nearer to each other are compared in one CRS.
+_NEAR_DEG: Final = 1.0
 # Bands of one scene are delivered on one grid; only the rounding of the written transform may differ.
 _SAME_PLACE_PX: Final = 0.01
 
@@ -315,12 +319,29 @@ def footprints_overlap(a: Grid, b: Grid) -> bool:
         common = sum(a.footprint().intersection(other).area for other in _copies(b.footprint(), a.crs))
         finest = min(a.pixel_area(), b.pixel_area())
         return bool(common >= finest * (1 - 1e-6))  # the slack is for rounding in the intersection
-    # A projection is undefined far from its own zone, so only grids near each other are compared in one CRS.
     in_degrees = _copies(b.footprint_in(WGS84), WGS84)
-    if min(a.footprint_in(WGS84).distance(other) for other in in_degrees) > 1.0:
+    if min(a.footprint_in(WGS84).distance(other) for other in in_degrees) > _NEAR_DEG:
         return False
     there = _copies(b.footprint_in(a.crs), a.crs)
     return bool(min(a.footprint().distance(other) for other in there) <= math.sqrt(a.pixel_area()))
+
+
+def first_overlap(grids: Sequence[Grid]) -> tuple[int, int] | None:
+    """Return the places of the first two scenes that overlap (`footprints_overlap`); None if no two do.
+
+    Only those near each other are compared, since hundreds of scenes have tens of thousands of pairs.
+
+    Raises:
+        SceneError: As `footprints_overlap`; or a grid cannot be transformed to WGS 84.
+    """
+    footprints = [grid.footprint_in(WGS84) for grid in grids]
+    tree = STRtree(footprints)
+    for place, footprint in enumerate(footprints):
+        found = [tree.query(copy, predicate="dwithin", distance=_NEAR_DEG) for copy in _copies(footprint, WGS84)]
+        for other in np.unique(np.concatenate(found)).tolist():
+            if other > place and footprints_overlap(grids[place], grids[other]):
+                return place, other
+    return None
 
 
 def blocks(width: int, height: int, side: int) -> list[Window]:

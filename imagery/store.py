@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeVar
@@ -85,7 +86,8 @@ class RasterStore:
         try:
             yield
         except BaseException:
-            self.delete(key)
+            with suppress(Exception):  # the first error is told, not one of the store that has just gone
+                self.delete(key)
             raise
 
     def put_file(self, key: str, source: Path) -> None:
@@ -200,6 +202,18 @@ class RasterStore:
         for path in old:
             path.unlink(missing_ok=True)
         return [str(path) for path in old]
+
+    def is_older(self, key: str, seconds: float) -> bool:
+        """Return whether a file was stored longer ago than so many seconds.
+
+        Raises:
+            StoreError: The key is malformed, or nothing is stored under it.
+        """
+        try:
+            stored: datetime = self._fs.modified(self._path(key))
+        except FileNotFoundError as error:
+            raise self._absent(key) from error
+        return (datetime.now(UTC) - stored).total_seconds() > seconds
 
     def delete(self, key: str) -> None:
         """Delete the file stored under a key.

@@ -4,12 +4,10 @@ Each is a job of its own. What it writes is found by its id, and removed when no
 (`services.unused_predictions`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from uuid import uuid4
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
@@ -121,20 +119,6 @@ def request_for_upload(
         listed = [BandRequest(name=band, path=FILE, index=index) for index, band in enumerate(bands, start=1)]
     stated = {"name": name, "role": "pool", "sensor": sensor, "unit": unit, "level": level}
     return SceneRequest.model_validate({**stated, "bands": listed} if listed else {**stated, "path": FILE})
-
-
-def abandoned_uploads(session: Session, keys: Iterable[str]) -> list[str]:
-    """Return those of some keys that are files whose job has ended and left them: it was cancelled, or failed.
-
-    They are GeoTIFFs, and inventories of submissions for GLIMS.
-    """
-    sent = {key for key in keys if raster_keys.is_upload(key)}
-    if not sent:
-        return []
-    kinds = (JobKind.PREDICT_AREA, JobKind.EXPORT_SUBMISSION)
-    ended = select(Job.subject).where(Job.kind.in_(kinds), Job.state.not_in(jobs.OPEN))
-    over = {subject["uid"] for subject in session.scalars(ended)}
-    return sorted(key for key in sent if PurePosixPath(key).stem in over)
 
 
 def find_area(session: Session, uid: str) -> AreaPrediction:

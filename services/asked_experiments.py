@@ -5,8 +5,9 @@ by which versions are judged.
 """
 
 import io
+from functools import cached_property
 from typing import Final
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from pydantic import BaseModel
 
@@ -70,7 +71,7 @@ class KnownExperiment(KnownFile):
     KIND = JobKind.RUN_EXPERIMENT
     WHAT = "experiment"
 
-    @property
+    @cached_property
     def options(self) -> SimulationOptions | ExperimentOptions:
         """What was asked for."""
         return Asked.model_validate(self.row.request).options
@@ -129,13 +130,13 @@ def member(known: KnownExperiment, archive: bytes, suffix: str) -> bytes:
     Args:
         known: The experiment.
         archive: Its zip.
-        suffix: "csv", "png" or "md".
+        suffix: "csv" or "png".
 
     Raises:
-        NotFoundError: It is not in the zip.
+        NotFoundError: It is not in the zip, or that cannot be read.
     """
-    with ZipFile(io.BytesIO(archive)) as files:
-        try:
+    try:
+        with ZipFile(io.BytesIO(archive)) as files:
             return files.read(f"{known.name}.{suffix}")
-        except KeyError as error:
-            raise NotFoundError(f"found no {suffix} file in this experiment; make it anew") from error
+    except (KeyError, BadZipFile) as error:
+        raise NotFoundError(f"found no {suffix} file in this experiment; make it anew") from error

@@ -1,14 +1,13 @@
 """The scenes of simulations and experiments: registered ones whose true classes are known by outlines."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneRole, SceneState
-from imagery.grid import footprints_overlap
+from imagery.grid import first_overlap
 from services.scenes import source_of
 
 
@@ -42,12 +41,12 @@ def study_scenes(session: Session, names: Sequence[str]) -> list[Scene]:
             "outlines, or take the example everest"
         )
     chosen = [scene for scene in usable if not names or scene.name in names]
-    for one, other in combinations(chosen, 2):
-        if footprints_overlap(source_of(one).grid, source_of(other).grid):
-            raise ConflictError(
-                f"found the scenes {one.name} and {other.name}, which overlap: windows that train a network would "
-                "judge it too; name scenes that do not overlap"
-            )
+    if overlap := first_overlap([source_of(scene).grid for scene in chosen]):
+        one, other = (chosen[place].name for place in overlap)
+        raise ConflictError(
+            f"found the scenes {one} and {other}, which overlap: windows that train a network would judge it too; name "
+            "scenes that do not overlap"
+        )
     return chosen
 
 

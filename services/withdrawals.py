@@ -235,14 +235,14 @@ def withdrawals_of_versions(session: Session) -> dict[int, list[AffectedBy]]:
 def list_withdrawals(session: Session, cut: Cut | None = None) -> list[WithdrawalAnswer]:
     """Return the withdrawals, newest first; all of them, or a page."""
     found = session.scalars(cut_out(select(Withdrawal), Withdrawal.id, cut, newest_first=True)).all()
-    shown = WithdrawnLabel.withdrawal_id.in_([item.id for item in found])
-    counts = select(WithdrawnLabel.withdrawal_id, func.count()).where(shown).group_by(WithdrawnLabel.withdrawal_id)
-    labels = {row[0]: row[1] for row in session.execute(counts)}
+    shown = [item.id for item in found]
+    counts = select(WithdrawnLabel.withdrawal_id, func.count()).where(WithdrawnLabel.withdrawal_id.in_(shown))
+    labels = {row[0]: row[1] for row in session.execute(counts.group_by(WithdrawnLabel.withdrawal_id))}
     versions: dict[int, list[VersionAffected]] = {}
-    for rows in withdrawals.affected_versions(session).values():
-        for row in rows:
-            affected = VersionAffected(version=row.model_version, directly=row.directly)
-            versions.setdefault(row.withdrawal_id, []).append(affected)
+    affected = select(AffectedVersion).where(AffectedVersion.withdrawal_id.in_(shown))
+    for row in session.scalars(affected.order_by(AffectedVersion.model_version)):
+        answer = VersionAffected(version=row.model_version, directly=row.directly)
+        versions.setdefault(row.withdrawal_id, []).append(answer)
     return [
         WithdrawalAnswer(
             id=item.id,

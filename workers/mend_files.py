@@ -26,13 +26,13 @@ from catalog.registry import registry_of
 from catalog.set_aside import Kind
 from imagery.errors import SceneError, StoreError, UnreadableFileError
 from services import raster_keys
-from services.area_predictions import abandoned_uploads
 from services.data_sets import remove_drafts
 from services.made_files import left_files
 from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scene_uploads import remove_abandoned
 from services.scenes import window_of
+from services.sent_uploads import abandoned_uploads
 from services.stored_files import expected_files, left_checkpoints
 from services.unusable_scenes import set_aside_scenes, take_back
 from services.unused_predictions import remove_unused
@@ -96,7 +96,7 @@ def _remove_unneeded(catalog: Catalog, present: set[str]) -> None:
     with catalog.read() as session:
         unneeded = [
             *unneeded_bands(session, present),
-            *abandoned_uploads(session, present),
+            *abandoned_uploads(session, store, present),
             *left_checkpoints(session, present),
             *left_files(session, present),
         ]

@@ -1,6 +1,8 @@
 """Predictions of an area that somebody names, over HTTP, with the job that makes them."""
 
 import json
+import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +21,8 @@ from catalog.records import Job, JobKind, JobState, Scene, now
 from imagery.grid import Window
 from imagery.scene_source import SceneSource
 from services import raster_keys
-from services.area_predictions import abandoned_uploads
 from services.places import raster_store
+from services.sent_uploads import abandoned_uploads
 from services.stored_files import orphans
 from services.unused_predictions import remove_unused
 from tests.al_server.test_error_shape import assert_problem
@@ -227,12 +229,24 @@ def test_a_file_whose_prediction_is_cancelled_is_removed(
     first, second = (send(cropped(scene, tmp_path)).json for _ in range(2))
     with catalog.database.write() as session:
         failures.cancel(session, first["job"]["id"])
-    keys = raster_store(catalog).all_keys()
+    store = raster_store(catalog)
     with catalog.read() as session:
-        assert abandoned_uploads(session, keys) == [raster_keys.upload(first["id"])]
+        assert abandoned_uploads(session, store, store.all_keys()) == [raster_keys.upload(first["id"])]
     mend(catalog, lambda *_: None)
-    left = [key for key in raster_store(catalog).all_keys() if key.startswith("uploads/")]
+    left = [key for key in store.all_keys() if key.startswith("uploads/")]
     assert left == [raster_keys.upload(second["id"])]
+
+
+def test_a_file_that_no_job_names_is_removed_after_a_day(catalog: Catalog) -> None:
+    """A request was killed between storing the file and noting its job."""
+    store = raster_store(catalog)
+    old, new = raster_keys.upload("a" * 32), raster_keys.upload("b" * 32)
+    for key, hours in ((old, 24.1), (new, 23.9)):
+        store.put(key, b"II*")
+        stored = time.time() - 3600 * hours
+        os.utime(store.uri(key), (stored, stored))
+    mend(catalog, lambda *_: None)
+    assert store.all_keys() == [new]
 
 
 @pytest.mark.usefixtures("version")

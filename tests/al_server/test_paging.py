@@ -22,6 +22,7 @@ from catalog.setting_changes import SettingChange
 from catalog.webhook_records import Delivery, OutgoingEvent, Subscription
 from catalog.withdrawal_records import Withdrawal
 from services import made_files, tokens, users
+from services.asked_experiments import KnownExperiment
 from services.data_sets import KnownDataSet
 from services.submissions import Asked, KnownSubmission, SubmissionOptions
 from tests.al_server.test_error_shape import assert_problem
@@ -52,9 +53,15 @@ def data_set(session: Session, number: int) -> None:
 
 
 def submission(session: Session, number: int) -> None:
-    asked = Asked(options=SubmissionOptions(scene=number), scene="langtang", version=None)
+    asked = Asked(options=SubmissionOptions(scene=number), scene=f"langtang-{number}", version=None)
     row = DataSet(request=asked.model_dump(mode="json"), with_model=False, asked_by="operator")
     made_files.enqueue(session, KnownSubmission, row)
+
+
+def experiment(session: Session, number: int) -> None:
+    asked = {"options": {"name": "heads", "steps": number}}
+    row = DataSet(request=asked, with_model=False, asked_by="operator")
+    made_files.enqueue(session, KnownExperiment, row)
 
 
 def change(session: Session, number: int) -> None:
@@ -99,6 +106,7 @@ NEWEST_FIRST: dict[str, Add] = {
     ),
     "data-sets": data_set,
     "glims-submissions": submission,
+    "experiments": experiment,
     "changes": change,
     "jobs": job,
     "scorings": lambda session, number: session.add(Scoring(model_version=number, passes=20, seed=0)),
@@ -215,9 +223,13 @@ SHOWN: dict[str, tuple[str, Add, str, bool]] = {
     "rounds": ("/", NEWEST_FIRST["rounds"], r'href="/rounds/(\d+)"', True),
     "scenes": ("/", OLDEST_FIRST["scenes"], r'href="/scenes/(\d+)/replace"', False),
     "withdrawals": ("/quality", NEWEST_FIRST["withdrawals"], r'<tr><td class="n">(\d+)</td><td><time', True),
+    "all": ("/changes", change, r"<tr><td>scene-(\d+)</td>", True),
+    "submissions": ("/data-sets", submission, r"<tr><td>langtang-(\d+)</td>", True),
+    "made": ("/experiments", experiment, r"steps: (\d+)", True),
     "data-sets": ("/data-sets", data_set, r"<tr><td>set (\d+)</td>", True),
     "people": ("/people", OLDEST_FIRST["users"], r"<tr><td>zz-name-(\d+)</td>", False),
     "tokens": ("/people", OLDEST_FIRST["tokens"], r"<tr><td>zz-name-(\d+)</td>", False),
+    "deliveries": ("/events", delivery, r'<td class="n">(\d+)</td><td class="[^"]*">pending', True),
     "subscriptions": ("/events", OLDEST_FIRST["subscriptions"], r'<tr><td class="n">(\d+)</td><td>https', False),
     "changes": ("/settings", NEWEST_FIRST["settings/changes"], r"round_size</a></td><td>(\d+)</td>", True),
 }
@@ -264,6 +276,19 @@ def test_a_section_that_is_asked_for_again_stays_at_its_page(client: FlaskClient
     section = client.get(address, headers=headers).text
     assert re.findall(r'href="/rounds/(\d+)"', section) == [str(number) for number in range(10, 0, -1)]
     assert re.findall(r'rel="prev" href="([^"]+)"', section) == ["/?rounds_after=10#rounds"]
+
+
+def test_a_place_that_is_gone_leads_to_the_first_page(client: FlaskClient, catalog: Catalog) -> None:
+    filled(catalog, change, 2)
+    page = client.get(f"/changes?all_before={'0' * 32}", headers=as_role(catalog, "reader"))
+    assert page.status_code == 200
+    assert re.findall(r"<tr><td>scene-(\d+)</td>", page.text) == ["2", "1"]
+
+
+def test_a_place_between_two_is_refused(client: FlaskClient, catalog: Catalog) -> None:
+    response = client.get("/?rounds_before=3&rounds_after=1", headers=as_role(catalog, "reader"))
+    assert response.status_code == 422
+    assert "found both rounds_before and rounds_after, expected one of them at most" in response.text
 
 
 def test_a_place_with_nothing_behind_it_leads_to_the_first_page(client: FlaskClient, catalog: Catalog) -> None:

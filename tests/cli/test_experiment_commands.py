@@ -45,6 +45,7 @@ def experiment(*arguments: str) -> Result:
         (["heads", "--seeds", "0"], "0 is not in the range 1<=x<=100"),
         (["heads", "--patch-size", "16"], "16 is not in the range 32<=x<=1024"),
         (["heads", "--split", "regions"], "'regions' is not one of 'fishnet', 'random'"),
+        (["heads", ""], "scenes.0: String should have at least 1 character"),
         (["heads", "--architecture", "resnet"], "'resnet' is not one of 'default', 'baraka', 'aryal', 'he'"),
     ],
 )

@@ -37,6 +37,7 @@ def simulate(*arguments: str) -> Result:
         ),
         (["--strategy", "prior_disagreement"], "'prior_disagreement' is not one of 'recipe', 'random'"),
         (["--annotator", "pencil"], "'pencil' is not one of 'brush', 'strokes'"),
+        ([""], "scenes.0: String should have at least 1 character"),
         (["--seeds", "0"], "0 is not in the range 1<=x<=100"),
     ],
 )

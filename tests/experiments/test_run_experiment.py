@@ -12,6 +12,7 @@ from PIL import Image
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState
+from catalog.setting_changes import SettingChange
 from experiments import areas, experiment_job
 from services import asked_experiments, made_files, raster_keys
 from services.asked_experiments import Contents, KnownExperiment
@@ -160,6 +161,16 @@ def test_a_limit_that_is_too_short_for_one_run_says_so(ours: Catalog, monkeypatc
     failed = attempt(ours, ask(ours, TINY).job.id)
     assert failed.state is JobState.FAILED
     assert "found nothing finished after 21600 s, the setting compute_timeout_s" in str(failed.error)
+
+
+def test_a_setting_that_leaves_no_round_to_a_strategy_meanwhile_fails_it(ours: Catalog) -> None:
+    known = ask(ours, TINY)  # of 3 rounds
+    with ours.write() as session:
+        session.add(SettingChange(name="random_start_rounds", value=3, changed_by="olga"))
+    ours.refresh_settings()  # as a worker does before each job
+    failed = attempt(ours, known.job.id)
+    assert failed.state is JobState.FAILED
+    assert "rounds: found 3; expected more than 3, the rounds that are drawn at random" in str(failed.error)
 
 
 def test_too_few_patches_fail_at_once(ours: Catalog) -> None:

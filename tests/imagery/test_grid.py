@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rasterio.warp import transform as warp
 
 from imagery.errors import SceneError
-from imagery.grid import Grid, Window, footprints_overlap, tile
+from imagery.grid import Grid, Window, first_overlap, footprints_overlap, tile
 
 UTM = Grid("EPSG:32645", (30.0, 0.0, 500000.0, 0.0, -30.0, 3000000.0), width=40, height=25)
 SOUTH_UP = Grid("EPSG:32645", (30.0, 0.0, 500000.0, 0.0, 30.0, 2999250.0), width=40, height=25)
@@ -198,6 +198,24 @@ def test_the_same_ground_in_the_next_utm_zone_is_common_ground() -> None:
     elsewhere = Grid("EPSG:32646", (30.0, 0.0, xs[0] + 20000.0, 0.0, -30.0, ys[0]), 300, 300)
     assert footprints_overlap(here, there)
     assert not footprints_overlap(here, elsewhere)
+
+
+def test_of_many_the_first_two_that_overlap_are_found() -> None:
+    apart = [_shifted(40 * place, 0) for place in range(50)]
+    assert first_overlap(apart) is None
+    x, y = _centre(apart[30])
+    in_degrees = Grid("EPSG:4326", (1e-5, 0.0, x, 0.0, -1e-5, y), 2, 2)
+    assert first_overlap([*apart, in_degrees]) == (30, 50)
+    assert first_overlap([*apart, in_degrees, _shifted(40 * 7 + 39, 0)]) == (7, 51)
+    assert first_overlap([*apart[:7], *apart[9:], _shifted(40 * 7, 0)]) is None
+    turn = Grid("EPSG:4326", (1.0, 0.0, 539.5, 0.0, -1.0, 30.0), 1, 1)  # degrees that others count from -180
+    assert first_overlap([turn, Grid("EPSG:4326", (1.0, 0.0, 179.5, 0.0, -1.0, 30.0), 1, 1)]) == (0, 1)
+    assert first_overlap([]) is None
+
+
+def _centre(grid: Grid) -> tuple[float, float]:
+    point = grid.footprint_wgs84().centroid
+    return point.x, point.y
 
 
 def test_grids_coincide_whether_the_crs_is_a_code_or_spelt_out() -> None:
