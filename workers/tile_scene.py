@@ -6,15 +6,16 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs
-from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState
+from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState, Scoring
 from imagery.composites import composites_for
 from imagery.errors import OutlineError, SceneError
 from imagery.grid import tile
 from imagery.map_views import map_views
 from imagery.masks import mask_to_geotiff
 from imagery.statistics import known_stretches, percentile_stretch
+from imagery.store import RasterStore
 from imagery.valid_pixels import check_has_data
-from services import mask_comparisons
+from services import mask_comparisons, raster_keys
 from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of
@@ -48,6 +49,8 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
     check_has_data(source)
     windows = tile(source.grid.width, source.grid.height, scene.patch_size_px, scene.patch_overlap_px)
     store, scheme = raster_store(context.catalog), class_scheme(context.catalog)
+    if scene.revision:
+        _forget_maps(context, store, scene)
 
     def report(done: int) -> None:
         context.progress(done, len(windows), "looking for valid pixels")
@@ -84,6 +87,14 @@ def _make_ready(context: JobContext, scene: Scene) -> None:
         ready.patch_count = len(patches)
         if scene.role is SceneRole.POOL:
             jobs.enqueue(session, JobKind.SCORE_POOL)
+
+
+def _forget_maps(context: JobContext, store: RasterStore, scene: Scene) -> None:
+    """Delete what was mapped of a scene before it was replaced: nobody is to correct a map of other pixels."""
+    with context.catalog.read() as session:
+        scorings = session.scalars(select(Scoring.id)).all()
+    for scoring_id in scorings:
+        store.delete_folder(raster_keys.scored_scene(scoring_id, scene.id))
 
 
 def _store_patches(session: Session, scene_id: int, patches: list[dict[str, Any]]) -> None:

@@ -19,11 +19,13 @@ from catalog.records import (
     ProposalState,
     RoundState,
     Scene,
+    Scoring,
 )
 from catalog.settings import Strategy
 from labeling.errors import EventError
-from services import corrections
+from services import corrections, raster_keys
 from services.corrections import Correction
+from services.places import raster_store
 from services.rounds import abandon, open_round
 from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, Replacement, replace_scene
@@ -33,6 +35,7 @@ from tests.workers.rows import context_of, described_anew, tiled
 from workers import ingest_label as ingestion
 from workers import propose_round as proposing
 from workers.propose_round import propose_round
+from workers.tile_scene import tile_scene
 
 ICE = brush(box(2, 2, 20, 20))
 
@@ -84,6 +87,26 @@ def test_labels_may_be_kept_while_an_answer_waits_which_is_then_applied(desk: De
     assert replace(desk, LabelFate.KEEP).kept == 1
     desk.ingest(waiting)
     assert desk.event(waiting).state is EventState.APPLIED
+
+
+def test_maps_of_the_pixels_before_are_gone_once_the_new_ones_are_tiled(desk: Desk, tmp_path: Path) -> None:
+    """Patches of a replaced scene may be proposed before it is scored again: none begins with a map of other pixels."""
+    desk.deliver(saved(desk.first, [ICE]))
+    other, _ = tiled(desk.catalog, tmp_path / "b.tif", offset_px=300)
+    with desk.catalog.write() as session:
+        scorings = [Scoring(model_version=version, passes=20, seed=0) for version in (1, 2)]
+        session.add_all(scorings)
+    store = raster_store(desk.catalog)
+    of_each = {
+        scene.id: [raster_keys.scored(scoring.id, scene.id, "classes") for scoring in scorings]
+        for scene in (desk.scene, other)
+    }
+    for key in (*of_each[desk.scene.id], *of_each[other.id]):
+        store.put(key, b"a map")
+    replace(desk, LabelFate.KEEP)
+    tile_scene(context_of(desk.catalog, JobKind.TILE_SCENE, str(desk.scene.id)), desk.scene.id)
+    left = [key for key in store.all_keys() if key.startswith("scorings/")]
+    assert left == of_each[other.id]
 
 
 def test_nobody_loses_a_correction_that_waits_unasked(desk: Desk) -> None:
