@@ -23,12 +23,12 @@ from al_server.scoring_schemas import serialize_scoring
 from al_server.set_aside_schemas import serialize_set_aside
 from al_server.status import open_jobs
 from al_server.version_schemas import ModelAnswer, serialize_version
-from catalog import registry_copy, scorings, set_aside, training
+from catalog import jobs, registry_copy, scorings, set_aside, training
 from catalog.access_records import Role
 from catalog.errors import ServiceDownError
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
-from catalog.paging import Cut
+from catalog.paging import Cut, cut_out
 from catalog.reconciliation_records import Reconciliation, SeenProject
 from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
 from catalog.registry import CHAMPION
@@ -47,10 +47,12 @@ from services.scenes import registered_scenes
 from services.situation import read_situation
 
 PAGE: Final = "dashboard.index"  # to which the links between pages of a list lead, also from a section by itself
+WAITING_SHOWN: Final = 20
 ROUNDS_SHOWN: Final = 20
 SCENES_SHOWN: Final = 50
 VERSIONS_SHOWN: Final = 20  # the newest ones
 UNSUCCESSFUL_SHOWN: Final = 5
+ASIDE_SHOWN: Final = 20
 DECISIONS_SHOWN: Final = 10
 ALERTS_SHOWN: Final = 10
 EVENTS_SHOWN: Final = 10
@@ -100,12 +102,23 @@ def work() -> Shown:
     """Return open jobs, the scoring, and the queues with their workers."""
     catalog = current_catalog()
     with catalog.read() as session:
-        open_rows = session.scalars(open_jobs()).all()
+        running = session.scalars(open_jobs().where(Job.state == JobState.RUNNING).order_by(Job.created_at)).all()
+        waiting, pager = show_page(
+            "work",
+            WAITING_SHOWN,
+            lambda cut: _waiting_jobs(session, cut),
+            lambda job: job.id,
+            newest_first=False,
+            endpoint=PAGE,
+            of=str,
+        )
+        open_rows = [*running, *waiting]
         scoring = scorings.current(session)
         faults = part_faults(session)
         shown: dict[str, Any] = {
             "open_jobs": [serialize_job(job) for job in open_rows],
-            "trains": any(job.kind is JobKind.FINE_TUNE for job in open_rows),
+            "work_pager": pager,
+            "trains": jobs.is_open(session, JobKind.FINE_TUNE),
             "stopping": {job.id for job in open_rows if job.cancel_requested},
             "scoring": serialize_scoring(session, scoring) if scoring is not None else None,
             "scoring_waits": scorings.is_under_way(session),
@@ -114,6 +127,11 @@ def work() -> Shown:
         by_kind = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
         counted = [tuple(row) for row in session.execute(by_kind.where(Job.state.in_(OPEN)))]
     return {**shown, "queues": _queues(counted, asks=faults.get("redis") is None)}
+
+
+def _waiting_jobs(session: Session, cut: Cut) -> Sequence[Job]:
+    waiting = open_jobs().where(Job.state == JobState.QUEUED)
+    return session.scalars(cut_out(waiting, Job.id, cut, newest_first=False, moment=Job.created_at)).all()
 
 
 def _queues(counted: Sequence[tuple[Any, ...]], *, asks: bool) -> list[QueueState]:
@@ -210,6 +228,9 @@ def worth() -> Shown:
 def labels() -> Shown:
     """Return the ledger: how many events in each state, those without effect, and the comparisons."""
     with current_catalog().read() as session:
+        without_effect, pager = show_page(
+            "not-learnt", EVENTS_SHOWN, lambda cut: _not_learnt(session, cut), lambda event: event.id, endpoint=PAGE
+        )
         counted = session.execute(select(LabelEvent.state, func.count()).group_by(LabelEvent.state))
         counts: dict[EventState, int] = dict(counted.all())
         return {
@@ -218,7 +239,8 @@ def labels() -> Shown:
             "labels": session.scalar(select(func.count(Label.id)).where(Label.superseded_at.is_(None))) or 0,
             "fresh": len(training.new_labels(session)),
             "annotators": _annotators(session),
-            "not_learnt": [serialize_event(event) for event in session.scalars(_not_learnt())],
+            "not_learnt": [serialize_event(event) for event in without_effect],
+            "not_learnt_pager": pager,
             "compared_at": session.scalar(select(func.max(SeenProject.compared_at))),
             "mended": [serialize_reconciliation(row) for row in session.scalars(_reconciliations())],
         }
@@ -228,10 +250,11 @@ def _newest_events() -> Select[LabelEvent]:
     return select(LabelEvent).order_by(LabelEvent.id.desc()).limit(EVENTS_SHOWN)
 
 
-def _not_learnt() -> Select[LabelEvent]:
-    """Select the newest label events that failed or were ignored: the drawings and deletions without effect."""
+def _not_learnt(session: Session, cut: Cut) -> Sequence[LabelEvent]:
+    """Return label events that failed or were ignored: the drawings and deletions without effect."""
     without_effect = LabelEvent.state.in_((EventState.FAILED, EventState.SUPERSEDED))
-    return select(LabelEvent).where(without_effect).order_by(LabelEvent.id.desc()).limit(EVENTS_SHOWN)
+    found = cut_out(select(LabelEvent).where(without_effect), LabelEvent.id, cut, newest_first=True)
+    return session.scalars(found).all()
 
 
 def _reconciliations() -> Select[Reconciliation]:
@@ -294,8 +317,17 @@ def trouble() -> Shown:
     """Return what is set aside, the latest failed and cancelled jobs, and events that were given up."""
     ended = select(Job).where(Job.state.in_(UNSUCCESSFUL)).order_by(Job.finished_at.desc()).limit(UNSUCCESSFUL_SHOWN)
     with current_catalog().read() as session:
+        aside, pager = show_page(
+            "aside",
+            ASIDE_SHOWN,
+            lambda cut: set_aside.standing(session, cut=cut),
+            lambda row: row.id,
+            newest_first=False,
+            endpoint=PAGE,
+        )
         return {
-            "aside": [serialize_set_aside(row) for row in set_aside.standing(session)],
+            "aside": [serialize_set_aside(row) for row in aside],
+            "aside_pager": pager,
             "unsuccessful": [serialize_job(job) for job in session.scalars(ended)],
             "dead": outgoing_events.deliveries(session, Cut(UNSUCCESSFUL_SHOWN), DeliveryState.DEAD),
         }

@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from al_server.arms import describe_arms
@@ -15,7 +15,7 @@ from al_server.scoring_schemas import ScoringAnswer, serialize_scoring
 from al_server.status_schemas import HealthAnswer, RoundStatus, StatusAnswer, StepAnswer, VersionStatus
 from catalog import scorings
 from catalog.jobs import OPEN
-from catalog.records import EventState, Job, JobKind, LabelEvent, SceneRole, SceneState
+from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, SceneRole, SceneState
 from catalog.registry import ModelVersion
 from services import forecast
 from services.next_step import Step, light, next_step, troubles
@@ -25,6 +25,7 @@ from services.version_figures import figures_of
 api = APIBlueprint("status", __name__, url_prefix="/api/v1/status", abp_tags=[Tag(name="health")])
 
 _SCORING_KINDS: Final = (JobKind.SCORE_POOL, JobKind.SCORE_SHARD)
+_JOBS_LISTED: Final = 50  # a job waits for each label event, and thousands may arrive together
 
 
 @api.get("", responses={200: StatusAnswer})
@@ -34,12 +35,16 @@ def status() -> Response:
     worth = describe_arms(models.versions(forecast.VERSIONS)).worth
     with current_catalog().read() as session:
         situation = read_situation(session, current_catalog().settings, worth)
+        running_first = case((Job.state == JobState.RUNNING, 0), else_=1)
+        listed = session.scalars(open_jobs().order_by(running_first, Job.created_at).limit(_JOBS_LISTED)).all()
+        counted = session.scalar(select(func.count()).select_from(open_jobs().subquery())) or 0
         answer = StatusAnswer(
             health=_describe_health(situation),
             next_step=_describe_step(next_step(situation, datetime.now(UTC))),
             champion=_describe_version(models.champion()),
             learner=_describe_version(models.learner()),
-            jobs=[serialize_job(job) for job in session.scalars(open_jobs())],
+            jobs=[serialize_job(job) for job in listed],
+            more_jobs=counted - len(listed),
             scoring=_describe_scoring(session),
             round=_describe_round(situation.round),
             rounds=situation.rounds,
@@ -53,8 +58,8 @@ def status() -> Response:
 
 
 def open_jobs() -> Select[Job]:
-    """Select the open jobs, oldest first, without those of a scoring, which is told as one."""
-    return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(_SCORING_KINDS)).order_by(Job.created_at)
+    """Select the open jobs, in any order, without those of a scoring, which is told as one."""
+    return select(Job).where(Job.state.in_(OPEN), Job.kind.not_in(_SCORING_KINDS))
 
 
 def _describe_health(situation: Situation) -> HealthAnswer:

@@ -49,7 +49,10 @@ class StatusAnswer(BaseModel):
     next_step: StepAnswer
     champion: VersionStatus | None = Field(description="the version that is served; null: none yet")
     learner: VersionStatus | None = Field(description="the version from which training goes on; null: none yet")
-    jobs: list[JobAnswer] = Field(description="queued and running ones, oldest first, without those of a scoring")
+    jobs: list[JobAnswer] = Field(
+        description="the first 50 of the open ones, without those of a scoring: those that run, then those that wait"
+    )
+    more_jobs: int = Field(description="how many open jobs are not listed")
     scoring: ScoringAnswer | None = Field(description="the scoring of the pool that is under way")
     round: RoundStatus | None
     rounds: int = Field(description="rounds so far, without failed and abandoned ones")

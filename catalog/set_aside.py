@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Index, Select, String, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from catalog.paging import Cut, cut_out
 from catalog.records import Base, now
 from catalog.told_texts import Told
 
@@ -87,12 +88,12 @@ def end(row: SetAside, outcome: str) -> None:
     row.ended_at, row.outcome = now(), outcome
 
 
-def standing(session: Session, *kinds: Kind) -> Sequence[SetAside]:
-    """Return what is set aside, oldest first; of some kinds only, if any are given."""
-    statement = _standing().order_by(SetAside.id)
+def standing(session: Session, *kinds: Kind, cut: Cut | None = None) -> Sequence[SetAside]:
+    """Return what is set aside, oldest first; of some kinds only, if any are given; all, or a page by the ids."""
+    statement = _standing()
     if kinds:
         statement = statement.where(SetAside.kind.in_([kind.value for kind in kinds]))
-    return session.scalars(statement).all()
+    return session.scalars(cut_out(statement, SetAside.id, cut, newest_first=False)).all()
 
 
 def numbers(kind: Kind) -> Select[int | None]:

@@ -95,13 +95,13 @@ def _labels(found: StatusAnswer) -> str:
 def _work(found: StatusAnswer) -> Iterator[str]:
     if found.scoring is not None:
         yield "scoring of the pool" + _far(found.scoring.progress, found.scoring.eta_s)
-    jobs = sorted(found.jobs, key=lambda job: job.state != "running")
-    for job in jobs[:JOBS_SHOWN]:
+    for job in found.jobs[:JOBS_SHOWN]:
         yield f"{job.kind.replace('_', ' ')}" + (
             _far(job.progress, job.eta_s) if job.state == "running" else ", queued"
         )
-    if len(jobs) > JOBS_SHOWN:
-        yield f"and {len(jobs) - JOBS_SHOWN} more jobs"
+    more = len(found.jobs[JOBS_SHOWN:]) + found.more_jobs
+    if more:
+        yield f"and {more} more jobs"
 
 
 def _far(share: float | None, eta_s: float | None) -> str:

@@ -2172,10 +2172,11 @@ class StatusAnswer(Schema):
 
     Attributes:
         champion: The version that is served; null: none yet.
-        jobs: Queued and running ones, oldest first, without those of a scoring.
+        jobs: The first 50 of the open ones, without those of a scoring: those that run, then those that wait.
         label_events: Number of label events in each state.
         labels: Labels that stand.
         learner: The version from which training goes on; null: none yet.
+        more_jobs: How many open jobs are not listed.
         new_labels: Labels that no version has learnt from.
         new_labels_needed: How many of them start a fine-tune.
         rounds: Rounds so far, without failed and abandoned ones.
@@ -2189,6 +2190,7 @@ class StatusAnswer(Schema):
     label_events: dict[str, int]
     labels: int
     learner: VersionStatus | None
+    more_jobs: int
     new_labels: int
     new_labels_needed: int
     next_step: StepAnswer

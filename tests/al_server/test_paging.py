@@ -78,6 +78,19 @@ def job(session: Session, number: int) -> None:
     session.add(Job(kind=JobKind.TILE_SCENE, key=f"tile_scene:{number}", subject={}, created_at=moment))
 
 
+def waiting_job(session: Session, number: int) -> None:
+    moment = FIRST + timedelta(minutes=number)
+    row = Job(kind=JobKind.TILE_SCENE, key=f"tile_scene:{number}", subject={}, created_at=moment)
+    row.message = f"job {number}"
+    session.add(row)
+
+
+def failed_event(session: Session, number: int) -> None:
+    label_event(session, number)
+    session.flush()
+    session.query(LabelEvent).update({"state": "failed"})
+
+
 def label_event(session: Session, number: int) -> None:
     session.add(LabelEvent(dedupe_key=str(number), action="TASKS_DELETED", origin="webhook", body=b"{}"))
 
@@ -220,6 +233,9 @@ def test_every_list_of_rows_has_pages(client: FlaskClient) -> None:
 
 
 SHOWN: dict[str, tuple[str, Add, str, bool]] = {
+    "work": ("/", waiting_job, r">job (\d+)<", False),
+    "aside": ("/", NEWEST_FIRST["set-aside"], r"<td>(\d+)\.tif</td>", False),
+    "not-learnt": ("/", failed_event, r'<tr><td class="n">(\d+)</td><td>tasks deleted</td>\n', True),
     "rounds": ("/", NEWEST_FIRST["rounds"], r'href="/rounds/(\d+)"', True),
     "scenes": ("/", OLDEST_FIRST["scenes"], r'href="/scenes/(\d+)/replace"', False),
     "withdrawals": ("/quality", NEWEST_FIRST["withdrawals"], r'<tr><td class="n">(\d+)</td><td><time', True),

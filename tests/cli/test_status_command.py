@@ -9,10 +9,11 @@ from flask import Flask
 
 from catalog import registry_copy
 from catalog.context import Catalog
-from catalog.records import now
+from catalog.records import Job, JobKind, now
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
 from cli.exit_codes import ExitCode
 from cli.main import main
+from cli.status_command import JOBS_SHOWN
 from glacier_al_client.client import Client
 from tests.dashboard_world import add_alert, add_failed_event, populate, run_fine_tune, tick, version_tags
 from tests.served_app import serving
@@ -69,6 +70,21 @@ def test_the_screen_holds_whatever_happens(address: str, catalog: Catalog) -> No
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("● Not healthy")
     assert "  - and 2 more, on the dashboard" in lines
+
+
+def test_of_many_jobs_those_that_run_are_told_and_how_many_more_wait(address: str, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        for number in range(120):
+            session.add(Job(kind=JobKind.INGEST_LABEL, key=f"ingest_label:{number}", subject={}))
+        session.flush()
+        running = run_fine_tune(session)
+    with Client(address, catalog.secrets.reader_token) as client:
+        found = client.status()
+    assert (len(found.jobs), found.more_jobs) == (50, 71)
+    assert (found.jobs[0].id, {job.state for job in found.jobs[1:]}) == (running, {"queued"})
+    lines = status(address, catalog.secrets.reader_token).output.splitlines()
+    assert lines[-JOBS_SHOWN - 1].startswith("Running   fine tune, 50%")
+    assert lines[-1].strip() == f"and {121 - JOBS_SHOWN} more jobs"
 
 
 def test_an_empty_system_says_how_to_begin(address: str, catalog: Catalog) -> None:
