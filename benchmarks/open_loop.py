@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+REUSE_S: Final = 5.0
+"""How long a free connection may be taken again: a request that meets its closing by the server, which ends idle ones
+(ours after 20 s), would be lost."""
 PATIENCE_S: Final = 120
 """How long an answer is waited for after the last request was due."""
 
@@ -22,7 +25,7 @@ class Client:
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
-        self._free: list[_Connection] = []
+        self._free: list[tuple[float, _Connection]] = []  # since when, the one used last at the end
 
     async def status(self, request: Sequence[bytes]) -> int:
         """Send a request; return the status of its answer, which has to tell its length.
@@ -41,21 +44,21 @@ class Client:
         except BaseException:
             writer.close()
             raise
-        self._free.append((reader, writer))
+        self._free.append((time.monotonic(), (reader, writer)))
         return int(head.split(b" ", 2)[1])
 
     def _idle(self) -> _Connection | None:
-        """Return a free connection, the one used last; those that the server has closed, being idle, are dropped."""
+        """Return a free connection, the one used last; those that have been idle for long are dropped."""
         while self._free:
-            reader, writer = self._free.pop()
-            if not reader.at_eof():
+            since, (reader, writer) = self._free.pop()
+            if since > time.monotonic() - REUSE_S and not reader.at_eof():
                 return reader, writer
             writer.close()
         return None
 
     async def close(self) -> None:
         """Close the connections that are free."""
-        for _, writer in self._free:
+        for _, (_, writer) in self._free:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
