@@ -12,12 +12,12 @@ from al_server.page_frame import live_mark, render_page
 from catalog.settings import Settings
 from services.asked_experiments import KnownExperiment
 from services.experiment_options import (
-    EXAMPLES,
     QUESTIONS,
     STRATEGIES,
     ExperimentOptions,
     SimulationOptions,
     bounds,
+    examples,
 )
 from services.study_scenes import scenes_with_outlines
 
@@ -41,7 +41,7 @@ def show() -> Response:
         experiments=made,
         pager=pager,
         scenes=scenes,
-        examples=EXAMPLES,
+        examples=examples(),
         questions=QUESTIONS,
         strategies=STRATEGIES,
         of_simulation=_fields(SimulationOptions),

@@ -51,6 +51,7 @@ class Database:
             if leaves_checkpoints:
                 event.listen(self.engine, "connect", _leave_checkpoints)
             event.listen(self.engine, "begin", _begin_sqlite)
+        self._writing = self.engine.execution_options(writes=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -61,15 +62,14 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yield a session that commits at the end of the block, or rolls back if the block raises."""
-        engine = self.engine.execution_options(writes=True)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self.engine.execution_options(writes=True).begin() as connection:
+        with self._writing.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

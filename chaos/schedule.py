@@ -9,7 +9,7 @@ from typing import Final
 from chaos.fault_proxy import Damage
 from chaos.system import LEASE_S, PARTS
 
-WORKERS: Final = ("worker-labels", "worker-io", "worker-compute")
+WORKERS: Final = tuple(part for part in PARTS if part.startswith("worker-"))
 SERVICES: Final = ("mlflow", "label-studio")
 
 

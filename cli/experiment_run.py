@@ -15,10 +15,9 @@ from services.experiment_options import ExperimentOptions
 def run_experiment(options: ExperimentOptions) -> None:
     """Run an experiment, write its files, and print their paths."""
     settings = local_settings()
-    with catalog_for(options) as catalog:
+    with catalog_for(options) as catalog, _ProgressDisplay() as progress:
         areas = areas_of(options, settings, catalog)
-    with _ProgressDisplay() as progress:
-        outcome = run_study(options, areas, settings, progress)
+        outcome = run_study(options, areas, settings, progress, catalog)
     write_results(outcome, settings)
 
 
@@ -48,7 +47,7 @@ class _ProgressDisplay:
         self._bars.stop()
 
     def begin(self, trials: int) -> None:
-        self._bars.reset(self._trials, total=trials)
+        self._bars.update(self._trials, total=(self._bars.tasks[self._trials].total or 0) + trials)
 
     def start(self, name: str) -> None:
         self._bars.reset(self._steps, description=name, total=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from catalog.context import Catalog
-from catalog.records import SceneRole
+from catalog.records import Scene, SceneRole
 from imagery import everest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
@@ -20,7 +20,7 @@ from imagery.synthetic import write_scene
 from services import raster_keys
 from services.experiment_options import Example
 from services.places import raster_store
-from services.scenes import day_of, source_of
+from services.scenes import check_unchanged, day_of, source_of
 from services.study_scenes import study_scenes
 
 SYNTHETIC_SIDE_PX: Final = 2048
@@ -49,7 +49,7 @@ class StudyArea:
         truth: URI of the map of its true classes, on the same grid (`imagery.maps.read_map`).
         acquired: Day of the image, if known.
         caution: What readers of results must know about the truth, if anything.
-        role: Role of a registered scene; None of an example.
+        scene: The registered scene as it was read; None of an example.
     """
 
     name: str
@@ -57,7 +57,12 @@ class StudyArea:
     truth: str
     acquired: date | None
     caution: str | None = None
-    role: SceneRole | None = None
+    scene: Scene | None = None
+
+    @property
+    def role(self) -> SceneRole | None:
+        """Role of a registered scene; None of an example."""
+        return None if self.scene is None else self.scene.role
 
 
 def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
@@ -74,9 +79,20 @@ def registered_areas(catalog: Catalog, names: Sequence[str]) -> list[StudyArea]:
         scenes = study_scenes(session, names)
     store = raster_store(catalog)
     return [
-        StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene), role=scene.role)
+        StudyArea(scene.name, source_of(scene), store.uri(raster_keys.truth(scene.id)), day_of(scene), scene=scene)
         for scene in scenes
     ]
+
+
+def check_areas(catalog: Catalog | None, areas: Sequence[StudyArea]) -> None:
+    """Check that registered scenes are still those that were read; examples do not change.
+
+    Raises:
+        ConflictError: One was replaced or removed meanwhile.
+    """
+    if catalog is not None:
+        with catalog.read() as session:
+            check_unchanged(session, [area.scene for area in areas if area.scene is not None])
 
 
 def example_area(name: Example, folder: Path) -> StudyArea:

@@ -20,7 +20,7 @@ BAND_SETS: Final = {
 def run(study: Study) -> Findings:
     """Train on every set of channels that the areas have, and on the channels that a random forest finds important."""
     sets = dict(_channel_sets(study))
-    sets["random-forest features"] = _important_channels(study)
+    sets["random-forest features"] = _important_channels(study, (len(sets) + 1) * len(study.seeds))
     trials = [[study.network(name, seed, channels=channels) for seed in study.seeds] for name, channels in sets.items()]
     results = iter(study.run([trial for of_set in trials for trial in of_set]))
     counts = {name: study.counts([next(results) for _ in study.seeds]) for name in sets}
@@ -59,7 +59,7 @@ def _channel_sets(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield f"{name} + elevation, slope + indices", (*bands, *relief, *indices)
 
 
-def _important_channels(study: Study) -> tuple[str, ...]:
-    forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds])
+def _important_channels(study: Study, followed_by: int) -> tuple[str, ...]:
+    forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds], followed_by)
     mean = {name: sum(forest["importance"][name] for forest in forests) / len(forests) for name in study.channels}
     return tuple(name for name in study.channels if mean[name] > FOREST_IMPORTANCE_THRESHOLD)

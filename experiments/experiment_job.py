@@ -135,7 +135,7 @@ def _compare(context: JobContext, parts: _Parts, options: ExperimentOptions) -> 
     """Compute the trials that are not stored yet; return what all of them say."""
     settings = context.catalog.settings
     areas = areas_of(options, settings, context.catalog)
-    return run_study(options, areas, settings, _TrialProgress(context, parts))
+    return run_study(options, areas, settings, _TrialProgress(context, parts), context.catalog)
 
 
 class _TrialProgress:
@@ -169,8 +169,8 @@ class _TrialProgress:
         """Count a trial."""
         self._known += known
         self._parts.made += not known
-        left = self._trials - self._known
-        self._context.progress_of_step(self._parts.made, max(left, 1), f"{name} is {'known' if known else 'done'}")
+        wanted = self._trials - self._known  # of this attempt
+        self._context.progress_of_step(self._parts.made, max(wanted, 1), f"{name} is {'known' if known else 'done'}")
 
 
 def _zipped(files: Sequence[Path]) -> bytes:

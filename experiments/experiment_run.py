@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 
 from catalog.context import Catalog
 from catalog.settings import Settings
-from experiments.areas import StudyArea, example_area, registered_areas
+from experiments.areas import StudyArea, check_areas, example_area, registered_areas
 from experiments.findings import Findings
 from experiments.outcome import Outcome, home
 from experiments.study import Choices, Progress, open_study
@@ -38,7 +39,11 @@ def areas_of(options: ExperimentOptions, settings: Settings, catalog: Catalog | 
 
 
 def run_study(
-    options: ExperimentOptions, areas: Sequence[StudyArea], settings: Settings, progress: Progress
+    options: ExperimentOptions,
+    areas: Sequence[StudyArea],
+    settings: Settings,
+    progress: Progress,
+    catalog: Catalog | None,
 ) -> Outcome:
     """Make an experiment: compute the trials that are not stored yet, and return what all of them say.
 
@@ -47,6 +52,10 @@ def run_study(
         areas: The study areas.
         settings: The settings, with the device.
         progress: Receives the progress.
+        catalog: As for `areas_of`.
+
+    Raises:
+        ConflictError: A scene was replaced or removed meanwhile; what was finished before is kept.
     """
     choices = Choices(
         options.architecture,
@@ -60,7 +69,7 @@ def run_study(
     folder = home(settings)
     device = pick_device(settings.device)
     run = resolve_name(f"experiments.{options.name.replace('-', '_')}:run")
-    with open_study(areas, choices, folder / "trials", device, progress) as study:
+    with open_study(areas, choices, folder / "trials", device, progress, partial(check_areas, catalog, areas)) as study:
         findings: Findings = run(study)
     parameters = asdict(choices) | {
         "areas": ", ".join(area.name for area in areas),

@@ -6,9 +6,11 @@ A region is saved as a folder of arrays, which the processes of a simulation map
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -123,10 +125,18 @@ class Region:
 
 
 def save_region(region: Region, folder: Path) -> None:
-    """Write a region into a folder, unless it is there already."""
+    """Write a region into a folder, unless it is there already; other processes may be doing the same."""
     if (folder / _ABOUT).exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=".", ignore_cleanup_errors=True) as draft:
+        _write_region(region, Path(draft, "region"))
+        with suppress(OSError):  # another process was faster: its folder holds the same, and may be mapped into memory
+            Path(draft, "region").rename(folder)
+
+
+def _write_region(region: Region, folder: Path) -> None:
+    folder.mkdir()
     for part in PARTS:
         for number, raster in enumerate(region.parts[part]):
             for name in _ARRAYS:

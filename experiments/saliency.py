@@ -15,8 +15,9 @@ from experiments.study import Study
 
 def run(study: Study) -> Findings:
     """Explain the network with all channels, and a random forest for comparison."""
-    explained = study.run([ExplanationTrial(study.network("explained", seed)) for seed in study.seeds])
-    forests = study.run([study.pixel_classifier("random_forest", seed) for seed in study.seeds])
+    networks = [ExplanationTrial(study.network("explained", seed)) for seed in study.seeds]
+    results = study.run([*networks, *(study.pixel_classifier("random_forest", seed) for seed in study.seeds)])
+    explained, forests = results[: len(networks)], results[len(networks) :]
     columns: dict[str, Mapping[str, Value]] = {}
     for item in ICE:
         columns[f"saliency, {item.name}"] = _over_seeds([_shares(one["saliency"][item.name]) for one in explained])

@@ -13,7 +13,7 @@ from experiments.outcome import Outcome, home
 from experiments.simulation import Simulation
 from experiments.simulation_findings import findings_of
 from experiments.simulation_regions import example_region, registered_region
-from services.experiment_options import SimulationOptions
+from services.experiment_options import SimulationOptions, strategies_of
 from services.strategies import resolve
 from workers.code_version import code_version
 
@@ -85,7 +85,7 @@ def simulation_of(options: SimulationOptions, settings: Settings, catalog: Catal
         raise ValueError("found neither an example nor a catalog; expected one of them")
     else:
         region, areas = registered_region(catalog, options.scenes, options.patch_size)
-    asked = options.strategies or (settings.round_strategy.value, "foreground_random", "random")
+    asked = strategies_of(options, settings)
     start_rounds = settings.random_start_rounds
     # A name such as the recipe stands for what follows the random rounds, which all strategies share here.
     names = tuple(dict.fromkeys(resolve(name, start_rounds, settings).name for name in asked))

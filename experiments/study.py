@@ -1,6 +1,6 @@
 """A study: its areas, the options that all trials share, and the computation of trials."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -58,7 +58,7 @@ class Progress(Protocol):
     """Receives the progress of a study, to show it to people."""
 
     def begin(self, trials: int) -> None:
-        """Take the number of trials to compute."""
+        """Take how many further trials follow; called once or several times."""
 
     def start(self, name: str) -> None:
         """Take the name of the trial that starts."""
@@ -74,7 +74,13 @@ class Study:
     """Computes trials, or reads their stored results."""
 
     def __init__(
-        self, data: StudyData, areas: Sequence[StudyArea], choices: Choices, store: TrialStore, progress: Progress
+        self,
+        data: StudyData,
+        areas: Sequence[StudyArea],
+        choices: Choices,
+        store: TrialStore,
+        progress: Progress,
+        check: Callable[[], None],
     ) -> None:
         self.areas = areas
         self.choices = choices
@@ -85,6 +91,8 @@ class Study:
         self._data = data
         self._store = store
         self._progress = progress
+        self._check = check
+        self._announced = 0
 
     @property
     def seeds(self) -> range:
@@ -169,23 +177,41 @@ class Study:
         """Return the trial of a pixel classifier that is fed all channels."""
         return PixelClassifierTrial(f"{baseline}, seed {seed}", self.division, self.channels, baseline, seed)
 
-    def run(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        """Return the result of each trial; those that are not stored yet are computed."""
-        self._progress.begin(len(trials))
-        return [self._result(trial) for trial in trials]
+    def run(self, trials: Sequence[Trial], followed_by: int = 0) -> list[dict[str, Any]]:
+        """Return the result of each trial; those that are not stored yet are computed.
+
+        Args:
+            trials: The trials.
+            followed_by: How many trials the next calls will ask for, so that the progress is of all of them.
+
+        Raises:
+            ConflictError: An area is not what it was any more (`open_study`); nothing is stored of the trial then.
+        """
+        self._progress.begin(len(trials) + followed_by - self._announced)
+        self._announced = followed_by
+        results = [self._result(trial) for trial in trials]
+        self._check()
+        return results
 
     def _result(self, trial: Trial) -> dict[str, Any]:
         self._progress.start(trial.name)
         known = self._store.find(trial)
         if known is None:
-            self._store.keep(trial, trial.run(self._data, self._progress.step))
+            found = trial.run(self._data, self._progress.step)
+            self._check()
+            self._store.keep(trial, found)
         self._progress.end(trial.name, known is not None)
         return known or self._store.read(trial)  # read back: a resumed experiment gets the same JSON values
 
 
 @contextmanager
 def open_study(
-    areas: Sequence[StudyArea], choices: Choices, folder: Path, device: torch.device, progress: Progress
+    areas: Sequence[StudyArea],
+    choices: Choices,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Study]:
     """Yield a study of some areas; their files are closed at the end.
 
@@ -195,7 +221,8 @@ def open_study(
         folder: Folder of the stored results.
         device: Device of the networks.
         progress: Receives the progress.
+        check: Raises ConflictError once an area is not what it was when the study began.
     """
     with PatchReader(areas) as patches:
         data = StudyData(patches, device)
-        yield Study(data, areas, choices, TrialStore(folder, data), progress)
+        yield Study(data, areas, choices, TrialStore(folder, data), progress, check)

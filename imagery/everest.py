@@ -13,7 +13,6 @@ Both are in the wheel of geoutils 0.0.8 (BSD-3), of which only the data files ar
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -25,7 +24,7 @@ from scipy.ndimage import uniform_filter
 from imagery.aged_outlines import Ageing, age
 from imagery.classes import BACKGROUND, CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.describe_scene import describe
-from imagery.errors import SceneError
+from imagery.everest_files import NEAR_INFRARED, OUTLINES, VISIBLE, data_directory
 from imagery.grid import Grid, Window
 from imagery.masks import OutlineLayer, despeckle, rasterize_outlines
 from imagery.outlines import ClassLayer, write_class_layers
@@ -49,9 +48,6 @@ The test strip is the western one because its class shares (55 % background, 33 
 those of the pool (52, 39 and 9 %); the eastern strip (25, 64 and 11 %) is the validation set of the loop.
 """
 
-_VISIBLE: Final = "LE71400412000304SGS00_RGB.TIF"
-_NEAR_INFRARED: Final = "LE71400412000304SGS00_B4_crop.TIF"
-_OUTLINES: Final = "glacier_outlines.gpkg"
 _LAYERS: Final = ((CLEAN_ICE, "clean_ice"), (DEBRIS_COVERED_ICE, "debris_covered_ice"))
 _SMALLEST_PATCH_PX: Final = 12  # about a hectare, the smallest glacier that RGI lists
 
@@ -82,7 +78,7 @@ def prepare(target_dir: Path) -> EverestScene:
     Raises:
         SceneError: The wheel that contains the scene is not installed.
     """
-    bands = _bands(_data_directory())
+    bands = _bands(data_directory())
     target_dir.mkdir(parents=True, exist_ok=True)
     truth = target_dir / "everest_outlines.gpkg"
     return EverestScene(bands, truth, _write(truth, *_truth_mask(bands)), REGIONS)
@@ -101,25 +97,8 @@ def write_old_outlines(everest: EverestScene, path: Path, ageing: Ageing, seed: 
     return _write(path, age(rasterize_outlines(everest.outlines, grid, GLACIER_SCHEME), ageing, seed), grid)
 
 
-def _data_directory() -> Path:
-    spec = find_spec("geoutils")
-    if spec is None or spec.origin is None:
-        raise SceneError(
-            "found no package geoutils, which contains the Everest scene; expected it installed: "
-            "pip install --no-deps geoutils==0.0.8"
-        )
-    directory = Path(spec.origin).parent / "datasets"
-    missing = [name for name in (_VISIBLE, _NEAR_INFRARED, _OUTLINES) if not (directory / name).is_file()]
-    if missing:
-        raise SceneError(
-            f"{directory}: found no {', '.join(missing)}; expected the data of release 0.0.8: "
-            "pip install --no-deps geoutils==0.0.8"
-        )
-    return directory
-
-
 def _bands(directory: Path) -> tuple[BandSource, ...]:
-    visible, near_infrared = str(directory / _VISIBLE), str(directory / _NEAR_INFRARED)
+    visible, near_infrared = str(directory / VISIBLE), str(directory / NEAR_INFRARED)
     return (
         BandSource("red", visible, 1),
         BandSource("green", visible, 2),
@@ -130,7 +109,7 @@ def _bands(directory: Path) -> tuple[BandSource, ...]:
 
 def _truth_mask(bands: tuple[BandSource, ...]) -> tuple[NDArray[np.uint8], Grid]:
     source = describe(bands)
-    rgi = OutlineLayer(str(_data_directory() / _OUTLINES), None, CLEAN_ICE.name)
+    rgi = OutlineLayer(str(data_directory() / OUTLINES), None, CLEAN_ICE.name)
     glacier = rasterize_outlines([rgi], source.grid, GLACIER_SCHEME) == CLEAN_ICE.value
     with SceneReader(source) as reader:
         red, blue, nir = reader.read(("red", "blue", "nir"), source.grid.window)

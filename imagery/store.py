@@ -204,15 +204,15 @@ class RasterStore:
         return [str(path) for path in old]
 
     def is_older(self, key: str, seconds: float) -> bool:
-        """Return whether a file was stored longer ago than so many seconds.
+        """Return whether a file is stored, and has been so for more than so many seconds.
 
         Raises:
-            StoreError: The key is malformed, or nothing is stored under it.
+            StoreError: The key is malformed.
         """
         try:
             stored: datetime = self._fs.modified(self._path(key))
-        except FileNotFoundError as error:
-            raise self._absent(key) from error
+        except FileNotFoundError:
+            return False
         return (datetime.now(UTC) - stored).total_seconds() > seconds
 
     def delete(self, key: str) -> None:

@@ -1,6 +1,6 @@
 """The options of simulations and experiments, which the command line and the API share: defaults, bounds, meanings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal, get_args
 
 from annotated_types import Ge, Le
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from catalog.errors import InvalidInputError
 from catalog.settings import Settings
+from imagery import everest_files
 from services.request_types import Body
 
 Example = Literal["everest", "synthetic"]
@@ -122,13 +123,43 @@ def check_options(options: SimulationOptions | ExperimentOptions, settings: Sett
     """Refuse options that contradict each other or the settings.
 
     Raises:
-        InvalidInputError: There are scenes and an example, or no round in which a strategy chooses.
+        InvalidInputError: There are scenes and an example, an example whose data are not installed, no round in which
+            a strategy chooses, or no strategy that can be simulated.
     """
     if options.scenes and options.example:
         raise InvalidInputError("found both scenes and an example; expected one of them")
+    if options.example is not None and options.example not in examples():
+        raise InvalidInputError(
+            f"example: found {options.example!r}; expected one whose data are installed here: {', '.join(examples())}"
+        )
+    if isinstance(options, SimulationOptions):
+        _check_rounds(options, settings)
+
+
+def _check_rounds(options: SimulationOptions, settings: Settings) -> None:
     start_rounds = settings.random_start_rounds
-    if isinstance(options, SimulationOptions) and options.rounds <= start_rounds:
+    if start_rounds == 0:
+        raise InvalidInputError(
+            "found 0 as the setting random_start_rounds; expected 1 at least for a simulation, since a strategy cannot "
+            "choose before a version has learnt something"
+        )
+    if options.rounds <= start_rounds:
         raise InvalidInputError(
             f"rounds: found {options.rounds}; expected more than {start_rounds}, the rounds that are drawn at random "
             "(random_start_rounds), since a strategy chooses only after them"
         )
+    if not options.strategies and settings.round_strategy.value not in STRATEGIES:
+        raise InvalidInputError(
+            f"strategies: found none, and the configured one, {settings.round_strategy.value}, needs prior outlines, "
+            "which simulated ground lacks; name strategies"
+        )
+
+
+def strategies_of(options: SimulationOptions, settings: Settings) -> Sequence[str]:
+    """Return the names of the strategies that are compared."""
+    return options.strategies or (settings.round_strategy.value, "foreground_random", "random")
+
+
+def examples() -> Mapping[Example, str]:
+    """Return the examples whose data are installed, with what they are."""
+    return {name: words for name, words in EXAMPLES.items() if name != "everest" or everest_files.is_installed()}

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session, joinedload
 
 from catalog import scorings, training
 from catalog.data_set_records import DataSet
-from catalog.jobs import OPEN
 from catalog.records import (
     Job,
     JobKind,
@@ -25,9 +24,11 @@ from catalog.records import (
     TrainingRun,
 )
 from catalog.sharding import is_usable
+from imagery.store import RasterStore
 from services import raster_keys
 from services.expected_edits import ERROR, FOREGROUND
 from services.made_files import left_files
+from services.sent_uploads import abandoned_uploads
 
 MAPS: Final = ("classes", ERROR, FOREGROUND, "entropy")
 _NUMBERED: Final = re.compile(
@@ -83,7 +84,7 @@ def mask_keys(scene: Scene) -> list[str]:
     return truth + ([raster_keys.prior(scene.id)] if scene.prior_outlines is not None else [])
 
 
-def orphans(session: Session, keys: Collection[str]) -> list[str]:
+def orphans(session: Session, store: RasterStore, keys: Collection[str]) -> list[str]:
     """Return the keys of files that belong to no row: a scene, scoring, patch, proposal, run, label, job or data set.
 
     Files of a removed scoring that are still to be deleted are no orphans.
@@ -93,13 +94,13 @@ def orphans(session: Session, keys: Collection[str]) -> list[str]:
         "scorings": set(session.scalars(select(Scoring.id))),
         "training": set(session.scalars(select(TrainingRun.id))),
     }
-    unwanted = set(left_files(session, keys))
+    unwanted = {*left_files(session, keys), *abandoned_uploads(session, store, keys)}
     owners["predictions/scene"] = owners["scenes"]
     owners["views/patch"] = set(session.scalars(select(Patch.id)))
     masks = set(session.scalars(select(Label.mask_key)))
     uids = set(session.scalars(select(Proposal.uid)))
-    by_id = select(Job.key, Job.state).where(Job.kind.in_((JobKind.PREDICT_AREA, JobKind.COMPARE_SCENES)))
-    asked = {key.partition(":")[2]: state in OPEN for key, state in session.execute(by_id)}
+    by_id = select(Job.key).where(Job.kind.in_((JobKind.PREDICT_AREA, JobKind.COMPARE_SCENES)))
+    asked = {key.partition(":")[2] for key in session.scalars(by_id)}
     found = []
     for key in keys:
         match = _NUMBERED.match(key)
@@ -109,9 +110,7 @@ def orphans(session: Session, keys: Collection[str]) -> list[str]:
             is_owned = key.split("/")[1] in uids
         elif key.startswith(("predictions/area-", "predictions/change-")):
             is_owned = key.split("/")[1].partition("-")[2] in asked
-        elif raster_keys.is_upload(key):  # needed until it is predicted
-            is_owned = asked.get(key.removeprefix("uploads/").removesuffix(".tif"), False)
-        elif key.startswith(f"{raster_keys.DATA_SETS}/"):
+        elif raster_keys.is_upload(key) or key.startswith(f"{raster_keys.DATA_SETS}/"):
             is_owned = key not in unwanted
         elif match is None:
             is_owned = False

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from catalog.errors import ConflictError
 from catalog.records import Scene, SceneRole, SceneState
 from imagery.grid import first_overlap
+from services.experiment_options import examples
 from services.scenes import source_of
 
 
@@ -38,7 +39,7 @@ def study_scenes(session: Session, names: Sequence[str]) -> list[Scene]:
     if not usable:
         raise ConflictError(
             "found no registered scene with outlines, so nothing to learn from or judge by; register one with its "
-            "outlines, or take the example everest"
+            f"outlines, or take an example: {', '.join(examples())}"
         )
     chosen = [scene for scene in usable if not names or scene.name in names]
     if overlap := first_overlap([source_of(scene).grid for scene in chosen]):

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from imagery import everest
+from imagery import everest_files
 from labeling import server as label_studio
 
 ROOT = Path(__file__).parents[1]
@@ -146,7 +146,7 @@ def test_the_locks_of_one_environment_name_each_package_once():
         (PYPROJECT["build-system"]["requires"], ["server"]),
         (PYPROJECT["project"]["optional-dependencies"]["dev"], ["server", "dev"]),
         ([f"label-studio=={label_studio.VERSION}"], ["label-studio"]),
-        (re.findall(r"geoutils==[\d.]+\d", Path(everest.__file__).read_text()), ["demo-scene"]),
+        (re.findall(r"geoutils==[\d.]+\d", Path(everest_files.__file__).read_text()), ["demo-scene"]),
     ],
 )
 def test_the_locks_satisfy_what_is_required(requirements: list[str], locks: list[str]):

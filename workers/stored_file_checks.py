@@ -30,7 +30,7 @@ def check_files(catalog: Catalog, told: Callable[[int, int], object] = lambda do
     keys = store.all_keys()  # before the rows are read: most files are written after the row to which they belong
     known = _expected(catalog)
     with catalog.read() as session:
-        lost = orphans(session, keys)
+        lost = orphans(session, store, keys)
     damaged, present = [], set(keys)
     for done, key in enumerate(keys):
         told(done, len(keys))
@@ -90,7 +90,7 @@ def _orphans(catalog: Catalog, keys: Sequence[str]) -> Iterator[Finding]:
 def _delete(catalog: Catalog, keys: Sequence[str]) -> str:
     store = raster_store(catalog)
     with catalog.read() as session:
-        lost = orphans(session, keys)  # some may have got their row since they were found
+        lost = orphans(session, store, keys)  # some may have got their row since they were found
     for key in lost:
         store.delete(key)
     return f"{len(lost)} deleted"

@@ -269,8 +269,8 @@ def test_files_that_nobody_uses_are_removed(client: FlaskClient, catalog: Catalo
     mine = [key for key in store.all_keys() if uid in key]
     assert len(mine) == 6
     with catalog.read() as session:
-        assert orphans(session, mine) == []
-        assert orphans(session, ["predictions/area-0/version-1.tif", f"uploads/{uid}.tif"]) == [
+        assert orphans(session, store, mine) == []
+        assert orphans(session, store, ["predictions/area-0/version-1.tif", f"uploads/{uid}.tif"]) == [
             "predictions/area-0/version-1.tif",
             f"uploads/{uid}.tif",
         ]

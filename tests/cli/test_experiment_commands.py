@@ -60,7 +60,7 @@ def test_without_scenes_it_is_said_what_to_do(var_dir: Path) -> None:
     var_dir.mkdir(exist_ok=True)
     result = experiment("heads")
     assert result.exit_code == 1
-    assert "or take the example everest" in " ".join(result.output.split())
+    assert "or take an example: everest, synthetic" in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 

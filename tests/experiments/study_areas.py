@@ -70,9 +70,10 @@ class RecordedProgress:
 
     ended: list[tuple[str, bool]] = field(default_factory=list)
     steps: list[tuple[int, int]] = field(default_factory=list)
+    begun: int = 0
 
     def begin(self, trials: int) -> None:
-        """Not recorded."""
+        self.begun += trials
 
     def start(self, name: str) -> None:
         """Not recorded."""

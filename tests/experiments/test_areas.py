@@ -9,7 +9,7 @@ from catalog.errors import ConflictError
 from catalog.records import JobKind, Scene, SceneRole, SceneState
 from experiments import areas
 from experiments.areas import StudyArea, example_area, registered_areas
-from imagery import everest
+from imagery import everest, everest_files
 from imagery.channels import CHANNEL_SETS, FURTHER_TERRAIN
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
@@ -78,7 +78,7 @@ def test_a_rejected_scene_is_left_out(catalog: Catalog, tmp_path: Path) -> None:
 
 
 def test_without_any_scene_the_error_says_what_to_do(catalog: Catalog) -> None:
-    with pytest.raises(ConflictError, match="register one with its outlines, or take the example everest"):
+    with pytest.raises(ConflictError, match="register one with its outlines, or take an example: everest, synthetic"):
         registered_areas(catalog, [])
     with pytest.raises(ConflictError, match="named khumbu; such scenes are: none"):
         registered_areas(catalog, ["khumbu"])
@@ -150,6 +150,6 @@ def test_examples_have_a_caution_about_their_truth(tmp_path: Path, monkeypatch: 
 def test_without_the_wheel_of_everest_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(everest, "find_spec", lambda _: None)
+    monkeypatch.setattr(everest_files, "find_spec", lambda _: None)
     with pytest.raises(SceneError, match="pip install --no-deps geoutils"):
         example_area("everest", tmp_path)

@@ -64,6 +64,9 @@ def _runner(study: Study) -> Run:
     def run(name: str) -> Findings:
         if name not in known:
             known[name] = resolve_name(f"experiments.{name.replace('-', '_')}:run")(study)
+            progress = study._progress
+            assert isinstance(progress, RecordedProgress)
+            assert progress.begun == len(progress.ended)  # all trials are announced, and once
         return known[name]
 
     return run

@@ -11,9 +11,10 @@ from PIL import Image
 
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, JobState
+from catalog.records import Job, JobKind, JobState, Scene
 from catalog.setting_changes import SettingChange
 from experiments import areas, experiment_job
+from experiments.network_trial import NetworkTrial
 from services import asked_experiments, made_files, raster_keys
 from services.asked_experiments import Contents, KnownExperiment
 from services.experiment_options import ExperimentOptions, SimulationOptions
@@ -131,6 +132,24 @@ def test_registered_scenes_are_the_study_areas(ours: Catalog, tmp_path: Path) ->
     contents, files = results(ours, known.row.uid)
     assert {f"label-shares-windows-{name}.geojson" for name in names} < set(files)
     assert any("Study area: khumbu-pool, ngozumpa-pool, in windows of 32 px" in note for note in contents.notes)
+
+
+def test_nothing_is_kept_of_a_scene_that_is_replaced_meanwhile(
+    ours: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, _ = tiled(ours, tmp_path / "khumbu.tif")
+    options = ExperimentOptions(name="heads", scenes=[scene.name], patch_size=32, split="random", steps=1, seeds=1)
+
+    def replaced_meanwhile(*_: Any) -> dict[str, Any]:
+        with ours.write() as session:
+            session.get_one(Scene, scene.id).revision += 1
+        return {}
+
+    monkeypatch.setattr(NetworkTrial, "run", replaced_meanwhile)
+    failed = attempt(ours, ask(ours, options).job.id)
+    assert failed.state is JobState.FAILED
+    assert f"scene {scene.name} was replaced or removed meanwhile" in str(failed.error)
+    assert not [path for path in (ours.settings.var_dir / "experiments" / "trials").rglob("*") if path.is_file()]
 
 
 def test_one_that_is_cancelled_or_removed_stops(ours: Catalog) -> None:

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from imagery import everest
+from imagery import everest, everest_files
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
@@ -94,6 +94,6 @@ def test_debris_is_dark_but_not_blue_and_smoothed_by_majority() -> None:
 
 
 def test_a_missing_wheel_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(everest, "find_spec", lambda name: None)
+    monkeypatch.setattr(everest_files, "find_spec", lambda name: None)
     with pytest.raises(SceneError, match=r"pip install --no-deps geoutils==0\.0\.8"):
         everest.prepare(tmp_path)

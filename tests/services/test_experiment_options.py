@@ -6,6 +6,7 @@ import pytest
 
 from catalog.errors import InvalidInputError
 from catalog.settings import Settings, Strategy
+from imagery import everest_files
 from services.experiment_options import (
     EXAMPLES,
     QUESTIONS,
@@ -17,6 +18,8 @@ from services.experiment_options import (
     SimulationOptions,
     bounds,
     check_options,
+    examples,
+    strategies_of,
 )
 
 
@@ -37,6 +40,32 @@ def test_bounds_are_those_of_the_model() -> None:
     assert bounds(SimulationOptions, "rounds") == (2, 1000)
     assert bounds(ExperimentOptions, "depth") == (1, 7)
     assert bounds(ExperimentOptions, "name") == (None, None)
+
+
+def test_settings_that_leave_nothing_to_simulate_are_told(settings: Settings) -> None:
+    none_at_random = settings.model_copy(update={"random_start_rounds": 0})
+    with pytest.raises(InvalidInputError, match="found 0 as the setting random_start_rounds; expected 1 at least"):
+        check_options(SimulationOptions(), none_at_random)
+    check_options(ExperimentOptions(name="heads"), none_at_random)
+    of_priors = settings.model_copy(update={"round_strategy": Strategy.PRIOR_DISAGREEMENT})
+    with pytest.raises(InvalidInputError, match="the configured one, prior_disagreement, needs prior outlines"):
+        check_options(SimulationOptions(), of_priors)
+    named = SimulationOptions(strategies=["random"])
+    check_options(named, of_priors)
+    assert strategies_of(named, of_priors) == ["random"]
+    assert strategies_of(SimulationOptions(), settings) == ("recipe", "foreground_random", "random")
+
+
+def test_an_example_is_offered_where_its_data_are_installed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(examples()) == ["everest", "synthetic"]
+    monkeypatch.setattr(everest_files, "find_spec", lambda _: None)
+    assert list(examples()) == ["synthetic"]
+    with pytest.raises(
+        InvalidInputError, match="found 'everest'; expected one whose data are installed here: synthetic"
+    ):
+        check_options(ExperimentOptions(name="heads", example="everest"), settings)
 
 
 def test_options_that_contradict_each_other_are_refused(settings: Settings) -> None:

@@ -185,11 +185,11 @@ def test_a_repeated_attempt_makes_nothing_anew_and_nothing_is_an_orphan(
     work(catalog, asked.json["job"]["id"])
     keys = sorted(raster_store(catalog).all_keys())
     with catalog.database.write() as session:
-        assert [key for key in orphans(session, keys) if "change-" in key] == []
+        assert [key for key in orphans(session, raster_store(catalog), keys) if "change-" in key] == []
         again = session.get_one(Job, asked.json["job"]["id"])
         monkeypatch.setattr(job, "compare", None)  # would fail if it were called
         compare_scenes(JobContext(catalog, again), **again.subject)
-        assert orphans(session, ["predictions/change-" + "0" * 32 + "/change.csv"]) != []
+        assert orphans(session, raster_store(catalog), ["predictions/change-" + "0" * 32 + "/change.csv"]) != []
 
 
 def test_files_go_when_nobody_uses_them(

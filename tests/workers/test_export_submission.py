@@ -28,6 +28,7 @@ from services.places import raster_store
 from services.predictions import is_predicted
 from services.scenes import source_of
 from services.sent_uploads import abandoned_uploads
+from services.stored_files import orphans
 from services.submissions import Contents, KnownSubmission
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
@@ -356,6 +357,8 @@ def test_a_sent_inventory_is_kept_while_its_job_may_run_again(asking: Asking, tm
         assert jobs.try_again(session, job_id, job.attempt, "the disk was full", max_failures=3)
     clean_up()
     assert len(kept(asking)) == 1
+    with asking.catalog.read() as session:  # nor does a check of the installation take it for a file of nobody
+        assert orphans(session, store, kept(asking)) == []
     with asking.catalog.write() as session:
         session.get_one(Job, job_id).run_after = now()
         failures.cancel(session, job_id)
