@@ -248,7 +248,10 @@ def test_a_version_shows_its_calibration_and_where_it_gained_and_lost(world: Wor
     expect(page.get_by_role("region", name="Share of each channel by class")).to_contain_text(
         "clean ice	nir 75 %, red 25 %", use_inner_text=True
     )
-    expect(page.locator(".confusion .right-10")).to_have_count(3)  # the diagonal: 99.5 % and more
+    diagonal = page.locator(".confusion .right-10")
+    expect(diagonal).to_have_count(3)  # 99.5 % and more
+    shades = diagonal.evaluate_all("cells => cells.map(cell => getComputedStyle(cell).backgroundColor)")
+    assert "rgba(0, 0, 0, 0)" not in shades
     expect(page.get_by_role("region", name="Confusion, validation")).to_contain_text("true pixels")
 
 

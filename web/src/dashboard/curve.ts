@@ -100,7 +100,7 @@ function draw(): void {
       axes: [
         {
           ...axis,
-          incrs: [1, 2, 5, 10, 20, 50],
+          incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000],
           values: (_, places) => places.map((place) => tracks[place]?.version.toString() ?? ""),
           label: "version",
           labelSize: 20,
@@ -127,7 +127,7 @@ function draw(): void {
 export async function drawCurve(): Promise<void> {
   const figure = find("curve");
   try {
-    tracks = await api.list<Track>("/api/v1/models/tracks");
+    tracks = await api.list<Track>("/api/v1/models/tracks?limit=1000");
     tracks.sort((one, other) => one.version - other.version); // the newest page comes first
   } catch (error) {
     figure.replaceChildren(make("p", { class: "bad", role: "alert" }, error instanceof Error ? error.message : String(error)));
