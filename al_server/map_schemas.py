@@ -102,6 +102,7 @@ class LayerAnswer(BaseModel):
     title: str
     kind: LayerKind
     version: int | None
+    checksum: str | None = Field(description="SHA-256 of its file, another one once it was made anew; null: not known")
     tiles: str = Field(description="address of its tiles, with {z}, {x} and {y}")
     classes: list[ClassAnswer] = Field(
         description="what its values mean, without background; a model may tell other classes apart than people draw. "

@@ -118,6 +118,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
                 title=layer.title,
                 kind=layer.kind,
                 version=layer.version,
+                checksum=current_parts().store.checksum(layer.key),
                 tiles=f"{base}/maps/{layer.name}/{PLACE}"
                 + (f"?version={layer.version}" if layer.version is not None else ""),
                 classes=_classes_of(layer, shown.scheme),

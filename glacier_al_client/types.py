@@ -1946,12 +1946,14 @@ class LayerAnswer(Schema):
     """A map that was made of a scene.
 
     Attributes:
+        checksum: SHA-256 of its file, another one once it was made anew; null: not known.
         classes: What its values mean, without background; a model may tell other classes apart than people draw.
             Empty: its values are no classes.
         scale: How its values are coloured; null: they are classes.
         tiles: Address of its tiles, with {z}, {x} and {y}.
     """
 
+    checksum: str | None
     classes: list[ClassAnswer]
     kind: LayerKind
     name: str

@@ -195,6 +195,29 @@ def test_the_scale_of_a_map_says_which_value_has_which_colour(
         assert "#" + bytes(drawn[:3].tolist()).hex() == colour
 
 
+def test_a_map_that_was_made_anew_has_another_checksum(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    """The pool is scored anew by the same version, with other passes for instance: an open page takes in its maps."""
+    found = []
+    for nats in (0.1, 0.2):
+        with catalog.write() as session:
+            scoring = Scoring(model_version=4, passes=2, seed=0, completed_at=now())
+            session.add(scoring)
+            session.flush()
+            key = raster_keys.scored(scoring.id, scene_id, "entropy")
+        entropy = np.full((1, *forged.truth.shape), nats, np.float32)
+        stored = raster_store(catalog).put(
+            key, image_to_geotiff(entropy, forged.grid, ["entropy"], {"entropy": "nats"})
+        )
+        layers = client.get(f"/api/v1/scenes/{scene_id}/map", headers=as_role(catalog, "reader")).get_json()["layers"]
+        checksums = {layer["name"]: layer["checksum"] for layer in layers}
+        assert checksums["uncertainty"] == stored
+        found.append(checksums)
+    assert found[0]["uncertainty"] != found[1]["uncertainty"]
+    assert found[0]["prior"] == found[1]["prior"] is not None
+
+
 def test_beside_the_scene_there_is_nothing(client: FlaskClient, catalog: Catalog, scene_id: int):
     colours = picture(client, f"/api/v1/scenes/{scene_id}/tiles/true-colour/8/0/0.webp", as_role(catalog, "reader"))
     assert not colours[..., 3].any()
