@@ -65,10 +65,21 @@ def submit(path: SceneId, body: CorrectionRequest) -> Response:
     return json_response(answer, 202 if is_new else 200)
 
 
-def shown_map(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDArray[np.uint8], int | None]:
+def shown_map(
+    scene: Scene, asked: ShownMap | None, window: Window, *, must_exist: bool = False
+) -> tuple[NDArray[np.uint8], int | None]:
     """Return the classes (h, w) of the map that a correction began with, and the version that made it.
 
-    A correction must not be lost with that map: if it was removed meanwhile, edits are counted from background.
+    Args:
+        scene: The scene.
+        asked: The map; None: the correction began with nothing.
+        window: The window.
+        must_exist: Whether a map that was removed meanwhile is an error, as the sender still has what was drawn. Else
+            edits are counted from background: a correction must not be lost with that map.
+
+    Raises:
+        NotFoundError: There is no such version, or its map was removed or is to be made anew.
+        InvalidInputError: The map holds no classes.
     """
     empty = np.full(window.shape, BACKGROUND, dtype=np.uint8)
     if asked is None:
@@ -78,6 +89,11 @@ def shown_map(scene: Scene, asked: ShownMap | None, window: Window) -> tuple[NDA
         with current_catalog().read() as session:
             layer = shown_layer(session, scene, asked.layer, choice, truth=may_see_truth(session, scene))
     except NotFoundError as error:
+        if must_exist:
+            raise NotFoundError(
+                f"the map that was edited is not there to count the edits from: {error}; ask for the prediction first, "
+                "or leave out the version"
+            ) from error
         log.warning("the edits of a correction are counted from background: %s", error)
         return empty, asked.version
     if layer.kind is not LayerKind.CLASSES:

@@ -22,6 +22,7 @@ from services import corrections
 from services.class_scheme import scheme_in_force
 from services.corrections import Correction, Shown
 from services.map_layers import PREDICTION
+from services.request_types import MAX_INTEGER
 from services.scenes import find_scene, source_of
 
 __all__ = ["api"]  # one with the list of labels: the OpenAPI document keeps one blueprint for each path
@@ -30,7 +31,9 @@ __all__ = ["api"]  # one with the list of labels: the OpenAPI document keeps one
 class UploadQuery(VersionChoice):
     """How a file is taken."""
 
-    version: int | None = Field(None, ge=1, description="the version whose prediction was edited; none: drawn anew")
+    version: int | None = Field(
+        None, ge=1, le=MAX_INTEGER, description="the version whose prediction was edited; none: drawn anew"
+    )
     seconds: float | None = Field(None, ge=0, le=864_000, description="working time, if it was measured")
     dry_run: bool = Field(False, description="only tell what is recognised")
 
@@ -63,6 +66,7 @@ class UploadAnswer(BaseModel):
     judged_px: int
     edited_px: int = Field(description="judged pixels whose class differs from the prediction that was edited")
     label_events: list[int] = Field(description="one for each patch; empty with dry_run")
+    sent_before: bool = Field(False, description="this very file was taken in before, and nothing was done now")
 
 
 @api.post("/<int:scene_id>/labels", responses={200: UploadAnswer, 202: UploadAnswer})
@@ -81,7 +85,7 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     corrections.check_may_correct(scene, grid.window)
     drawn = _read(content, grid, scheme)
     asked = None if query.version is None else ShownMap(layer=PREDICTION, version=query.version)
-    shown, version = shown_map(scene, asked, drawn.window)
+    shown, version = shown_map(scene, asked, drawn.window, must_exist=True)
     correction = Correction(
         id=uuid5(NAMESPACE_URL, f"{scene.id} {hashlib.sha256(content).hexdigest()}"),
         row_off=drawn.window.row_off,
@@ -108,7 +112,7 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
         return json_response(answer)
     with catalog.write() as session:
         events, is_new = corrections.record(session, scene, correction, drawn.classes, shown)
-        answer.label_events = [event.id for event in events]
+        answer.label_events, answer.sent_before = [event.id for event in events], not is_new
     return json_response(answer, 202 if is_new else 200)
 
 

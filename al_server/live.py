@@ -61,28 +61,36 @@ class Live:
     def add(self, send: Send, known: str | None) -> None:
         """Begin to tell a listener of changes, the first time of all that differ from what it knows."""
         with self._lock:
-            self._listeners[send] = Listener(time.monotonic(), known)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="live", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._watch, name="live", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._listeners[send] = Listener(time.monotonic(), known)  # the thread waits for the lock
 
     def _watch(self) -> None:
         told = time.monotonic()
         while True:
-            state = self._look()
             is_due = time.monotonic() - told >= ALIVE_EVERY_S
             if is_due:
                 told = time.monotonic()
+            try:
+                self._tell_all(is_due)
+            except Exception:  # of memory that is lacking, for instance: the next turn may have it
+                log.exception("changes cannot be told")
             with self._lock:
-                listeners = dict(self._listeners)
-            gone = [send for send, listener in listeners.items() if not self._tell(send, listener, state, is_due)]
-            with self._lock:
-                for send in gone:
-                    del self._listeners[send]
                 if not self._listeners:
                     self._thread = None
                     return
             time.sleep(LOOK_EVERY_S)
+
+    def _tell_all(self, is_due: bool) -> None:
+        state = self._look()
+        with self._lock:
+            listeners = dict(self._listeners)
+        gone = [send for send, listener in listeners.items() if not self._tell(send, listener, state, is_due)]
+        with self._lock:
+            for send in gone:
+                del self._listeners[send]
 
     def _look(self) -> dict[Topic, str] | None:
         """Return the state now, or None if the database does not say.

@@ -61,6 +61,7 @@ def protect(app: Flask, settings: Settings, session_key: str) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=own.scheme == "https",
         PERMANENT_SESSION_LIFETIME=settings.log_in_lifetime_s,
+        SESSION_REFRESH_EACH_REQUEST=False,  # a late answer would put back the cookie from before a new log-in
         WTF_CSRF_TIME_LIMIT=None,  # as long as the log-in
     )
     if settings.trusted_proxies:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
+from werkzeug.exceptions import ServiceUnavailable
+
 from al_server.context import current_catalog
 from al_server.turns import UPLOADS
 from catalog.errors import InvalidInputError
@@ -52,7 +54,7 @@ def read_sent(
     with UPLOADS.required("requests with vector files"), tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"sent{ending}")
         file.write_bytes(content)
-        helper = Helper(current_catalog().settings.scene_check_memory_mib)
+        helper = _started(current_catalog().settings.scene_check_memory_mib)
         try:
             return helper.call(READ_S, read, str(file), *arguments)
         except OutlineError as error:
@@ -63,3 +65,15 @@ def read_sent(
             ) from error
         finally:
             helper.end()
+
+
+def _started(memory_mib: int) -> Helper:
+    """Return a helper process.
+
+    Raises:
+        ServiceUnavailable: The machine lacks memory for it, or is too slow just now.
+    """
+    try:
+        return Helper(memory_mib)
+    except (TimeoutError, EOFError, OSError) as error:
+        raise ServiceUnavailable("no process to read the file could be started; try again", retry_after=10) from error

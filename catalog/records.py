@@ -444,7 +444,11 @@ class Proposal(Base):
     """
 
     __tablename__ = "proposals"
-    __table_args__ = (UniqueConstraint("round_id", "patch_id"), Index("ix_proposals_task", "project_id", "task_id"))
+    __table_args__ = (
+        UniqueConstraint("round_id", "patch_id"),
+        Index("ix_proposals_task", "project_id", "task_id"),
+        Index("ix_proposals_state", "state"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: uuid4().hex)
@@ -476,6 +480,7 @@ class LabelEvent(Base):
         Index("ix_label_events_annotation", "project_id", "annotation_id"),
         Index("ix_label_events_task", "project_id", "task_id"),
         Index("ix_label_events_proposal", "proposal_id"),
+        Index("ix_label_events_uid", "annotation_uid"),
         Index("ix_label_events_state", "state", "id"),
     )
 
@@ -510,6 +515,8 @@ class Label(Base):
         UniqueConstraint("event_id"),
         Index("ix_labels_current", "superseded_at", "patch_id"),
         Index("ix_labels_patch", "patch_id"),
+        Index("ix_labels_proposal", "proposal_id"),
+        Index("ix_labels_annotation", "project_id", "annotation_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

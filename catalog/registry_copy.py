@@ -165,12 +165,18 @@ def store(session: Session, versions: Iterable[ModelVersion]) -> None:
         )
 
 
-def forget_missing(session: Session, listed: Iterable[ModelVersion], *, down_to: int) -> None:
-    """Remove the versions from `down_to` on that MLflow does not list any more: somebody deleted them there."""
+def forget_missing(session: Session, listed: Iterable[ModelVersion], *, down_to: int, up_to: int) -> None:
+    """Remove versions that MLflow does not list any more: somebody deleted them there.
+
+    Args:
+        session: A writing session.
+        listed: The versions that MLflow listed.
+        down_to: The oldest version that the list could hold.
+        up_to: The newest version that was known before the list was asked for: a newer one may have come meanwhile.
+    """
     kept = [version.version for version in listed]
-    session.execute(
-        delete(RegistryVersion).where(RegistryVersion.version >= down_to, RegistryVersion.version.not_in(kept))
-    )
+    lost = RegistryVersion.version.between(down_to, up_to) & RegistryVersion.version.not_in(kept)
+    session.execute(delete(RegistryVersion).where(lost))
 
 
 def find(session: Session, number: int) -> ModelVersion | None:

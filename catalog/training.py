@@ -131,16 +131,24 @@ def enqueue_if_due(session: Session, settings: Settings) -> Job | None:
     outlines. Versions that learnt from labels withdrawn since call for one, too.
 
     Returns:
-        The job; None if no fine-tune is due, one is open, or the last one failed on these labels.
+        The job; None if none is due (`why_due`).
+    """
+    trigger = why_due(session, settings)
+    return None if trigger is None else _enqueue(session, trigger)
+
+
+def why_due(session: Session, settings: Settings) -> RunTrigger | None:
+    """Return why a fine-tune is due; None if none is, one is open, or the last one failed on these labels.
+
+    All standing labels are read for it: no other writer should wait meanwhile.
     """
     if jobs.is_open(session, JobKind.FINE_TUNE):
         return None
     if _priors_are_due(session):
-        return _enqueue(session, RunTrigger.PRIORS)
+        return RunTrigger.PRIORS
     if withdrawals.retraining_due(session) and can_learn(session):
-        return _enqueue(session, RunTrigger.WITHDRAWAL)
-    trigger = _due_by_labels(session, settings)
-    return None if trigger is None else _enqueue(session, trigger)
+        return RunTrigger.WITHDRAWAL
+    return _due_by_labels(session, settings)
 
 
 def _due_by_labels(session: Session, settings: Settings) -> RunTrigger | None:

@@ -57,10 +57,9 @@ def upload(
             tell("Nothing was sent.", **recognised.model_dump(mode="json"))
             return
         sent = client.upload_labels(found.id, content, version=version, seconds=seconds)
-    tell(
-        f"{sent.judged_px} pixels are labels of {len(sent.label_events)} patches of {found.name}.",
-        **sent.model_dump(mode="json"),
-    )
+    taken = f"{sent.judged_px} pixels are labels of {len(sent.label_events)} patches of {found.name}."
+    before = "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
+    tell(before if sent.sent_before else taken, **sent.model_dump(mode="json"))
 
 
 @labels.command()

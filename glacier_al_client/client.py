@@ -30,6 +30,7 @@ from glacier_al_client.types import (
     SceneAccepted,
     SceneAnswer,
     SceneRequest,
+    SceneRequestAnswer,
     SceneSummary,
     StatusAnswer,
     SubscriptionAnswer,
@@ -157,8 +158,26 @@ class Client(Calls):
         return self.get(f"scenes/{scene_id}", SceneAnswer)
 
     def describe_scene(self, request: SceneRequest) -> SceneSummary:
-        """Return what the server understands of a scene, which is not registered."""
-        return self.post("scenes", SceneSummary, request.model_copy(update={"dry_run": True}))
+        """Return what the server understands of a scene, which is not registered.
+
+        If its files lie on another machine, a job reads them, which is waited for.
+
+        Raises:
+            ProblemError: The server refuses it, or the job did: status 422.
+            JobFailedError: The job failed.
+        """
+        body = plain(request.model_copy(update={"dry_run": True}))
+        response = self.transport.request("POST", f"{API}/scenes", body=body)
+        if response.status_code != HTTPStatus.ACCEPTED:
+            return read(SceneSummary, response)
+        asked = read(SceneAccepted, response)
+        self.wait_for_job(asked.job.id)
+        number = "none" if asked.request is None else asked.request.id
+        told = self.get(f"scenes/requests/{number}", SceneRequestAnswer)
+        if told.summary is None:
+            refused = HTTPStatus.UNPROCESSABLE_ENTITY
+            raise ProblemError(refused, refused.phrase, told.fault or "the scene was not described", {})
+        return told.summary
 
     def register_scene(self, request: SceneRequest) -> SceneAccepted:
         """Register a scene; return it with the job that cuts it into patches."""

@@ -1895,6 +1895,7 @@ class UploadAnswer(Schema):
         id: Of the correction; the same for the same file.
         label_events: One for each patch; empty with dry_run.
         row_off: First row of the window that holds all polygons.
+        sent_before: This very file was taken in before, and nothing was done now.
     """
 
     classes_px: dict[str, int]
@@ -1907,6 +1908,7 @@ class UploadAnswer(Schema):
     layers: list[UploadedLayer]
     row_off: int
     width: int
+    sent_before: bool = False
 
 
 class ClassAnswer(Schema):

@@ -214,11 +214,8 @@ def _paired(
     labels: Sequence[ArmLabel], of: Arm, minus: Arm, figure: Callable[[Sequence[ArmLabel]], float]
 ) -> Estimate | None:
     """Return the mean over rounds of the difference of a figure between two arms of the round."""
-    differences = []
-    for round_id in dict.fromkeys(label.round_id for label in labels):
-        one, other = (
-            [label for label in labels if label.round_id == round_id and label.arm is arm] for arm in (of, minus)
-        )
-        if one and other:
-            differences.append(figure(one) - figure(other))
+    groups: dict[int, dict[Arm, list[ArmLabel]]] = {}
+    for label in labels:
+        groups.setdefault(label.round_id, {}).setdefault(label.arm, []).append(label)
+    differences = [figure(arms[of]) - figure(arms[minus]) for arms in groups.values() if of in arms and minus in arms]
     return estimates.mean(differences)

@@ -210,7 +210,7 @@ def _key(correction: UUID) -> str:
 
 
 def _recorded(session: Session, correction: UUID) -> list[LabelEvent]:
-    of_correction = LabelEvent.dedupe_key.startswith(_key(correction), autoescape=True)
+    of_correction = (LabelEvent.annotation_uid == str(correction)) & (LabelEvent.origin == MAP)
     return list(session.scalars(select(LabelEvent).where(of_correction).order_by(LabelEvent.id)))
 
 

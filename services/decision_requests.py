@@ -57,6 +57,7 @@ def ask_for_promotion(
     """
     RegistryCopy(catalog).get(version)
     with catalog.database.write() as session:
+        registry_copy.lock(session)
         aliases = registry_copy.aliases_of(session)
         promotion.check_replaces(aliases.get(CHAMPION), from_version)
         if aliases.get(CHAMPION) == version == aliases.get(LEARNER, version):
@@ -80,6 +81,7 @@ def ask_for_roll_back(
             waits.
     """
     with catalog.database.write() as session:
+        registry_copy.lock(session)
         serving = registry_copy.aliases_of(session).get(CHAMPION)
         promotion.check_replaces(serving, from_version)
         promotion.version_before(session, serving)

@@ -161,7 +161,8 @@ def _costs(session: Session, *conditions: ColumnElement[bool]) -> dict[tuple[Ask
         *(Label.simulated, Label.edited_px, Label.lead_time_s),
         *(Proposal.region, Proposal.preannotated_by, Proposal.expected_edits, Patch.size_px, Patch.valid_share),
     )
-    standing = (Label.superseded_at.is_(None), *conditions)
+    # Not corrections on the map: most begin with one, and which pixels it had right is in no task.
+    standing = (Label.superseded_at.is_(None), Proposal.round_id.is_not(None), *conditions)
     statement = select(*columns).join(Label.proposal).join(Label.patch).where(*standing)
     kinds: dict[tuple[Asked, Start, bool], list[LabelCost]] = defaultdict(list)
     for simulated, edited_px, seconds, region, drawn_by, stored, size_px, valid_share in session.execute(statement):

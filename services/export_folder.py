@@ -42,10 +42,14 @@ class ExportFolder:
         Args:
             name: Path in the folder, with forward slashes.
             data: Its content.
+
+        Raises:
+            ExportError: It cannot be written.
         """
         target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        with _told(self.path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
         self.sha256[name] = hashlib.sha256(data).hexdigest()
 
     def write_text(self, name: str, text: str) -> None:
@@ -54,7 +58,7 @@ class ExportFolder:
 
     def note(self, name: str) -> None:
         """Take a file that was written into the folder by other means into the checksums."""
-        with (self.path / name).open("rb") as file:
+        with _told(self.path), (self.path / name).open("rb") as file:
             self.sha256[name] = hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -82,12 +86,20 @@ def export_folder(target: Path, kind: str, about: Mapping[str, Any]) -> Iterator
         draft.chmod(0o755)  # made readable for its owner only
         export = ExportFolder(draft, kind)
         yield export
-        _complete(export, about)
-        _replace(draft, target)
-    except OSError as error:
-        raise ExportError(f"{target}: the export cannot be written ({error.strerror})") from error
+        with _told(target):
+            _complete(export, about)
+            _replace(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turn errors of our own writing into ExportError: others, as of a store that is away, may pass by themselves."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"{folder}: the export cannot be written ({error.strerror or error})") from error
 
 
 def check_replaceable(target: Path, kind: str) -> None:

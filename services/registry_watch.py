@@ -98,7 +98,8 @@ class RegistryWatcher:
         with self._catalog.database.write() as session:
             registry_copy.store(session, listed)
             complete = len(listed) < limit
-            registry_copy.forget_missing(session, listed, down_to=0 if complete else listed[-1].version)
+            down_to = 0 if complete else listed[-1].version
+            registry_copy.forget_missing(session, listed, down_to=down_to, up_to=newest)
         self._listed_at = time.monotonic()
         known = self._without_card | {version.version for version in self._lacking_card}
         new = [

@@ -12,6 +12,7 @@ from catalog.errors import ConflictError, InvalidInputError, NotFoundError
 from catalog.records import Job, JobKind, now
 from catalog.scene_requests import RemoteSceneRequest
 from imagery.errors import OutlineError, SceneError
+from imagery.lacking import was_lacking
 from services.contained_description import describe_contained
 from services.registration import check, store_scene
 from services.scene_description import DescribeScene
@@ -91,6 +92,8 @@ def carry_out(catalog: Catalog, number: int, describe: DescribeScene = describe_
             else:
                 _replace(catalog, stored, stored.replaces, files, describe)
     except (SceneError, OutlineError, ConflictError, InvalidInputError, NotFoundError) as error:
+        if was_lacking(error):
+            raise
         with catalog.write() as session:
             scene_requests.refuse(session, number, str(error))
 

@@ -69,8 +69,12 @@ def tick(catalog: Catalog, *, reconcile: bool, heartbeats_tell: bool = True) -> 
         retention.enqueue_if_due(session, catalog.settings.keep_scorings)
         outgoing_events.enqueue_due(session)
     _open_next_round(catalog)
-    with catalog.write() as session:  # after the round: it waits for an open fine-tune, and corrections call for more
-        training.enqueue_if_due(session, catalog.settings)
+    # After the round: it waits for an open fine-tune, and corrections call for more.
+    with catalog.read() as session:
+        is_due = training.why_due(session, catalog.settings) is not None
+    if is_due:
+        with catalog.write() as session:
+            training.enqueue_if_due(session, catalog.settings)
     catalog.sweep(heartbeats_tell=heartbeats_tell)
 
 

@@ -11,6 +11,7 @@ from catalog.context import Catalog
 from catalog.records import Label, LabelEvent, Patch, Proposal, Scene
 from catalog.set_aside import Kind
 from imagery.errors import OutlineError, SceneError, StoreError, UnreadableFileError
+from imagery.lacking import was_lacking
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationSaved
 from services.class_scheme import class_scheme
@@ -63,6 +64,8 @@ def make_whole(catalog: Catalog, label: Label) -> bool:
     except UnreadableFileError:
         raise
     except (EventError, RegionError, SceneError, OutlineError) as error:
+        if was_lacking(error):
+            raise
         reason = f"its mask {label.mask_key} is damaged or missing and cannot be drawn again from the ledger: {error}"
         with catalog.write() as session:
             set_aside.set_aside(session, Kind.LABEL, f"label {label.id}", reason, label.id)

@@ -77,6 +77,7 @@ def write_prediction(
     """
     store, version = raster_store(context.catalog), loaded.version.version
     if all(store.exists(key) for key in keys.values()):
+        note_use(context.catalog, keys["tif"])  # whoever asks may need it for hours
         return
     source, settings = source_of(scene), context.catalog.settings
     context.progress(0, 1, f"predicting {scene.name} by version {version}")

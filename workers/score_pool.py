@@ -15,6 +15,7 @@ from catalog.context import Catalog
 from catalog.records import Scoring
 from catalog.registry import registry_of
 from imagery.errors import StoreError, UnreadableFileError
+from imagery.lacking import was_lacking
 from models.agreement import top_agreement
 from models.measures import MEASURES
 from services import raster_keys
@@ -62,7 +63,10 @@ def score_by(context: JobContext, version: int) -> None:
         context.progress(done, len(by_scene), "merging the maps")
         try:
             merge_parts(store, of_scene, scheme)
-        except (UnreadableFileError, StoreError) as error:  # the clock enqueues the next planning
+        except (UnreadableFileError, StoreError) as error:
+            if was_lacking(error):
+                raise
+            # The clock enqueues the next planning.
             log.warning("scene %s is scored again, as a part of its maps is lost: %s", of_scene[0].scene.name, error)
             rescore_scene(context.catalog, scoring.id, of_scene[0].scene_id)
             return

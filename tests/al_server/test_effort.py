@@ -2,6 +2,7 @@ from flask.testing import FlaskClient
 
 from catalog import labels
 from catalog.context import Catalog
+from catalog.records import Proposal
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
 
 
@@ -19,6 +20,11 @@ def test_effort_by_what_was_asked_and_where_annotators_started(client: FlaskClie
         labels.store(session, label_of(session, whole, 1, edited_px=40, lead_time_s=20.0))
         labels.store(session, label_of(session, part, 2, edited_px=64))
         round_id = made.id
+        # A correction on the map, whose start no task knows, counts neither here nor there.
+        correction = Proposal(patch_id=patches[2].id, rank=0, reason="corrected on the map", state="labelled")
+        session.add(correction)
+        session.flush()
+        labels.store(session, label_of(session, correction, 3, edited_px=1))
     found = client.get("/api/v1/effort", headers=headers).json
     parts, whole_patches = found
     assert (parts["asked"], parts["start"], parts["asked_px"], parts["edited_share"]) == (

@@ -1,5 +1,6 @@
 """A GeoPackage edited in QGIS comes back as labels, over HTTP and by the command."""
 
+import errno
 import json
 import sqlite3
 from pathlib import Path
@@ -130,7 +131,8 @@ def test_the_same_file_twice_is_one_correction(
 ) -> None:
     first, again = (send(client, catalog, scene_id, edited.read_bytes()) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 200)
-    assert first.json == again.json
+    assert (first.json["sent_before"], again.json["sent_before"]) == (False, True)
+    assert first.json | {"sent_before": True} == again.json
     assert len(stored(catalog)) == 2
     assert [body.share for _, body in stored(catalog)] == [None, None]  # nobody measured the time
 
@@ -146,6 +148,33 @@ def test_edits_are_counted_from_the_prediction_that_was_edited(
     answer = send(client, catalog, scene_id, edited.read_bytes(), "?version=3")
     assert answer.json["edited_px"] == 2 * 32
     assert stored(catalog)[0][1].correction.shown.version == 3
+
+
+@pytest.mark.parametrize("version", [3, 33])
+def test_edits_are_not_counted_from_a_map_that_is_not_there(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path, version: int
+) -> None:
+    refused = send(client, catalog, scene_id, edited.read_bytes(), f"?version={version}")
+    assert_problem(refused, 404, "the map that was edited is not there to count the edits from")
+    assert stored(catalog) == []
+
+
+def test_a_version_that_cannot_be_is_refused(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    assert_problem(send(client, catalog, scene_id, edited.read_bytes(), "?version=3000000000"), 422)
+
+
+def test_without_memory_for_a_helper_the_file_is_asked_for_again_later(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("al_server.sent_files.Helper", fail)
+    refused = send(client, catalog, scene_id, edited.read_bytes())
+    assert_problem(refused, 503, "no process to read the file could be started")
+    assert refused.headers["Retry-After"] == "10"
 
 
 def with_view(path: Path) -> bytes:

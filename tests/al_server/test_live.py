@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -101,6 +102,45 @@ def test_who_knows_all_hears_only_of_what_comes(address: str, catalog: Catalog) 
         later.start()
         assert changes(lines) == [Topic.JOBS]
         later.join()
+
+
+def test_an_error_of_one_look_leaves_nobody_untold(
+    address: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory was lacking for a moment."""
+    found = iter([MemoryError(), MemoryError()])
+
+    def look(session: Session) -> dict[Topic, str]:
+        if error := next(found, None):
+            raise error
+        return live_state(session)
+
+    monkeypatch.setattr(live, "live_state", look)
+    with listening(address, catalog) as lines:
+        assert changes(lines) == list(Topic)
+
+
+def test_a_thread_that_could_not_be_started_is_started_for_the_next_who_listens(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling = live.Live(catalog)
+    heard: list[bytes | None] = []
+
+    def take(message: bytes | None) -> bool:
+        heard.append(message)
+        return False  # and goes away
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            telling.add(take, None)
+    telling.add(take, None)
+    while not heard:
+        time.sleep(0.01)
+    assert heard[0] is not None
 
 
 @pytest.mark.parametrize("known", ["", "nonsense", "a.b.c.d.e.f.g", "...", "é"])

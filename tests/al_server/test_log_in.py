@@ -107,6 +107,12 @@ def test_logging_in_anew_ends_the_log_in_before(app: Flask, anna: None) -> None:
     assert (client.get("/account").status_code, copy.get("/account").status_code) == (200, 401)
 
 
+def test_an_answer_that_comes_late_does_not_put_back_the_cookie_of_an_earlier_log_in(app: Flask, anna: None) -> None:
+    client = app.test_client()
+    log_in(client)
+    assert "Set-Cookie" not in client.get("/account").headers
+
+
 def change_meanwhile(catalog: Catalog, patch: pytest.MonkeyPatch, change: Callable[[Session], object]) -> None:
     """Have something changed while a password is checked, before the answer is used."""
     matches = passwords.matches

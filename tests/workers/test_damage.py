@@ -47,6 +47,7 @@ from services.unusable_scenes import check_scenes, set_aside_scenes, take_back, 
 from tests.workers.desk import Desk, box, brush, saved, sit_down
 from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, score_shards, tiled
 from workers import mend_files
+from workers import score_pool as score_pool_module
 from workers.jobs import JobContext, perform
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
@@ -422,6 +423,28 @@ def test_a_lost_part_of_the_maps_has_its_scene_scored_again(
     with catalog.read() as session:
         assert scorings.newest(session) is not None
     assert raster_store(catalog).exists(raster_keys.scored(1, here.id, "classes"))
+
+
+def test_maps_are_not_lost_because_file_handles_were_lacking(
+    catalog: Catalog, two_scenes: tuple[list[Scene], LoadedVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, version = two_scenes
+    coordinate(catalog, 1)
+    score_shards(catalog, version)
+    parts = [key for key in raster_store(catalog).all_keys() if key.startswith("scorings/")]
+
+    def fail(*_: object) -> None:
+        raise UnreadableFileError("a.tif: too many open files")
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr("workers.score_pool.merge_parts", fail)
+        context = context_of(catalog, JobKind.SCORE_POOL)
+        with pytest.raises(UnreadableFileError):
+            score_pool_module.score_pool(context, 1)
+    assert [key for key in raster_store(catalog).all_keys() if key.startswith("scorings/")] == parts
+    score_pool_module.score_pool(context, 1)
+    with catalog.read() as session:
+        assert scorings.newest(session) is not None
 
 
 def mend(catalog: Catalog) -> None:
