@@ -304,6 +304,16 @@ def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, 
     assert "Incomplete" not in (dialog.locator("canvas").get_attribute("aria-label") or "")
 
 
+def test_a_figure_calls_layers_that_do_not_exist_by_their_names(page: Page, catalog: Catalog) -> None:
+    """The names that the panel gives them; those in the address are for programs."""
+    open_map(page, catalog, "#layers=learner+uncertainty")
+    for name in ("Classes", "Uncertainty"):
+        expect(page.get_by_label(f"{name}: does not exist now")).to_be_checked()
+    figure_of(page)
+    said = "Incomplete: parts of these layers are missing: Classes, Uncertainty."
+    expect(page.locator("dialog.figure").get_by_role("status")).to_contain_text(said)
+
+
 def test_confidence_is_explained_on_the_map_and_in_a_figure(page: Page, catalog: Catalog) -> None:
     open_map(page, catalog, "#layers=confidence")
     page.wait_for_load_state("networkidle")

@@ -149,7 +149,7 @@ export class MapPage {
   titleOf(of: string | null): string {
     const view = of === "left" ? this.layout.view : of === "right" ? this.layout.other : null;
     if (view !== null) return this.map?.views.find((item) => item.name === view)?.title ?? view;
-    return of === null ? "What was predicted here" : (this.panel.layerTitles().get(of) ?? of);
+    return of === null ? "What was predicted here" : this.panel.layerTitle(of);
   }
 
   /** The titles of layers that were chosen, but are not there, or not yet. */

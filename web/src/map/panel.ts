@@ -14,6 +14,12 @@ const MODES: [Layout["mode"], string][] = [
   ["swipe", "Swipe"],
   ["beside", "Side by side"],
 ];
+/** What the titles of maps have in common, whichever version made them: for maps of two versions, and for those that do not exist now. */
+const ANY_VERSION: Record<string, string> = {
+  prediction: "Prediction", confidence: "Confidence", uncertainty: "Uncertainty", learner: "Classes",
+  prior: "Old outlines", reference: "Outlines that came with the scene",
+};
+const OF_CHOSEN_VERSION = ["prediction", "confidence"];
 const ROLES = { pool: "to be labelled", validation: "validation", test: "test" };
 
 export class Panel {
@@ -93,6 +99,11 @@ export class Panel {
     ]);
   }
 
+  /** What people call a layer, also one that does not exist now. */
+  layerTitle(name: string): string {
+    return this.layerTitles().get(name) ?? ANY_VERSION[name] ?? capitalised(name);
+  }
+
   /** The scales of the maps that show, with their titles. */
   scales(): [title: string, scale: Scale][] {
     const { map, otherMap, layout } = this.page;
@@ -106,7 +117,7 @@ export class Panel {
   private layers(): HTMLElement {
     const { page } = this;
     const rows = this.layerTitles();
-    for (const name of page.layout.layers) if (!rows.has(name) && page.versions.length) rows.set(name, `${capitalised(name)}: does not exist now`);
+    for (const name of page.layout.layers) if (!rows.has(name) && page.versions.length) rows.set(name, `${this.layerTitle(name)}: does not exist now`);
     const section = make("section", {}, make("h2", {}, "Layers"), ...this.versions());
     for (const [name, title] of rows) {
       const shown = page.layout.layers.includes(name);
@@ -146,8 +157,8 @@ export class Panel {
     const { map, otherMap, sides } = this.page;
     const layers = [...(map?.layers ?? []), ...(otherMap?.layers ?? [])];
     // Where two versions are compared, the same layer is of one version on the left and of another on the right.
-    const titles: Record<string, string> = sides.length > 1 ? { prediction: "Prediction", confidence: "Confidence" } : {};
-    return new Map(layers.map((layer) => [layer.name, titles[layer.name] ?? layer.title]));
+    const isOfSide = (name: string): boolean => sides.length > 1 && OF_CHOSEN_VERSION.includes(name);
+    return new Map(layers.map(({ name, title }) => [name, isOfSide(name) ? ANY_VERSION[name] ?? title : title]));
   }
 
   /** Which version's maps are shown; where two views are compared, on which side. */
