@@ -314,6 +314,21 @@ def test_a_figure_calls_layers_that_do_not_exist_by_their_names(page: Page, cata
     expect(page.locator("dialog.figure").get_by_role("status")).to_contain_text(said)
 
 
+def test_headings_of_legends_stand_apart_from_what_is_above_them(page: Page, catalog: Catalog) -> None:
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        open_map(page, catalog, "#layers=confidence+patches")
+        for title in ("Confidence of version 2", "Patches"):
+            heading = page.locator("#panel h2", has_text=title)
+            above = heading.evaluate("own => own.previousElementSibling.getBoundingClientRect().bottom")
+            below = heading.evaluate("own => own.nextElementSibling.getBoundingClientRect().top")
+            top, bottom = heading.evaluate(
+                "own => [own.getBoundingClientRect().top, own.getBoundingClientRect().bottom]"
+            )
+            assert top - above >= 2 * (below - bottom) > 0, "a heading belongs to what is below it"
+        page.goto("about:blank")
+
+
 def test_confidence_is_explained_on_the_map_and_in_a_figure(page: Page, catalog: Catalog) -> None:
     open_map(page, catalog, "#layers=confidence")
     page.wait_for_load_state("networkidle")
