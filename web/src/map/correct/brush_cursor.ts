@@ -16,8 +16,8 @@ export class BrushCursor {
     source: new VectorSource({ features: [this.circle] }), zIndex: 30, visible: false,
     updateWhileAnimating: true, updateWhileInteracting: true,
     style: [ // seen on light and on dark ground
-      new Style({ stroke: new Stroke({ color: "#0f172a", width: 3 }) }),
-      new Style({ stroke: new Stroke({ color: "#ffffff", width: 1.5 }) }),
+      new Style({ stroke: new Stroke({ color: "#0f172a", width: 4 }) }),
+      new Style({ stroke: new Stroke({ color: "#ffffff", width: 2 }) }),
     ],
   });
   private diameter: number | null = null;
