@@ -47,3 +47,68 @@ def test_a_stroke_is_as_wide_as_its_brush(diameter: int) -> None:
     assert np.count_nonzero(painted, axis=0)[40:70].tolist() == [diameter] * 30
     upright = footprint(diameter, (30.3, 60.3), (80.3, 60.3))
     np.testing.assert_array_equal(upright, painted.T)
+
+
+CAUSES = 'export { byCause, sentence } from "./map/fault_note";'
+AS_SHOWN = """
+const asked = [];
+const faults = sent.map(([title, reason, isTried], place) => {
+  return { title, reason, isTried, again: () => asked.push(place) };
+});
+const causes = page.byCause(faults);
+causes.at(-1)?.again();
+return [causes.map(({ titles, reason, isTried }) => [titles, page.sentence(reason), isTried]), asked];
+"""
+
+
+def test_what_could_not_be_loaded_is_told_once_for_each_cause() -> None:
+    faults = [
+        ("True colour", "/data/a.tif: found no such file", False),
+        ("Labels", "the server does not answer", True),
+        ("True colour", "/data/a.tif: found no such file", True),  # another tile
+        ("Outlines", "the server does not answer", True),
+    ]
+    causes, asked = run_page_code(CAUSES, AS_SHOWN, faults)
+    assert causes == [
+        [["True colour"], "/data/a.tif: found no such file.", False],
+        [["Labels", "Outlines"], "The server does not answer.", True],
+    ]
+    assert asked == [1, 3]  # of the last cause: all that it concerns
+
+
+PICTURE = 'export { Api } from "./api";'
+LOADED = """
+const asked = [];
+globalThis.createImageBitmap = async (blob) => blob.text();
+globalThis.fetch = async (path) => {
+  asked.push(path);
+  const [status, headers] = sent[Math.min(asked.length, sent.length) - 1];
+  if (status === 0) throw new TypeError("Failed to fetch");
+  return new Response("drawn", { status, headers });
+};
+try {
+  return [await new page.Api("").picture("/tile"), asked.length];
+} catch (error) {
+  return [error.message, asked.length];
+}
+"""
+BUSY = [503, {"Retry-After": "0"}]
+WITHOUT_REASON = "the server answered with status {}, and does not say why"
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "times"),
+    [
+        ([[200, {}]], "drawn", 1),
+        ([BUSY, BUSY, [200, {}]], "drawn", 3),
+        ([BUSY], WITHOUT_REASON.format(503), 3),
+        ([[503, {}]], WITHOUT_REASON.format(503), 1),
+        ([[500, {"Retry-After": "0"}]], WITHOUT_REASON.format(500), 1),
+        ([[0, {}]], "the server does not answer", 1),
+    ],
+    ids=str,
+)
+def test_a_picture_is_asked_for_again_only_if_the_server_says_when(
+    answers: list[Any], outcome: str, times: int
+) -> None:
+    assert run_page_code(PICTURE, LOADED, answers) == [outcome, times]

@@ -202,8 +202,9 @@ def test_a_layer_that_failed_can_be_asked_for_again(page: Page, scenes: tuple[Sc
 
     page.route(f"**/api/v1/scenes/{scenes[1].id}/labels?*", fail_once)
     page.locator("#layer-labels").check()
-    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator(".load-faults p")).to_contain_text("Parts of the map could not be loaded: Labels.")
     page.locator("#layer-labels").uncheck()
+    expect(page.locator(".load-faults p")).to_have_count(0)
     with page.expect_response(f"**/api/v1/scenes/{scenes[1].id}/labels?*") as again:
         page.locator("#layer-labels").check()
     assert again.value.ok

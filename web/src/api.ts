@@ -7,11 +7,23 @@ export class ProblemError extends Error {
   constructor(
     readonly status: number,
     readonly detail: string,
+    /** After how many seconds the server wants to be asked again; null: it does not say. */
+    readonly retryAfterS: number | null = null,
   ) {
     super(detail);
     this.name = "ProblemError";
   }
 }
+
+/** No response came: the server or the network is gone. */
+export class UnreachableError extends Error {
+  constructor() {
+    super("the server does not answer");
+    this.name = "UnreachableError";
+  }
+}
+
+const PICTURE_TRIES = 3; // of a picture for which the server is too busy
 
 export interface Scene {
   id: number;
@@ -258,11 +270,24 @@ export class Api {
     return (await this.request("POST", path, body)).json() as Promise<T>;
   }
 
+  /** Load a picture after all else that is asked for. A server that is busy is asked again when it says, a few times. */
+  async picture(path: string, signal?: AbortSignal): Promise<ImageBitmap> {
+    for (let left = PICTURE_TRIES - 1; ; left -= 1) {
+      try {
+        return await createImageBitmap(await (await this.request("GET", path, undefined, signal, "low")).blob());
+      } catch (error) {
+        const pauseS = error instanceof ProblemError && error.status === 503 ? error.retryAfterS : null;
+        if (left === 0 || pauseS === null || signal?.aborted) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 1000 * pauseS));
+      }
+    }
+  }
+
   /** Send a request, its body as JSON unless it is bytes; the response is good, or an error says what the server said. */
-  async request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  async request(method: string, path: string, body?: unknown, signal?: AbortSignal, priority: RequestPriority = "auto"): Promise<Response> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (method !== "GET") headers["X-CSRFToken"] = this.csrfToken;
-    const options: RequestInit = { method, headers };
+    const options: RequestInit = { method, headers, priority };
     if (body instanceof FormData) options.body = body; // the browser says where its parts end
     else if (body !== undefined) {
       const isBytes = body instanceof Blob;
@@ -270,12 +295,15 @@ export class Api {
       options.body = isBytes ? body : JSON.stringify(body);
     }
     if (signal) options.signal = signal;
-    const response = await fetch(path, options);
+    const response = await fetch(path, options).catch((error: Error) => {
+      throw error instanceof TypeError ? new UnreachableError() : error; // a request that is given up is no TypeError
+    });
     if (response.ok) return response;
     if (response.status === 401) logInAgain();
     const type = response.headers.get("Content-Type") ?? "";
     const detail = type.includes("json") ? ((await response.json()) as { detail?: string }).detail : undefined;
-    throw new ProblemError(response.status, detail ?? `${method} ${path} was answered with ${response.status}`);
+    const pauseS = Number.parseInt(response.headers.get("Retry-After") ?? "", 10); // not a date: our server gives seconds
+    throw new ProblemError(response.status, detail ?? `the server answered with status ${response.status}, and does not say why`, Number.isNaN(pauseS) ? null : pauseS);
   }
 }
 

@@ -26,6 +26,12 @@ export interface Copy {
   layer: BaseLayer;
 }
 
+/** Is told which layers are on the maps; `of` as in a copy. */
+export interface Watcher {
+  begin(of: string | null, layer: BaseLayer, map: OlMap): void;
+  end(layer: BaseLayer): void;
+}
+
 interface Placed extends Overlay {
   first: BaseLayer | null;
   second: BaseLayer | null;
@@ -34,7 +40,7 @@ interface Placed extends Overlay {
 const WHOLE = "ol-layer";
 
 export class Compare {
-  private base: BaseLayer[] = [];
+  private base: [layer: BaseLayer, map: OlMap][] = [];
   private readonly overlays = new Map<string, Placed>();
   private shown: readonly string[] = [];
   private mode: Layout["mode"] = "one";
@@ -47,6 +53,7 @@ export class Compare {
   constructor(
     private readonly first: OlMap,
     target: HTMLElement,
+    private readonly watcher: Watcher,
     /** Called when a person has moved the boundary of a swipe, in percent from the left. */
     swiped: (percent: number) => void,
   ) {
@@ -66,13 +73,13 @@ export class Compare {
     this.views = [left, right];
     this.slider.value = String(swipe);
     this.cut();
-    for (const layer of this.base) this.first.removeLayer(layer);
+    for (const [layer, map] of this.base) this.removeFrom(map, layer);
     this.base = [];
-    if (left) this.addBase(left(WHOLE));
-    this.slider.hidden = mode !== "swipe";
-    if (right && mode === "swipe") this.addBase(right(this.classOf("right", mode)));
     for (const overlay of this.overlays.values()) this.takeAway(overlay);
-    this.showBeside(mode === "beside" && right ? right(WHOLE) : null);
+    if (left) this.addBase("left", left(WHOLE), this.first);
+    this.slider.hidden = mode !== "swipe";
+    if (right && mode === "swipe") this.addBase("right", right(this.classOf("right", mode)), this.first);
+    this.showBeside(mode === "beside" ? right : null);
     this.mode = mode;
     for (const overlay of this.overlays.values()) this.place(overlay);
   }
@@ -121,26 +128,36 @@ export class Compare {
     return [first, [{ of: "right", layer: right(WHOLE) }, ...above]];
   }
 
-  private addBase(layer: BaseLayer): void {
-    this.base.push(layer);
-    this.first.addLayer(layer);
+  private addBase(of: string, layer: BaseLayer, map: OlMap): void {
+    this.base.push([layer, map]);
+    this.addTo(map, of, layer);
+  }
+
+  private addTo(map: OlMap, of: string | null, layer: BaseLayer): void {
+    this.watcher.begin(of, layer, map); // first: its first tile may fail at once
+    map.addLayer(layer);
+  }
+
+  private removeFrom(map: OlMap, layer: BaseLayer): void {
+    map.removeLayer(layer);
+    this.watcher.end(layer);
   }
 
   private place(overlay: Placed): void {
     if (overlay.side !== "right" || this.mode === "swipe") {
       overlay.first = overlay.build(this.classOf(overlay.side, this.mode));
-      this.first.addLayer(overlay.first);
+      this.addTo(this.first, overlay.name, overlay.first);
     }
     if (overlay.side !== "left" && this.second) {
       overlay.second = overlay.build(WHOLE);
-      this.second.addLayer(overlay.second);
+      this.addTo(this.second, overlay.name, overlay.second);
     }
     this.setVisible(overlay);
   }
 
   private takeAway(overlay: Placed): void {
-    if (overlay.first) this.first.removeLayer(overlay.first);
-    if (overlay.second) this.second?.removeLayer(overlay.second);
+    if (overlay.first) this.removeFrom(this.first, overlay.first);
+    if (overlay.second && this.second) this.removeFrom(this.second, overlay.second);
     overlay.first = overlay.second = null;
   }
 
@@ -152,10 +169,11 @@ export class Compare {
     return mode === "swipe" && side !== "both" ? `${WHOLE} side-${side}` : WHOLE;
   }
 
-  private showBeside(right: BaseLayer | null): void {
+  private showBeside(right: Build | null): void {
     this.beside.hidden = right === null;
     this.second?.setTarget(undefined);
-    this.second = right && new OlMap({ target: this.beside, controls: [], view: this.first.getView(), layers: [right] });
+    this.second = right && new OlMap({ target: this.beside, controls: [], view: this.first.getView() });
+    if (right && this.second) this.addBase("right", right(WHOLE), this.second);
     this.first.updateSize();
   }
 }

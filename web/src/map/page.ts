@@ -9,9 +9,11 @@ import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 import { type Api, classesOn, type FeatureCollection, type Scene, type SceneMap, type Version } from "../api";
 import { tell } from "../dom";
 import { whenChanged } from "../live";
+import { whenReachableAgain } from "../reachable";
 import { Areas } from "./areas";
 import { type Build, Compare, type Side } from "./compare";
 import * as link from "./link";
+import { LoadFaults } from "./load_faults";
 import { leaveMode } from "./mode";
 import type { ColourOf } from "./outlines";
 import { featuresOf, labelLayer, outlineLayer, patchLayer } from "./outlines";
@@ -26,6 +28,7 @@ export const PATCHES = "patches";
 export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
+const SCENES = "scenes"; // what cannot be loaded may be the list of them, too
 const NOTHING = { scene: -1, sides: "" };
 const PAUSE_MS = 20_000; // between two looks at what people drew meanwhile: it may be much
 
@@ -43,6 +46,7 @@ export class MapPage {
   readonly sendBack: SendBack;
   readonly areas: Areas;
   private readonly compare: Compare;
+  private readonly faults: LoadFaults;
   private readonly panel: Panel;
   private readonly loading = new Map<string, symbol>(); // layers that are loaded or being loaded, by what asked last
   private asked = new AbortController(); // layers of the maps that show
@@ -61,7 +65,8 @@ export class MapPage {
       controls: controls({ rotate: false, attribution: false }).extend([new ScaleLine()]),
       view: new View({ center: [0, 0], zoom: 2, maxZoom: 20, enableRotation: false }),
     });
-    this.compare = new Compare(this.olMap, target, (swipe) => {
+    this.faults = new LoadFaults(target, (of) => this.titleIfShown(of), () => void this.lookForMaps().catch(() => {})); // the note tells already
+    this.compare = new Compare(this.olMap, target, this.faults, (swipe) => {
       this.layout.swipe = swipe;
       this.write();
     });
@@ -70,13 +75,23 @@ export class MapPage {
     this.sendBack = new SendBack(api, this);
     this.areas = new Areas(api, this);
     this.panel = new Panel(panel, this);
-    this.olMap.on("moveend", () => this.rememberCentre());
+    this.olMap.on("moveend", () => {
+      this.rememberCentre();
+      this.faults.update();
+    });
+    whenReachableAgain(() => this.faults.reachableAgain());
     window.addEventListener("hashchange", () => this.follow());
   }
 
   async start(): Promise<void> {
-    await this.list();
-    await this.begin();
+    try {
+      await this.list();
+      await this.begin();
+    } catch (error) {
+      this.faults.set(SCENES, SCENES, error as Error, () => void this.start());
+      return;
+    }
+    this.faults.clear(SCENES);
     whenChanged(["scenes", "models"], () => void this.refresh().catch((error: Error) => tell(error.message, "fault")));
     whenChanged(["jobs"], () => void this.lookForMaps().catch((error: Error) => tell(error.message, "fault")), PAUSE_MS);
     whenChanged(["labels", "rounds"], () => this.renew([LABELS, PATCHES]), PAUSE_MS);
@@ -150,6 +165,12 @@ export class MapPage {
     const view = of === "left" ? this.layout.view : of === "right" ? this.layout.other : null;
     if (view !== null) return this.map?.views.find((item) => item.name === view)?.title ?? view;
     return of === null ? "What was predicted here" : this.panel.layerTitle(of);
+  }
+
+  /** The title of what could not be loaded; null: it does not show now. */
+  private titleIfShown(of: string): string | null {
+    if (of === SCENES) return "the scenes";
+    return of === "left" || of === "right" || this.layout.layers.includes(of) ? this.titleOf(of) : null;
   }
 
   /** The titles of layers that were chosen, but are not there, or not yet. */
@@ -242,6 +263,7 @@ export class MapPage {
     this.asked.abort();
     this.asked = new AbortController();
     for (const key of this.loading.keys()) this.compare.remove(key);
+    this.faults.clearAll();
     this.loading.clear();
     this.areas.setOutlines(null);
     this.areas.setPatches(null);
@@ -275,14 +297,15 @@ export class MapPage {
     const view = (name: string | null) => map.views.find((item) => item.name === name);
     const [left, right] = [view(this.layout.view), this.layout.mode === "one" ? undefined : view(this.layout.other)];
     this.compare.show(
-      left ? (className) => tileLayer(map, left.tiles, 0, className) : null,
-      right ? (className) => tileLayer(map, right.tiles, 0, className) : null,
+      left ? (className) => tileLayer(this.api, map, left.tiles, 0, className) : null,
+      right ? (className) => tileLayer(this.api, map, right.tiles, 0, className) : null,
       this.layout.mode,
       this.layout.swipe,
     );
     for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
     this.compare.only(this.layout.layers);
     this.areas.choosePatch();
+    this.faults.update();
     this.shown = this.layout;
     this.panel.show();
     this.write();
@@ -309,6 +332,7 @@ export class MapPage {
     try {
       const build = await this.build(name, side, map, version, order);
       if (signal.aborted || this.loading.get(key) !== mine) return;
+      this.faults.clear(key);
       if (!build) {
         this.loading.delete(key); // it may exist later
         this.compare.remove(key);
@@ -317,14 +341,14 @@ export class MapPage {
       if (this.loading.get(key) === mine) this.loading.delete(key); // so that it can be asked for again
       if (signal.aborted) return;
       this.panel.progress(name, null);
-      tell((error as Error).message, "fault");
+      this.faults.set(key, name, error as Error, () => void this.add(name, side, version));
     }
   }
 
   private async build(name: string, side: Side, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
     const scene = this.scene as Scene;
     const raster = map.layers.find((item) => item.name === name);
-    if (raster) return (className) => tileLayer(map, raster.tiles, order, className);
+    if (raster) return (className) => tileLayer(this.api, map, raster.tiles, order, className);
     if (name === PATCHES) {
       const signal = this.asked.signal;
       const patches = featuresOf(await this.api.patches(scene.id));

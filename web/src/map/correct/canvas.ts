@@ -5,14 +5,16 @@
 
 import OlMap from "ol/Map";
 import View from "ol/View";
-import { getCenter } from "ol/extent";
+import { getCenter, getHeight, getWidth } from "ol/extent";
 import { defaults as interactions } from "ol/interaction/defaults";
 import DragPan from "ol/interaction/DragPan";
 import ImageLayer from "ol/layer/Image";
 import Projection from "ol/proj/Projection";
+import ImageSource from "ol/source/Image";
 import ImageCanvas from "ol/source/ImageCanvas";
-import ImageStatic from "ol/source/ImageStatic";
 
+import { api } from "../../page";
+import { FaultNote } from "../fault_note";
 import { BACKGROUND, NOT_JUDGED, type Grid, type Place, type Ring } from "./grid";
 import { viewAddress } from "./server";
 import type { Session, Window } from "./session";
@@ -28,7 +30,9 @@ export class CorrectionCanvas {
   private readonly classes = document.createElement("canvas");
   private readonly drawn: ImageCanvas;
   private readonly layer: ImageLayer<ImageCanvas>;
-  private readonly view = new ImageLayer<ImageStatic>({ zIndex: 0 });
+  private readonly view = new ImageLayer<ImageSource>({ zIndex: 0 });
+  private readonly note: FaultNote;
+  private wanted = Symbol("no view");
   private readonly extent: [number, number, number, number];
   private readonly around: Window;
 
@@ -62,6 +66,8 @@ export class CorrectionCanvas {
       ]),
       view: new View({ projection: this.projection, center: getCenter([0, 0, width, height]), minResolution: 1 / 32, maxResolution: 8, enableRotation: false, showFullExtent: true }),
     });
+    this.note = new FaultNote(target);
+    target.append(this.note.element);
     this.fit();
     this.show();
   }
@@ -71,10 +77,27 @@ export class CorrectionCanvas {
     this.map.getView().fit([0, 0, this.session.window.width, this.session.window.height], { padding: [24, 24, 24, 24] });
   }
 
-  /** Show another view of the scene below the classes. */
-  showView(name: string): void {
-    const url = viewAddress(this.session.scene, name, this.around);
-    this.view.setSource(new ImageStatic({ url, projection: this.projection, imageExtent: this.extent, interpolate: false }));
+  /** Show another view of the scene below the classes; if it cannot be loaded, nothing is below them, and a note says why. */
+  async showView(name: string, title: string): Promise<void> {
+    const mine = (this.wanted = Symbol(name));
+    const { extent, projection } = this;
+    const again = (): void => {
+      this.note.show([{ title, reason, isTried: true, again }]);
+      void this.showView(name, title);
+    };
+    let reason = "";
+    try {
+      const image = await api.picture(viewAddress(this.session.scene, name, this.around));
+      if (this.wanted !== mine) return;
+      const resolution = [getWidth(extent) / image.width, getHeight(extent) / image.height];
+      this.view.setSource(new ImageSource({ projection, interpolate: false, loader: () => ({ image, extent, resolution, pixelRatio: 1 }) }));
+      this.note.show([]);
+    } catch (error) {
+      if (this.wanted !== mine) return;
+      reason = (error as Error).message;
+      this.view.setSource(null);
+      this.note.show([{ title, reason, isTried: false, again }]);
+    }
   }
 
   opacity(share: number): void {

@@ -76,7 +76,7 @@ export class Editor implements Desk {
     document.body.append(this.root);
     document.body.classList.add("correcting");
     this.canvas = new CorrectionCanvas(target, session, this.colours, scene, () => this.tool === "move" || this.spaceHeld);
-    this.canvas.showView(view);
+    this.showView(view);
     this.canvas.map.addInteraction(pointer(this.canvas, () => this.gesture()));
     this.brush = new BrushCursor(this.canvas);
     this.showBrush();
@@ -123,7 +123,7 @@ export class Editor implements Desk {
   }
 
   showView(name: string): void {
-    this.canvas.showView(name);
+    void this.canvas.showView(name, this.map.views.find((view) => view.name === name)?.title ?? name);
   }
 
   setOpacity(share: number): void {
