@@ -233,6 +233,9 @@ def test_a_version_shows_its_calibration_and_where_it_gained_and_lost(world: Wor
     assert blue > red + 60  # who does not tell red from green tells blue from orange
     red, _, blue = page.locator("svg.blocks .worse").evaluate(FILL)
     assert red > blue + 60
+    look = "own => { const { fill, fillOpacity } = getComputedStyle(own); return [fill, fillOpacity]; }"
+    # As grey as the legend shows it, so that it differs from ground that is not judged.
+    assert page.locator("svg.blocks .same").first.evaluate(look) == page.locator(".block-key .same").evaluate(look)
     gained = page.locator(".block p b").all_inner_texts()
     assert gained == ["+320 pixels", "+260 pixels", "+120 pixels", "-80 pixels"]
     expect(page.locator(".block").first.locator("figcaption")).to_have_text(
