@@ -1,7 +1,7 @@
 """Products described by a STAC item."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -76,7 +76,7 @@ def recognise_item(
     reader = _Reader(item, known, permit, {key.lower() for key in extra})
     found, left_out = reader.assets()
     told = _level(item) or level
-    stated = {name: _stated(band) for name, (_, _, _, band) in found.items()}
+    stated = {name: _stated(asset.stated) for name, asset in found.items()}
     defaults = _defaults(item, known, told, notes)
     if known == "sentinel-2-msi" and not _is_hls(item):
         offset = _sentinel_offset(item, found, stated, notes)
@@ -89,12 +89,13 @@ def recognise_item(
     extras: list[BandSource] = []
     quality: list[QualityBand] = []
     stacked = {band.name for band in sensor_bands(known) if band.stacked}
-    for name, (path, index, designation, band) in found.items():
-        if designation.lower() in FLAG_TABLE_OF:
-            quality.append(QualityBand(name, path, index, reader.table(designation, path)))
+    for name, asset in found.items():
+        path, index = asset.path, asset.index
+        if asset.holds_flags:
+            quality.append(QualityBand(name, path, index, asset.table))
             continue
         scaling, constant = _scaling_of(name, stated[name], defaults, reader, item)
-        if (nodata := number(_text(band.get("nodata")))) is not None:
+        if (nodata := number(_text(asset.stated.get("nodata")))) is not None:
             scaling = replace(scaling, nodata=nodata)
         is_thermal = name == SURFACE_TEMPERATURE or name.startswith("thermal")
         with open_raster(path) as dataset:
@@ -127,8 +128,23 @@ def recognise_item(
     )
 
 
-Found = tuple[str, int, str, Mapping[str, Any]]
-"""Path, index in the file, designation, and what the item states of a band."""
+@dataclass(frozen=True)
+class _Found:
+    """A band among an item's assets.
+
+    Attributes:
+        path: What opens its file.
+        index: Its number in the file, from 1.
+        stated: What the item states of it.
+        holds_flags: Whether it is a band of flags.
+        table: How to decode its flags; None if it has none.
+    """
+
+    path: str
+    index: int
+    stated: Mapping[str, Any]
+    holds_flags: bool
+    table: str | None
 
 
 class _Reader:
@@ -138,9 +154,15 @@ class _Reader:
         self._item, self._sensor, self._permit = item, sensor, permit
         self.extra = extra
 
-    def assets(self) -> tuple[dict[str, Found], list[tuple[str, str]]]:
-        """Return the bands by our names, and the assets that are left out with the reason."""
-        found: dict[str, Found] = {}
+    def assets(self) -> tuple[dict[str, _Found], list[tuple[str, str]]]:
+        """Return the bands by our names, and the assets that are left out with the reason.
+
+        Only the addresses of assets that are used have to be readable: the others may lie on S3, or not be downloaded.
+
+        Raises:
+            SceneError: A band that is used cannot be read or may not be.
+        """
+        found: dict[str, _Found] = {}
         left_out: list[tuple[str, str]] = []
         # A GeoTIFF before a copy in JPEG 2000.
         for key, asset in sorted(self._item.assets.items(), key=lambda pair: "jp2" in (pair[1].media_type or pair[0])):
@@ -155,24 +177,26 @@ class _Reader:
             for index, band in enumerate(bands, start=1):
                 name, designation = self._name(key if len(bands) == 1 else "", asset, band)
                 label = key if len(bands) == 1 else f"{key}, band {index}"
-                path = "" if name is None else asset_path(self._item, asset, self._permit)
+                is_flags = designation.lower() in FLAG_TABLE_OF
+                table = self._table(designation, asset) if is_flags else None
                 if name is None:
                     left_out.append((label, "not a band of the sensor"))
-                elif designation.lower() in FLAG_TABLE_OF and self.table(designation, path) is None:
+                elif is_flags and table is None:
                     left_out.append((label, flags_of_another(designation)))
                 elif name in found:
                     left_out.append((label, f"{name} once more"))
                 else:
-                    found[name] = (path, index, designation, band)
+                    path = asset_path(self._item, asset, self._permit)
+                    found[name] = _Found(path, index, band, is_flags, table)
         return found, left_out
 
-    def table(self, designation: str, path: str) -> str | None:
+    def _table(self, designation: str, asset: pystac.Asset) -> str | None:
         """Return how to decode a band of flags; None if it is of another generation than its file or the item."""
-        return flag_table(designation, landsat_name(path.rpartition("/")[2]) or landsat_name(self._item.id))
+        return flag_table(designation, landsat_name(_base_name(asset)) or landsat_name(self._item.id))
 
     def _name(self, key: str, asset: pystac.Asset, band: Mapping[str, Any]) -> tuple[str | None, str]:
         table = names_of(self._sensor)
-        stem = asset.href.rpartition("/")[2].partition("?")[0].rpartition(".")[0]
+        stem = _base_name(asset).rpartition(".")[0]
         tail = stem.replace(".", "_").split("_")
         texts = [str(band.get("name") or ""), key, str(band.get("common_name") or ""), tail[-1], "_".join(tail[-2:])]
         for text in texts:
@@ -190,6 +214,10 @@ class _Reader:
                 )
                 return (SURFACE_TEMPERATURE if surface else table[lower]), lower
         return None, ""
+
+
+def _base_name(asset: pystac.Asset) -> str:
+    return asset.href.partition("?")[0].rpartition("/")[2]
 
 
 def _readable(asset: pystac.Asset) -> bool:
@@ -274,15 +302,14 @@ def _scaling_of(
         usual = defaults or Scaling(unit=REFLECTANCE if stated else DIGITAL_NUMBER)
     if stated is None:
         return usual, True
+    nodata = usual.nodata if stated.nodata is None else stated.nodata
     if name.startswith("thermal"):
-        return (usual, True) if _is_hls(item) else (Scaling(nodata=stated.nodata), False)
-    return Scaling(
-        stated.scale, stated.offset, usual.nodata if stated.nodata is None else stated.nodata, usual.unit
-    ), False
+        return (usual, True) if _is_hls(item) else (Scaling(nodata=nodata), False)
+    return Scaling(stated.scale, stated.offset, nodata, usual.unit), False
 
 
 def _sentinel_offset(
-    item: pystac.Item, found: Mapping[str, Found], stated: Mapping[str, Scaling | None], notes: list[str]
+    item: pystac.Item, found: Mapping[str, _Found], stated: Mapping[str, Scaling | None], notes: list[str]
 ) -> float:
     """Sentinel-2's offset in stored numbers: as the item states it, unless the pixels contradict it.
 
@@ -314,13 +341,13 @@ def _sentinel_offset(
     return said
 
 
-def _values(found: Mapping[str, Found]) -> NDArray[np.float64]:
+def _values(found: Mapping[str, _Found]) -> NDArray[np.float64]:
     parts: list[NDArray[np.float64]] = [np.zeros(0)]
     for name in ("blue", "red", "nir", "swir1", "swir2"):
-        if name in found:
-            with open_raster(found[name][0]) as dataset:
-                if not str(dataset.dtypes[found[name][1] - 1]).startswith("float"):
-                    parts.append(sample(dataset, found[name][1], 0))
+        if (asset := found.get(name)) is not None:
+            with open_raster(asset.path) as dataset:
+                if not str(dataset.dtypes[asset.index - 1]).startswith("float"):
+                    parts.append(sample(dataset, asset.index, 0))
     return np.concatenate(parts)
 
 

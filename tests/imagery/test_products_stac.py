@@ -137,6 +137,42 @@ def test_flags_of_another_collection_are_left_out_with_the_reason(tmp_path: Path
     assert any("so clouds and shadows are not masked" in note for note in product.notes)
 
 
+@pytest.mark.parametrize("href", ["s3://sentinel-s2-l2a/B04.jp2", "./not-downloaded.jp2", "https://192.0.2.1/B04.jp2"])
+def test_an_asset_that_is_not_used_need_not_be_readable(tmp_path: Path, href: str) -> None:
+    """Earth Search lists each band twice: as a GeoTIFF, and as ESA's JPEG 2000, which lies on S3."""
+    assets = sentinel(tmp_path, add=0)
+    copy = {"href": href, "type": "image/jp2", "eo:bands": [{"name": "red", "common_name": "red"}]}
+    text = item({"red-jp2": copy} | assets, platform="sentinel-2a", **{"processing:level": "L2A"})
+    (tmp_path / "item.json").write_text(text)
+    product = recognise(str(tmp_path / "item.json"))
+    check_truth(product.bands, 1e-4)
+    assert ("red-jp2", "red once more") in product.left_out
+    del assets["B04"]
+    (tmp_path / "item.json").write_text(item({"red-jp2": copy} | assets, platform="sentinel-2a"))
+    with pytest.raises(SceneError, match=r"found (the asset address|no file|the address)"):
+        recognise(str(tmp_path / "item.json"))
+
+
+def test_flags_that_are_left_out_need_not_be_readable(tmp_path: Path) -> None:
+    landsat_level_2(tmp_path)
+    older = {"bqa": {"href": f"s3://usgs-landsat/{L2SP}_BQA.TIF", "type": COG}}
+    (tmp_path / "item.json").write_text(item(older | landsat(tmp_path, L2SP, "SR_"), name=L2SP, platform="landsat-8"))
+    product = recognise(str(tmp_path / "item.json"))
+    assert [(band.name, band.table) for band in product.quality] == [("quality", "landsat-c2-qa-pixel")]
+    assert product.left_out == (("bqa", "flags of Collection 1, which this product is not of"),)
+
+
+def test_a_thermal_band_of_which_an_item_states_the_scale_only_keeps_its_fill(tmp_path: Path) -> None:
+    folder = landsat_level_1(tmp_path)
+    name = L2SP.replace("L2SP", "L1TP")
+    stated = {"raster:bands": [{"scale": 3.342e-4, "offset": 0.1}]}
+    thermal = {"lwir11": {"href": f"{folder}/{name}_B10.TIF", "type": COG, **stated}}
+    text = item(landsat(tmp_path, name, "") | thermal, name=name, platform="LANDSAT_8", **{"view:sun_elevation": 48})
+    (tmp_path / "item.json").write_text(text)
+    (found,) = recognise(str(tmp_path / "item.json")).extras
+    assert (found.name, found.nodata) == ("thermal1", 0)
+
+
 def test_an_item_of_landsat_level_1_states_the_height_of_the_sun(tmp_path: Path) -> None:
     landsat_level_1(tmp_path)
     name = L2SP.replace("L2SP", "L1TP")
