@@ -27,7 +27,7 @@ from imagery.units import Level
 # tools, files end with "_clip".
 _NAME: Final = re.compile(
     r"(?P<id>(?P<moment>\d{8}_\d{6})(?:_\d\d)?_[0-9a-z]{4})_(?:1B|3A|3B)_(?P<asset>AnalyticMS(?P<surface>_SR)?(?:_8b)?"
-    r"(?P<harmonized>_harmonized)?|(?:AnalyticMS(?:_8b)?_)?(?:DN_)?(?P<mask>udm2?))(?:_clip|_file_format)?\.tiff?$",
+    r"(?P<harmonized>_harmonized)?|(?:AnalyticMS(?:_8b)?_)?(?:DN_)?(?P<mask>udm2?))(?P<cut>_clip|_file_format)?\.tiff?$",
     re.IGNORECASE,
 )
 _SENSORS: Final = {4: "planetscope-4-band", 8: "planetscope-8-band"}
@@ -136,7 +136,7 @@ def _product(image: _File, masks: Sequence[_File], others: Sequence[str]) -> Pro
         notes += found
         bands.append(scaling.band(name, item.path, item.index))
     check_tags(bands)
-    quality, left_out, found = _quality(masks)
+    quality, left_out, found = _quality(masks, image)
     notes += found
     if not quality:
         notes.append(f"{image.match['id']}: found no ..._udm2.tif, so clouds and shadows are not masked")
@@ -157,26 +157,37 @@ def _product(image: _File, masks: Sequence[_File], others: Sequence[str]) -> Pro
     )
 
 
-def _quality(masks: Sequence[_File]) -> tuple[list[QualityBand], list[tuple[str, str]], list[str]]:
-    """Return the bands of flags, what is not used of the masks with the reason, and notes."""
+def _quality(masks: Sequence[_File], image: _File) -> tuple[list[QualityBand], list[tuple[str, str]], list[str]]:
+    """Return the bands of flags, what is not used of the masks with the reason, and notes.
+
+    Of several masks the newest counts; of two that are as new, one that covers what the image does, whole or clipped.
+    """
     quality: list[QualityBand] = []
     left_out: list[tuple[str, str]] = []
     notes: list[str] = []
-    newer_first = sorted(masks, key=lambda file: file.match["mask"].lower() != "udm2")
-    for file in newer_first:
-        if quality:
-            left_out.append((file.label, "an older mask of unusable pixels, beside a newer one"))
+    best_first = sorted(masks, key=lambda file: (not _is_udm2(file), file.match["cut"] != image.match["cut"]))
+    used: _File | None = None
+    for file in best_first:
+        if used is not None:
+            older = "an older mask of unusable pixels, beside a newer one"
+            same = f"a further mask of the same kind as {used.label}, which is used"
+            left_out.append((file.label, same if _is_udm2(file) == _is_udm2(used) else older))
             continue
-        names = ["udm1"] if file.match["mask"].lower() == "udm" else _mask_bands(file, notes)
+        names = _mask_bands(file, notes) if _is_udm2(file) else ["udm1"]
         if not names:
             left_out.append((file.label, f"a mask whose bands are not those of UDM 2 ({', '.join(_MASK_BANDS)})"))
         for index, name in enumerate(names, start=1):
             designation = name if name == "udm1" else f"udm2_{name}"
             if table := FLAG_TABLE_OF.get(designation):
                 quality.append(QualityBand(designation, file.path, index, table))
+                used = file
             else:
                 left_out.append((f"{file.label}, band {index} ({name})", "flags that are not used"))
     return quality, left_out, notes
+
+
+def _is_udm2(file: _File) -> bool:
+    return file.match["mask"].lower() == "udm2"
 
 
 def _mask_bands(file: _File, notes: list[str]) -> list[str]:

@@ -108,6 +108,17 @@ def test_the_newer_of_two_masks_counts(tmp_path: Path) -> None:
     ) in product.left_out
 
 
+@pytest.mark.parametrize("clipped", [True, False])
+def test_of_a_whole_and_a_clipped_mask_that_of_the_image_counts(tmp_path: Path, clipped: bool) -> None:
+    image(tmp_path, asset="AnalyticMS_SR_clip" if clipped else "AnalyticMS_SR")
+    paths = {mask(tmp_path, name="udm2_clip").name, mask(tmp_path).name}
+    product = recognise(str(tmp_path))
+    used = f"{ID}_3B_udm2{'_clip' if clipped else ''}.tif"
+    assert {band.path.rpartition("/")[2] for band in product.quality} == {used}
+    (other,) = paths - {used}
+    assert (other, f"a further mask of the same kind as {used}, which is used") in product.left_out
+
+
 def test_radiances_and_several_images_are_refused(tmp_path: Path) -> None:
     radiance = tmp_path / "radiance"
     image(radiance, asset="AnalyticMS")
