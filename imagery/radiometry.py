@@ -11,6 +11,7 @@ already, although a source states a scale, are recognised by their values (`alre
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -27,6 +28,10 @@ from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
 _FEWEST: Final = 16  # pixels, to judge a band by
 RADIANCE: Final = "W/(m2 sr um)"
 """Unit of spectral radiance, in which Landsat's thermal bands are read: brightness temperature is not linear in it."""
+
+_POSSIBLE: Final[Mapping[str, tuple[float, float]]] = {KELVIN: (180.0, 350.0), RADIANCE: (0.3, 30.0)}
+# Between the quartiles of a scene's temperatures lie 0.3 to 30 K, between those of their hundredths 30 to 3000.
+_WIDEST_QUARTILES_K: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -205,8 +210,26 @@ def possible_thermal(unit: str, values: NDArray[np.float64]) -> bool:
         unit: Of the values; of other units than kelvin and radiance nothing is known, and all are possible.
         values: Values, not stored numbers; of fewer than 16 nothing is said.
     """
-    lowest, highest = {KELVIN: (180.0, 350.0), RADIANCE: (0.3, 30.0)}.get(unit, (-math.inf, math.inf))
+    lowest, highest = _POSSIBLE.get(unit, (-math.inf, math.inf))
     return values.size < _FEWEST or bool(lowest <= np.median(values) <= highest)
+
+
+def already_temperature(dtype: str, values: NDArray[np.float64], zero_k: float) -> bool:
+    """Return whether stored numbers are temperatures already, and not hundredths of them, as products store them.
+
+    The middle of hundredths may be that of temperatures, as 2.5 degrees Celsius are stored as 250. But quartiles of a
+    scene's temperatures lie some kelvin apart, and those of their hundredths some hundred.
+
+    Args:
+        dtype: The file's data type ("float32"). Neither integers nor whole numbers are temperatures already.
+        values: Some valid stored numbers, as from `sample`; of fewer than 16 nothing is said.
+        zero_k: The temperature in kelvin that the number 0 means: 0, or 273.15 of degrees Celsius.
+    """
+    if not dtype.startswith("float") or values.size < _FEWEST or not (values % 1).any():
+        return False
+    low, high = np.quantile(values, [0.25, 0.75])
+    coldest, warmest = _POSSIBLE[KELVIN]
+    return bool(coldest <= low + zero_k and high + zero_k <= warmest and high - low < _WIDEST_QUARTILES_K)
 
 
 def implausible(scaling: Scaling, values: NDArray[np.float64]) -> str | None:

@@ -19,6 +19,7 @@ from imagery.ground_metric import pixel_size_m
 from imagery.radiometry import (
     Scaling,
     already_reflectance,
+    already_temperature,
     declared_scaling,
     implausible,
     possible_thermal,
@@ -88,13 +89,13 @@ def choose_scaling(
     is_float = dtype.startswith("float")
     if stated.unit != REFLECTANCE or not (check or is_float):
         return scaling, notes
-    values = sample(dataset, index, scaling.nodata)
+    nodata, found = _fill_of_fractions(dataset, index, scaling) if is_float else (scaling.nodata, [])
+    values = sample(dataset, index, nodata)
     if already_reflectance(dtype, values) and (scaling.scale, scaling.offset) != (1.0, 0.0):
         notes.append(
             f"{dataset.name}: holds fractions already, so "
             f"the scaling x {scaling.scale:g} {scaling.offset:+g} is not applied again"
         )
-        nodata, found = _fill_of_fractions(dataset, index, scaling)
         return Scaling(1.0, 0.0, nodata, REFLECTANCE), [*notes, *found]
     if problem := implausible(scaling, values):
         notes.append(f"{where}: {problem}: check the scaling x {scaling.scale:g} {scaling.offset:+g}")
@@ -106,8 +107,8 @@ def choose_thermal(
 ) -> tuple[Scaling, list[str]]:
     """Return how the stored numbers of a thermal band become values, and notes: `choose_scaling`, and a look at pixels.
 
-    A float file that holds kelvin already is not scaled again. Temperatures and radiances that cannot be, as those of a
-    picture stretched to 8 bits, are digital numbers.
+    A float file that holds kelvin already, or degrees Celsius of a product in these, is not scaled again. Temperatures
+    and radiances that cannot be, as those of a picture stretched to 8 bits, are digital numbers.
 
     Args:
         dataset: An open dataset.
@@ -119,10 +120,14 @@ def choose_thermal(
         SceneError: Tags are no numbers, or pixels cannot be read.
     """
     scaling, notes = choose_scaling(dataset, index, stated, constant=constant)
-    return possible_scaling(dataset, index, scaling, notes)
+    if stated.offset == _CELSIUS and scaling.unit == KELVIN and scaling.offset == 0.0:
+        # The tags mean degrees Celsius, as HLS's do.
+        scaling = replace(scaling, offset=_CELSIUS)
+        notes = [] if scaling.agrees(stated) else notes
+    return _possible_scaling(dataset, index, scaling, notes)
 
 
-def possible_scaling(
+def _possible_scaling(
     dataset: DatasetReader, index: int, scaling: Scaling, notes: list[str]
 ) -> tuple[Scaling, list[str]]:
     """Return the scaling of a thermal band if its values are possible, else another one, and notes.
@@ -131,29 +136,33 @@ def possible_scaling(
         dataset: An open dataset.
         index: The 1-based band index.
         scaling: Of the band.
-        notes: Notes so far; they are kept.
+        notes: Notes so far. They are kept, unless the file's tags are used after all: those say that they are not.
 
     Raises:
         SceneError: Pixels cannot be read.
     """
+    dtype = str(dataset.dtypes[index - 1])
+    is_float = dtype.startswith("float")
+    for zero_k, held_unit in ((0.0, "kelvin"), (_CELSIUS, "degrees Celsius")):
+        if is_float and scaling.unit == KELVIN and zero_k in {0.0, scaling.offset}:
+            held, found = _unscaled(dataset, index, scaling, zero_k, held_unit)
+            if already_temperature(dtype, sample(dataset, index, held.nodata), zero_k):
+                return (scaling, notes) if held.agrees(scaling) else (held, [*notes, *found])
     numbers = sample(dataset, index, scaling.nodata)
     if possible_thermal(scaling.unit, numbers * scaling.scale + scaling.offset):
         return scaling, notes
     where = f"{dataset.name}, band {index}"
-    is_float = str(dataset.dtypes[index - 1]).startswith("float")
     tags = declared_scaling(dataset, index)
     if tags is not None and not tags.agrees(scaling):
+        tags = replace(tags, nodata=scaling.nodata if tags.nodata is None else tags.nodata, unit=scaling.unit)
         tagged = sample(dataset, index, tags.nodata) * tags.scale + tags.offset
         if possible_thermal(scaling.unit, tagged):
             used = f"the file's tags (x {tags.scale:g} {tags.offset:+g}) are used for its temperatures"
-            return replace(tags, unit=scaling.unit), [f"{where}: {used}, as the product's scaling makes none"]
+            return tags, [f"{where}: {used}, as the product's scaling makes none"]
     if is_float and scaling.unit == KELVIN:
-        nodata, found = _fill_of_fractions(dataset, index, scaling)
-        kelvin = sample(dataset, index, nodata)
-        if possible_thermal(KELVIN, kelvin):
-            kept = "holds kelvin already, so the scaling"
-            note = f"{where}: {kept} x {scaling.scale:g} {scaling.offset:+g} is not applied again"
-            return Scaling(1.0, 0.0, nodata, KELVIN), [*notes, note, *found]
+        held, found = _unscaled(dataset, index, scaling, 0.0, "kelvin")
+        if possible_thermal(KELVIN, sample(dataset, index, held.nodata)):
+            return held, [*notes, *found]
     middle = float(np.median(numbers))
     celsius = is_float and scaling.unit == KELVIN and possible_thermal(KELVIN, numbers + _CELSIUS)
     hint = f"; if they are degrees Celsius, say so (gdal_edit.py -scale 1 -offset {_CELSIUS})" if celsius else ""
@@ -165,12 +174,25 @@ def possible_scaling(
     ]
 
 
+def _unscaled(
+    dataset: DatasetReader, index: int, scaling: Scaling, zero_k: float, held_unit: str
+) -> tuple[Scaling, list[str]]:
+    """Return the scaling of a file that holds temperatures already, with 0 at a temperature in kelvin, and notes."""
+    nodata, found = _fill_of_fractions(dataset, index, replace(scaling, offset=scaling.offset - zero_k))
+    note = (
+        f"{dataset.name}, band {index}: holds {held_unit} already, so the scaling x {scaling.scale:g} "
+        f"{scaling.offset:+g} is not applied again"
+    )
+    return Scaling(1.0, zero_k, nodata, KELVIN), [note, *found]
+
+
 def _fill_of_fractions(dataset: DatasetReader, index: int, scaling: Scaling) -> tuple[float | None, list[str]]:
     """Return the number that means no data in a band scaled by its user, and a note if it is another than before.
 
-    Whoever scales a product without masking it turns its fill into another number: Landsat's 0 into -0.2.
+    Whoever scales a product without masking it turns its fill into another number: Landsat's 0 into -0.2, HLS's -9999
+    into -0.9999.
     """
-    if scaling.nodata is None or scaling.offset == 0:
+    if scaling.nodata is None or scaling.nodata == scaling.nodata * scaling.scale + scaling.offset:
         return scaling.nodata, []
     numbers = stored_numbers.sample(dataset, index, Window(0, 0, dataset.height, dataset.width))
     scaled = numbers.dtype.type(scaling.nodata * scaling.scale + scaling.offset)

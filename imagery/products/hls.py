@@ -1,19 +1,18 @@
 """Harmonized Landsat and Sentinel-2 (HLS 2.0): granules of NASA, in files of one band or in one file."""
 
 import re
-from dataclasses import replace
 from typing import Final
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located, notes_on_names
-from imagery.products.headers import check_tags, choose_scaling, date_in_name, possible_scaling
+from imagery.products.headers import check_tags, choose_scaling, choose_thermal, date_in_name
 from imagery.products.metadata import number
 from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import HLS_REFLECTANCE, HLS_TEMPERATURE
 from imagery.raster_file import open_raster
 from imagery.scene_source import BandSource, QualityBand
 from imagery.sensors import FLAG_TABLE_OF, names_of, sensor_bands
-from imagery.units import KELVIN, Level
+from imagery.units import Level
 
 # "HLS Product User Guide" 2.0: B05 is near infrared in L30, and red edge in S30.
 _ID: Final = re.compile(r"HLS\.(?P<kind>L30|S30)\.T\w{5}\.(?P<day>\d{7}T\d{6})\.v(?P<version>\d+\.\d+)", re.IGNORECASE)
@@ -67,13 +66,11 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
         elif name is None:
             left_out.append((item.label, _REASONS.get(item.designation.upper(), f"not a band of HLS {kind}")))
         else:
-            stated = HLS_TEMPERATURE if name.startswith("thermal") else HLS_REFLECTANCE
             with open_raster(item.path) as dataset:
-                scaling, found = choose_scaling(dataset, item.index, stated, constant=True)
-                if scaling.unit == KELVIN and scaling.offset == 0.0:  # the tags mean degrees Celsius
-                    scaling, found = replace(scaling, offset=HLS_TEMPERATURE.offset), []
                 if name.startswith("thermal"):
-                    scaling, found = possible_scaling(dataset, item.index, scaling, found)
+                    scaling, found = choose_thermal(dataset, item.index, HLS_TEMPERATURE, constant=True)
+                else:
+                    scaling, found = choose_scaling(dataset, item.index, HLS_REFLECTANCE, constant=True)
                 tags = dataset.tags()
             notes += found
             cloud = number(tags.get("cloud_coverage")) if cloud is None else cloud
@@ -82,7 +79,9 @@ def recognise_hls(product_id: str, located: list[Located], others: list[tuple[st
     if not bands:
         raise SceneError(f"{product_id}: found no reflective band; expected files such as {product_id}.B04.tif")
     check_tags(bands)
-    notes += notes_on_names([(item, named.get(item.designation.lower(), "")) for item in located], sensor)
+    notes += notes_on_names(
+        [(item, name) for item in located if (name := named.get(item.designation.lower())) is not None], sensor
+    )
     if not quality:
         notes.append(f"{product_id}: found no Fmask file, so clouds and shadows are not masked")
     order = [band.name for band in sensor_bands(sensor)]

@@ -95,7 +95,8 @@ def recognise_plain(
         else:
             bands.append(source)
             levels.add(found_level)
-    if all(band.unit == REFLECTANCE for band in bands if not band.name.startswith("thermal")):
+    units = {band.unit for band in bands if not band.name.startswith("thermal")}
+    if units == {REFLECTANCE}:
         thermal = [band for band in bands if band.unit != REFLECTANCE]
         notes += [f"{band.name}: a further channel of digital numbers, beside reflectances" for band in thermal]
         extras += thermal
@@ -253,6 +254,8 @@ def _source(
             usual = LANDSAT_SURFACE_TEMPERATURE if ours == SURFACE_TEMPERATURE else told.thermal if told else Scaling()
             if usual.unit == DIGITAL_NUMBER:
                 scaling = declared or usual
+                if scaling.nodata is None:
+                    scaling = replace(scaling, nodata=usual.nodata)
             else:
                 scaling, notes = choose_thermal(dataset, item.index, usual, constant=True)
         elif told:

@@ -65,6 +65,15 @@ def test_hls_in_one_file_is_read_by_its_name_and_descriptions(tmp_path: Path) ->
     check_truth(recognise(str(path)).bands, 1e-4)
 
 
+def test_a_band_that_hls_lacks_is_left_out_and_not_named(tmp_path: Path) -> None:
+    numbers = stack(1e-4, 0.0, ("blue", "green", "red", "red"), fill=-9999, dtype="int16")
+    described = ("B02", "B03", "Red light", "Panchromatic")
+    path = write(tmp_path / f"{HLS_S30}.tif", numbers, nodata=-9999, descriptions=described, scales=1e-4)
+    product = recognise(str(path))
+    assert product.left_out == (("band 4 (Panchromatic)", "not a band of HLS S30"),)
+    assert "the descriptions of the bands were understood so: 'Red light' is red" in product.notes
+
+
 def test_one_band_of_hls_is_refused_with_the_folder(tmp_path: Path) -> None:
     folder = hls(tmp_path / "granule", HLS_L30, L30)
     with pytest.raises(SceneError, match=r"found one band \(B04\) of a product .* give its folder, '.*granule'"):
