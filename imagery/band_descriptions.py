@@ -11,15 +11,19 @@ from imagery.sensors import SENSORS, names_of, sensor_bands
 
 _NUMBER: Final = r"\d*\.?\d+"
 _UNIT: Final = r"um|microns?|micromet(?:er|re)s?|nm|nanomet(?:er|re)s?"
-# One wavelength, or the two ends of a band: with its unit, or as a decimal fraction, or in brackets.
+# One wavelength, or the two ends of a band: with its unit, or as a decimal fraction, or alone in brackets.
 _WAVELENGTH: Final = re.compile(
     rf"(?P<open>[(\[]\s*)?(?<![\w.])(?P<low>{_NUMBER})(?:\s*(?:-|\u2013|to)\s*(?P<high>{_NUMBER}))?\s*(?P<unit>{_UNIT})?(?![\w.])"
+    r"(?P<close>\s*[)\]])?"
 )
+# A year or several in brackets, which tell when the pixels are from, not where in the spectrum.
+_YEARS: Final = re.compile(r"[(\[]\s*(?:19|20)\d\d(?:\s*(?:-|\u2013|to)\s*(?:19|20)\d\d)?\s*[)\]]")
 _BETWEEN: Final = re.compile(r"[\s\-\u2013:,;/()\[\]|]+")
 # Band passes of the sensors differ by less: red is at 0.630 to 0.665, the first short-wave infrared at 1.61 to 1.65.
 _TOLERANCE: Final = 0.06
 _SHORTEST_UM, _LONGEST_UM = 0.35, 15.0
-_COUNTER: Final = re.compile(r"\bband[ _]?\d{1,2}\b")
+_LEAST_NM: Final = 1000 * _SHORTEST_UM
+_COUNTER: Final = re.compile(r"\bband[ _]?\d{1,2}\b(?!\.\d)")
 # Words that tell nothing of the band.
 _IDLE: Final = frozenset({"", "band", "channel", "surface", "reflectance", "toa", "boa", "light", "visible"})
 _SHORT_WAVE: Final = r"(?:swir|short ?wave ?(?:infra ?red|ir)|short ?wavelength ?infra ?red)"
@@ -59,25 +63,32 @@ class Description:
 def read_description(text: str) -> Description:
     """Return what a description says, whatever the sensor."""
     lower = text.strip().lower().replace("\u00b5", "u").replace("\u03bc", "u")
-    wavelength = None
-    for match in _WAVELENGTH.finditer(lower):
+    lower = _COUNTER.sub(" ", _YEARS.sub(" ", lower))
+    match = _WAVELENGTH.search(lower)
+    while match is not None:
         if (found := _micrometres(match)) is not None:
-            wavelength = found
-            lower = f"{lower[: match.start()]} {lower[match.end() :]}"
-            break
-    return Description(_words(lower, wavelength), wavelength)
+            return Description(_words(f"{lower[: match.start()]} {lower[match.end() :]}", found), found)
+        # What looks like the upper end of a band may be the lower one, behind a number: "5 - 1.55-1.75 um".
+        match = _WAVELENGTH.search(lower, match.end("low"))
+    return Description(_words(lower, None), None)
 
 
-def meaning(text: str, table: Mapping[str, str]) -> str | None:
+def meaning(text: str, table: Mapping[str, str], *, of_sensor: bool) -> str | None:
     """Return our name of a band by its description; None if it is not understood or means two bands.
 
     Args:
         text: The description.
         table: Our name by designations in lower case: those of a sensor, or only our names.
+        of_sensor: Whether the table is that of the band's sensor, so that a word outside of it means no band of it.
     """
     words = read_description(text).words
     designated = {table[word] for word in words if word in table}
-    return designated.pop() if len(designated) == 1 else None
+    if len(designated) != 1:
+        return None
+    (name,) = designated
+    # "thermal" says less than "thermal1", and nothing else.
+    strange = [word for word in words if word not in table and not name.startswith(word)]
+    return None if of_sensor and strange else name
 
 
 def band_wavelength(dataset: DatasetReader, index: int) -> float | None:
@@ -118,12 +129,15 @@ def contradicts(name: str, sensor: str | None, wavelength_um: float | None) -> b
 
 def _micrometres(match: re.Match[str]) -> float | None:
     """Return the wavelength that a match of `_WAVELENGTH` tells; None if the number is none, such as that of a band."""
-    low, high, unit = float(match["low"]), match["high"], match["unit"] or ""
-    middle = (low + float(high)) / 2 if high else low
+    low, unit = float(match["low"]), match["unit"] or ""
+    high = float(match["high"]) if match["high"] else None
     is_fraction = "." in match["low"]
-    if not unit and not is_fraction and not match["open"]:
+    if high is not None and (low >= high or (low < _LEAST_NM and not is_fraction and "." in match["high"])):
+        return None  # the number of a band in front of a wavelength
+    middle = low if high is None else (low + high) / 2
+    if not unit and not is_fraction and not (match["open"] and match["close"]):
         return None
-    if unit.startswith("n") or (not unit and middle >= 1000 * _SHORTEST_UM):
+    if unit.startswith("n") or (not unit and middle >= _LEAST_NM):
         middle /= 1000
     elif not unit and not is_fraction:
         return None
@@ -133,7 +147,7 @@ def _micrometres(match: re.Match[str]) -> float | None:
 def _words(text: str, wavelength_um: float | None) -> tuple[str, ...]:
     """Return the names and designations that a text consists of, each once; empty if it holds anything else."""
     known = {word: word for sensor in SENSORS for word in names_of(sensor)}
-    tokens = [token for token in _BETWEEN.split(_COUNTER.sub(" ", text)) if token not in _IDLE]
+    tokens = [token for token in _BETWEEN.split(text) if token not in _IDLE]
     words: list[str] = []
     while tokens:
         for length in range(min(4, len(tokens)), 0, -1):

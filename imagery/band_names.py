@@ -35,7 +35,7 @@ def band_name(given: str, sensor: str | None, extra: Collection[str] = ()) -> st
         given: Our name ("nir"), a designation of the sensor ("B5", "B05", "SR_B5"), or a description of both in other
             words ("B5 - Near Infrared", "NIR (0.86 um)"), in any case.
         sensor: A key of `imagery.sensors.SENSORS`, or None if unknown: then only our own names are understood.
-        extra: Names of further channels, which are kept.
+        extra: Names of further channels, which are kept, whatever else they may mean.
 
     Returns:
         Our name; the name of a further channel or of a quality band in lower case.
@@ -45,13 +45,15 @@ def band_name(given: str, sensor: str | None, extra: Collection[str] = ()) -> st
     """
     text = given.strip().lower()
     table = names_of(sensor) if sensor else {name: name for name in _OUR_NAMES}
+    if text in {name.lower() for name in extra}:
+        return text
     if text in table:
         return table[text]
     if text in SURFACE_TEMPERATURE_FIELDS:
         return SURFACE_TEMPERATURE
-    if text in {name.lower() for name in extra} or text in _DERIVED or holds_flags(text):
+    if text in _DERIVED or holds_flags(text):
         return text
-    if (meant := meaning(text, table)) is not None:
+    if (meant := meaning(text, table, of_sensor=sensor is not None)) is not None:
         return meant
     raise SceneError(_unknown(given, text, sensor, table))
 
@@ -124,7 +126,7 @@ def _check_order(dataset: DatasetReader, texts: list[str], placed: Sequence[Band
             "each with --band NAME=FILE"
         )
     for index, (text, band) in enumerate(zip(texts, placed, strict=True), start=1):
-        meant = None if _COUNTED.fullmatch(text) else table.get(text.lower()) or meaning(text, table)
+        meant = None if _COUNTED.fullmatch(text) else table.get(text.lower()) or meaning(text, table, of_sensor=True)
         if meant not in {None, band.name}:
             raise SceneError(
                 f"{dataset.name}: found band {index} described as {text!r}, which is {meant}, and by its place "

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
@@ -35,7 +35,8 @@ class Located:
         path: Its file.
         index: Its number in the file, from 1.
         label: What to call it in messages.
-        described: The description that the designation was taken from, if it says it in other words; else None.
+        described: The description that the designation was taken from, if it says it in other or several words; else
+            None.
         by_place: Whether only the band's place in the file tells the designation.
         wavelength_um: Its wavelength in micrometres, by metadata or description; None if unknown.
     """
@@ -49,8 +50,13 @@ class Located:
     wavelength_um: float | None = None
 
 
-def bands_in_file(path: str, sensor: str | None) -> list[Located]:
+def bands_in_file(path: str, sensor: str | None, extra: Collection[str] = ()) -> list[Located]:
     """Return the bands of a file by their descriptions, or else by the sensor's table.
+
+    Args:
+        path: The raster file.
+        sensor: A key of `imagery.sensors.SENSORS`; None if unknown.
+        extra: Names of further channels: descriptions that are not read as anything else.
 
     Raises:
         SceneError: The file cannot be read, or its bands cannot be told apart.
@@ -58,8 +64,10 @@ def bands_in_file(path: str, sensor: str | None) -> list[Located]:
     with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
         given, by_place = designations(dataset, indexes, sensor)
-        texts = _if_distinct([_without_export_marks(text) for text in _without_common_beginning(given)], given)
-        plain = _if_distinct([_in_one_word(text) for text in texts], texts)
+        declared = frozenset(name.strip().lower() for name in extra)
+        short = [_without_export_marks(text) for text in _without_common_beginning(given)]
+        texts = _if_distinct(_but_for(declared, given, short), given)
+        plain = _if_distinct(_but_for(declared, texts, [_in_one_word(text) for text in texts]), texts)
         wavelengths = [band_wavelength(dataset, index) for index in indexes]
     return [
         Located(
@@ -67,7 +75,7 @@ def bands_in_file(path: str, sensor: str | None) -> list[Located]:
             path,
             index,
             f"band {index} ({text})",
-            None if designation == text else text,
+            text if text.lower() not in declared and (designation != text or _has_several_words(text)) else None,
             by_place,
             wavelength,
         )
@@ -106,6 +114,15 @@ def _in_one_word(text: str) -> str:
     """Return a description's only word, "swir1" of "SWIR 1 (1.6um)"; the text itself if it has several or another."""
     words = read_description(text).words
     return words[0] if len(words) == 1 and words[0] != text.lower() else text
+
+
+def _has_several_words(text: str) -> bool:
+    return len(read_description(text).words) > 1
+
+
+def _but_for(declared: Collection[str], texts: Sequence[str], rewritten: Sequence[str]) -> list[str]:
+    """Return the rewritten texts, but those as they are that the user declared, in lower case."""
+    return [text if text.lower() in declared else other for text, other in zip(texts, rewritten, strict=True)]
 
 
 def _if_distinct(texts: list[str], otherwise: list[str]) -> list[str]:

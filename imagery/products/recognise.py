@@ -119,7 +119,7 @@ def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[
     product = recognise_baraka(path) or (None if is_address(path) else recognise_planet_file(path))
     if product:
         return product
-    located = bands_in_file(path, sensor or sensor_in_name(path.rpartition("/")[2]))
+    located = bands_in_file(path, sensor or sensor_in_name(path.rpartition("/")[2]), extra)
     return recognise_plain(path.rpartition("/")[2], located, sensor=sensor, level=level, extra=extra)
 
 

@@ -45,6 +45,18 @@ def stack(folder: Path, descriptions: Sequence[str], name: str = "scene.tif", dt
         ("Mid infrared", (), None),
         ("red difference", (), None),
         ("nir1", (), None),
+        ("NIR (2019)", ("nir",), None),  # a year
+        ("B5 [2019-2021]", ("b5",), None),
+        ("SWIR1 (1610)", ("swir1",), 1.61),
+        ("SWIR2 (2202)", ("swir2",), 2.202),
+        ("SWIR (1550-1750)", ("swir1",), 1.65),
+        ("NIR (0.86) (2019)", ("nir",), 0.86),
+        ("NIR (500 m)", (), None),  # the pixel size
+        ("Band 5 - 1.55-1.75 um", (), 1.65),
+        ("Band 1 - 1.55 um", (), 1.55),
+        ("SWIR1, 5 - 1.55-1.75 um", (), 1.65),
+        ("SWIR1, 1 - 1.55 um", (), 1.55),
+        ("SWIR band 1.6 um", ("swir1",), 1.6),
     ],
 )
 def test_words_and_wavelengths_of_descriptions(text: str, words: tuple[str, ...], wavelength_um: float | None) -> None:
@@ -67,7 +79,7 @@ def test_a_stack_is_named_by_its_descriptions_and_says_how(tmp_path: Path, descr
     assert [band.name for band in product.bands] == list(SIX)
     check_truth(product.bands, 1e-4)
     told = [note for note in product.notes if note.startswith("the descriptions of the bands were understood so")]
-    assert (f"{descriptions[4]!r} is swir1" in told[0]) if " - " not in descriptions[0] else not told
+    assert f"{descriptions[4]!r} is swir1" in told[0]
     assert not [note for note in product.notes if "wavelength" in note]
 
 
@@ -75,6 +87,51 @@ def test_a_stack_is_named_by_its_descriptions_and_says_how(tmp_path: Path, descr
 def test_a_description_of_two_meanings_is_refused(tmp_path: Path, unclear: str) -> None:
     with pytest.raises(SceneError, match=f"found the band '{unclear}'; expected our names"):
         recognise(str(stack(tmp_path, ("blue", "green", "red", "nir", unclear))))
+
+
+@pytest.mark.parametrize(
+    ("text", "sensor"),
+    [("NIR/SWIR1", "planetscope-4-band"), ("NIR/yellow", "landsat-8-oli"), ("B8A red", "landsat-8-oli")],
+)
+def test_a_word_that_the_sensor_lacks_is_refused(tmp_path: Path, text: str, sensor: str) -> None:
+    path = str(stack(tmp_path, ("blue", "green", "red" if "NIR" in text else "nir", text)))
+    with pytest.raises(SceneError, match=f"found the band '{text}'; expected"):
+        recognise(path, sensor=sensor)
+
+
+def test_several_words_are_told_and_may_differ_in_how_much_they_say(tmp_path: Path) -> None:
+    product = recognise(str(stack(tmp_path, ("B4 - Red", "nir", "B10 Thermal Infrared"))), sensor="landsat-8-oli")
+    assert [band.name for band in (*product.bands, *product.extras)] == ["red", "nir", "thermal1"]
+    told = "the descriptions of the bands were understood so: 'B4 - Red' is red, 'B10 Thermal Infrared' is thermal1"
+    assert told in product.notes
+
+
+def test_years_in_brackets_are_no_wavelengths(tmp_path: Path) -> None:
+    for names in (("blue", "green", "red", "nir", "swir1"), ("B2", "B3", "B4", "B8", "B8A")):
+        path = stack(tmp_path, [f"{name} (2019)" for name in names], f"{names[0]}.tif")
+        product = recognise(str(path))
+        assert [band.name for band in product.bands][:4] == list(SIX[:4])
+        assert not [note for note in product.notes if "wavelength" in note]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("SWIR 1", "SWIR 1"),
+        ("thermal-infrared", "thermal-infrared"),
+        ("coastal_blue", "Coastal_Blue"),
+        ("ultra blue", "ULTRA BLUE"),
+        ("B6", "b6"),
+        ("velocity_mean", "velocity_mean"),
+        ("velocity_mean", "velocity"),
+    ],
+)
+def test_a_channel_that_is_declared_is_nothing_else(tmp_path: Path, text: str, name: str) -> None:
+    path = stack(tmp_path, ("blue", "green", "red", text))
+    product = recognise(str(path), sensor="landsat-8-oli", extra=[name])
+    assert [band.name for band in product.bands] == ["blue", "green", "red"]
+    assert [band.name for band in product.extras] == [name.lower()]
+    assert not [note for note in product.notes if "understood so" in note and text == name]
 
 
 def test_designations_and_wavelengths_tell_the_sensor(tmp_path: Path) -> None:

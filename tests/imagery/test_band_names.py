@@ -52,6 +52,8 @@ def test_an_unknown_name_is_refused_with_what_it_may_be(given: str, sensor: str 
 
 def test_a_further_channel_keeps_its_name() -> None:
     assert band_name("Coherence", "landsat-8-oli", ["coherence"]) == "coherence"
+    assert band_name("SWIR-1", "landsat-8-oli", ["swir-1"]) == "swir-1"
+    assert band_name("B6", "landsat-8-oli", ["b6"]) == "b6"
 
 
 @pytest.mark.parametrize("form", ["band_{}", "Band {}", "lyr.{}"])
