@@ -71,29 +71,33 @@ def map_onto(classes: NDArray[np.uint8], own: Grid, grid: Grid) -> NDArray[np.ui
 
 
 def number_glaciers(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], polygons: Sequence[Any], grid: Grid
-) -> tuple[NDArray[np.int32], int]:
+    before: NDArray[np.uint8], after: NDArray[np.uint8], glaciers: Sequence[tuple[str, Any]], grid: Grid
+) -> tuple[NDArray[np.int32], list[str]]:
     """Number the glaciers that are compared.
 
     Args:
         before: (H, W) class map of the first date.
         after: (H, W) class map of the second date.
-        polygons: Polygons of the glaciers in the grid's CRS; where two overlap the later counts. Without any, a glacier
-            is a connected patch of whatever was mapped at either date.
+        glaciers: Ids and polygons in the grid's CRS; polygons of one id are one glacier, and where those of two ids
+            overlap the later counts. Without any, a glacier is a connected patch of whatever was mapped at either date.
         grid: The grid of the maps.
 
     Returns:
-        (H, W) numbers from 1, 0 outside all glaciers, and how many glaciers there are.
+        (H, W) numbers from 1, 0 outside all glaciers, and the name of each: its id, or without polygons its number.
     """
-    if len(polygons):
-        shapes = [(polygon, number) for number, polygon in enumerate(polygons, start=1)]
+    if len(glaciers):
+        number = {name: index for index, name in enumerate(dict.fromkeys(name for name, _ in glaciers), start=1)}
         numbers: NDArray[np.int32] = rasterize(
-            shapes, out_shape=before.shape, transform=grid.affine, dtype=np.int32, fill=0
+            [(polygon, number[name]) for name, polygon in glaciers],
+            out_shape=before.shape,
+            transform=grid.affine,
+            dtype=np.int32,
+            fill=0,
         )
-        return numbers, len(polygons)
+        return numbers, list(number)
     mapped = _mapped(before) | _mapped(after)
     numbers, count = ndimage.label(mapped)
-    return numbers.astype(np.int32), int(count)
+    return numbers.astype(np.int32), [str(each) for each in range(1, int(count) + 1)]
 
 
 class ErrorMethod(StrEnum):

@@ -152,8 +152,8 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
         first: The earlier scene.
         second: The later scene.
         scheme: The scheme of the classes, which names all of them together.
-        glaciers: Ids and polygons, in the CRS of the coarser scene (`imagery.change.common_grid`). Without any, each
-            connected patch of mapped ground counts as a glacier.
+        glaciers: Ids and polygons, in the CRS of the coarser scene (`imagery.change.common_grid`); polygons of one id
+            are one glacier. Without any, each connected patch of mapped ground counts as a glacier.
 
     Raises:
         SceneError: The scenes share no ground, no ground is known at both dates, the second is the earlier one, or the
@@ -171,8 +171,7 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
     if (codes == UNKNOWN).all():
         raise SceneError(f"found no ground that is known in both {first.scene} and {second.scene}; expected some")
     shift = estimate_shift(first.source, second.source, grid)
-    numbers, count = number_glaciers(before, after, [polygon for _, polygon in glaciers], grid)
-    names = [name for name, _ in glaciers] or [str(number) for number in range(1, count + 1)]
+    numbers, names = number_glaciers(before, after, glaciers, grid)
     compared = np.where(codes == UNKNOWN, 0, numbers)
     intervals = _intervals(first, compared, grid), _intervals(second, compared, grid)
     return Change(

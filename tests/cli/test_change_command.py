@@ -28,6 +28,7 @@ from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.geotiff import encode
 from imagery.masks import OutlineLayer, mask_from_geotiff, mask_to_geotiff
+from imagery.projection import reproject
 from imagery.scene_source import BandSource
 from services import change_maps, raster_keys
 from services.area_report import Area, GlacierAreas
@@ -131,6 +132,25 @@ def test_each_glacier_of_an_inventory_has_lines_of_its_own(scenes: tuple[Scene, 
     west, east = (float(table[name, "glacier"]["area_before_km2"]) for name in ("RGI-west", "RGI-east"))
     assert west == pytest.approx(east, rel=1e-4)
     assert west + east == pytest.approx(float(table["all", "glacier"]["area_before_km2"]))
+
+
+def test_a_glacier_of_several_polygons_is_one_line(scenes: tuple[Scene, Scene], tmp_path: Path) -> None:
+    """The glacier of 2000 px is a MultiPolygon in degrees, whose parts are moved onto the scene one by one."""
+    spans = ((0, 50), (50, 60), (60, 160))
+    parts = [shapely.box(C + A * left, F + E * 120, C + A * right, F) for left, right in spans]
+    whole = reproject(np.array([shapely.MultiPolygon([parts[0], parts[2]]), parts[1]]), "EPSG:32645", "EPSG:4326")
+    file = tmp_path / "rgi.gpkg"
+    pyogrio.raw.write(
+        file, shapely.to_wkb(whole), field_data=[np.array(["RGI-one", "RGI-one"], dtype=object)],
+        fields=["rgi_id"], geometry_type="Unknown", crs="EPSG:4326", layer="glaciers", driver="GPKG",
+    )  # fmt: skip
+    run("early", "late", "--of", "outlines", "--output", str(tmp_path), "--glaciers", str(file))
+    with (tmp_path / "change.csv").open(newline="") as table:
+        rows = [line for line in csv.DictReader(table) if line["class"] == "glacier"]
+    assert [line["glacier"] for line in rows] == ["all", "RGI-one"]
+    for column in ("area_before_km2", "area_before_low_km2", "change_km2", "change_percent", "significant"):
+        assert rows[0][column] == rows[1][column], column
+    assert float(rows[1]["change_percent"]) == pytest.approx(-30)
 
 
 OF_OUTLINES = {"clean ice": (1.1, 0.9, 1.3), "debris-covered ice": (1.0, 0.5, 2.0)}

@@ -48,9 +48,9 @@ def half_width(interval: AreaInterval) -> float:
 
 def test_a_glacier_that_shrinks_by_known_pixels() -> None:
     before, after = square(1, 20), square(1, 16)
-    numbers, count = number_glaciers(before, after, [], GRID)
-    assert count == 1
-    (change,) = compare_areas(before, after, numbers, count, [1], GRID)
+    numbers, names = number_glaciers(before, after, [], GRID)
+    assert names == ["1"]
+    (change,) = compare_areas(before, after, numbers, len(names), [1], GRID)
     pixel = change.before / 400
     assert pixel == PIXEL_KM2
     assert change.after == pytest.approx(256 * pixel)
@@ -65,15 +65,15 @@ def test_a_glacier_that_shrinks_by_known_pixels() -> None:
 
 def test_a_change_within_the_error_of_both_dates_is_not_significant() -> None:
     before, after = square(1, 20), square(1, 19)  # 39 pixels, of an error of 43
-    numbers, count = number_glaciers(before, after, [], GRID)
-    assert not compare_areas(before, after, numbers, count, [1], GRID)[0].is_significant
+    numbers, names = number_glaciers(before, after, [], GRID)
+    assert not compare_areas(before, after, numbers, len(names), [1], GRID)[0].is_significant
 
 
 def test_pixels_unknown_at_one_date_count_at_neither_and_are_no_outline() -> None:
     before, after = square(1, 20), square(1, 20)
     after[:, 30:] = UNKNOWN
-    numbers, count = number_glaciers(before, after, [], GRID)
-    (change,) = compare_areas(before, after, numbers, count, [1], GRID)
+    numbers, names = number_glaciers(before, after, [], GRID)
+    (change,) = compare_areas(before, after, numbers, len(names), [1], GRID)
     assert change.before == change.after == pytest.approx(200 * PIXEL_KM2.expected, rel=1e-3)
     error = 40 / 4 * np.pi / 2 * PIXEL_KM2.expected
     assert half_width(change.before_interval) == pytest.approx(1.96 * error, rel=1e-3)
@@ -82,8 +82,8 @@ def test_pixels_unknown_at_one_date_count_at_neither_and_are_no_outline() -> Non
 def test_ground_that_changes_its_class_is_lost_by_one_and_gained_by_the_other_but_not_by_both_together() -> None:
     before, after = square(1, 20), square(1, 20)
     after[20:24, 20:40] = 2
-    numbers, count = number_glaciers(before, after, [], GRID)
-    clean, debris, both = (compare_areas(before, after, numbers, count, v, GRID)[0] for v in ([1], [2], [1, 2]))
+    numbers, names = number_glaciers(before, after, [], GRID)
+    clean, debris, both = (compare_areas(before, after, numbers, len(names), v, GRID)[0] for v in ([1], [2], [1, 2]))
     assert clean.lost == debris.gained == pytest.approx(80 * PIXEL_KM2.expected, rel=1e-3)
     assert (both.gained, both.lost, both.change) == (0.0, 0.0, 0.0)
     assert np.unique(transitions(before, after), return_counts=True)[1].tolist() == [8000 - 80, 80]
@@ -99,13 +99,29 @@ def test_glaciers_by_polygon_keep_their_order_and_one_without_ice_is_zero() -> N
     a, _, c, _, e, f = NORTH_UP
     west, east = (shapely.box(c + a * left, f + e * 80, c + a * right, f) for left, right in ((0, 50), (50, 100)))
     before = square(1, 20)
-    numbers, count = number_glaciers(before, before, [east, west], GRID)
-    nothing, all_of_it = compare_areas(before, before, numbers, count, [1], GRID)
+    numbers, names = number_glaciers(before, before, [("east", east), ("west", west)], GRID)
+    assert names == ["east", "west"]
+    nothing, all_of_it = compare_areas(before, before, numbers, len(names), [1], GRID)
     assert (nothing.before, nothing.before_interval) == (0.0, NOTHING)
     assert all_of_it.before == pytest.approx(400 * PIXEL_KM2.expected, rel=1e-3)
     together = total([nothing, all_of_it, all_of_it])
     assert together.before == pytest.approx(2 * all_of_it.before)
     assert half_width(together.before_interval) == pytest.approx(np.sqrt(2) * half_width(all_of_it.before_interval))
+
+
+def test_polygons_of_one_id_are_one_glacier_also_where_they_overlap() -> None:
+    """The square of 20 px: columns 20 to 29 and 27 to 34 are of one id, in two polygons, and 35 to 39 of another."""
+    a, _, c, _, e, f = NORTH_UP
+    parts = [
+        (name, shapely.box(c + a * left, f + e * 80, c + a * right, f))
+        for name, left, right in (("west", 0, 30), ("east", 35, 50), ("west", 27, 35))
+    ]
+    before, after = square(1, 20), square(1, 10)
+    numbers, names = number_glaciers(before, after, parts, GRID)
+    assert names == ["west", "east"]
+    west, east = compare_areas(before, after, numbers, len(names), [1], GRID)
+    assert [west.before, west.after] == pytest.approx([300 * 0.0009, 100 * 0.0009], rel=1e-3)
+    assert [east.before, east.after] == pytest.approx([100 * 0.0009, 0.0], rel=1e-3)
 
 
 def test_the_coarser_grid_cut_to_the_common_ground_is_compared() -> None:
