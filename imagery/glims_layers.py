@@ -83,8 +83,8 @@ class Analysis:
     """How outlines were made.
 
     Attributes:
-        day: Day of the analysis.
-        analysts: At least one.
+        day: Day of the newest analysis; also that of lakes in front of glaciers.
+        analysts: At least one; also those of lakes in front of glaciers.
         process: Short description of the processing.
         model_version: Version of the model; None if experts drew everything.
         software: Name and version of this program.
@@ -94,6 +94,7 @@ class Analysis:
         glacier_areas: Interval of each glacier's area; None where undefined.
         other_areas: The same of each of `GlacierOutlines.others`.
         analysts_of: For each glacier, the analysts who judged a part of it; all analysts where nobody did.
+        day_of: For each glacier, the day of its analysis.
     """
 
     day: date
@@ -107,6 +108,7 @@ class Analysis:
     glacier_areas: Sequence[AreaInterval | None]
     other_areas: Sequence[AreaInterval | None]
     analysts_of: Sequence[str]
+    day_of: Sequence[date]
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,11 @@ def submission_layers(
         "exp_share": analysis.expert_share,
         "edge": _texts(["Y" if at_edge else "N" for at_edge in outlines.touches_edge]),
     }
+    alone = {
+        **dict.fromkeys(("glac_id", "local_id", RGI_ID, INVENTORY_ID), ""),
+        "anlys_time": analysis.day.isoformat(),
+        "analysts": shorten("; ".join(str(person) for person in analysis.analysts)),
+    }
     layers = {
         GLACIERS: Layer("Polygon", outlines.wgs84, glaciers),
         IMAGES: _images(image),
@@ -170,7 +177,7 @@ def submission_layers(
         RGI: Layer("Polygon", outlines.wgs84, _rgi_fields(outlines, centres, identifiers, common, image, terrain)),
     }
     for name, kinds in ((DEBRIS, {LineType.DEBRIS}), (LAKES, {LineType.SUPRAGLACIAL_LAKE, LineType.PROGLACIAL_LAKE})):
-        layer = _others(outlines, kinds, common, analysis.other_areas if name == DEBRIS else None)
+        layer = _others(outlines, kinds, common, alone, analysis.other_areas if name == DEBRIS else None)
         if layer is not None:
             layers[name] = layer
     return layers
@@ -220,7 +227,7 @@ def _common_fields(
         "glac_id": _texts(identifiers),
         "local_id": _texts(local_ids),
         "src_date": _texts([image.acquired.isoformat()] * count),
-        "anlys_time": _texts([analysis.day.isoformat()] * count),
+        "anlys_time": _texts([day.isoformat() for day in analysis.day_of]),
         "orig_id": _texts([image.orig_id] * count),
         "inst_name": _texts([image.instrument] * count),
         "loc_unc_x": analysis.loc_unc_m[:, 0],
@@ -252,9 +259,13 @@ def _others(
     outlines: GlacierOutlines,
     kinds: set[LineType],
     common: Mapping[str, NDArray[Any]],
+    alone: Mapping[str, str],
     areas: Sequence[AreaInterval | None] | None,
 ) -> Layer | None:
-    """Return a layer of outlines other than glaciers, with the fields of the glacier that each lies on."""
+    """Return a layer of outlines other than glaciers, with the fields of the glacier that each lies on.
+
+    Those that lie on none have the texts of ``alone``.
+    """
     numbers = [number for number, item in enumerate(outlines.others) if item.line_type in kinds]
     chosen = [outlines.others[number] for number in numbers]
     if not chosen:
@@ -266,8 +277,8 @@ def _others(
             values = column[on]  # of the last glacier where there is none, which is mended below
         else:
             values = np.full(len(chosen), np.nan if column.dtype.kind == "f" else "", dtype=column.dtype)
-        if name in {"glac_id", "local_id", RGI_ID, INVENTORY_ID}:
-            values = np.where(on < 0, "", values).astype(object)
+        if name in alone:
+            values = np.where(on < 0, alone[name], values).astype(object)
         fields[name] = values
     fields["area"] = np.array([item.area_km2 for item in chosen])
     if areas is not None:

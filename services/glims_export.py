@@ -131,11 +131,12 @@ def export_glims(
     predicted = prediction.outlines if prediction else None
     glacier_areas, other_areas = glims_intervals(predicted, mapping, outlines, share, grid)
     intervals = sum(area is not None for area in glacier_areas)
+    days = _analysed(labels, of_glacier, share, prediction)
     making = _making(
         scene, request, software, prediction, lineage, outlines, share, precision, mapping, image, is_name, intervals
     )
     analysis = Analysis(
-        day=_analysed(labels),
+        day=max(days),
         analysts=names.of_session(labels),
         process=short_description(making),
         model_version=prediction.version if prediction else None,
@@ -146,6 +147,7 @@ def export_glims(
         glacier_areas=glacier_areas,
         other_areas=other_areas,
         analysts_of=[names.of_glacier([labels[index] for index in indices], labels) for indices in of_glacier],
+        day_of=days,
     )
     statistics = None if terrain is None else terrain_statistics(terrain, list(outlines.pixels), grid)
     layers = submission_layers(outlines, image, analysis, scene.name, statistics)
@@ -245,9 +247,23 @@ def _making(
     )
 
 
-def _analysed(labels: Sequence[Label]) -> date:
-    """Return the day of the newest label, or today where the model drew everything."""
-    return max((label.annotated_at.date() for label in labels), default=now().date())
+def _analysed(
+    labels: Sequence[Label],
+    of_glacier: Sequence[Sequence[int]],
+    share: NDArray[np.float64],
+    prediction: Prediction | None,
+) -> list[date]:
+    """Return the day on which each glacier was analysed: today if the model drew a part of it, else that of its labels.
+
+    The newest label counts, since the outline is not older than its newest part.
+    """
+    today = now().date()
+    newest = max((label.annotated_at.date() for label in labels), default=today)
+    drawn = [[labels[index].annotated_at.date() for index in indices] for indices in of_glacier]
+    return [
+        max(days, default=newest) if prediction is None or judged == 1 else today
+        for days, judged in zip(drawn, share.tolist(), strict=True)
+    ]
 
 
 def _write(

@@ -127,6 +127,8 @@ PROCESSING
 {model}
 {making.labels} labels replace the model's classes where an expert judged: {making.expert_share:.1%} of the glaciers'
 pixels. {making.simulated} of these labels were drawn by a simulated annotator.{waiting}
+The analysis of a glacier (anlys_time) is of the day of its newest label if experts drew all of it, else of the day of
+this export.
 {debris}
 Classes, and what they are on a glacier:
 {kinds}

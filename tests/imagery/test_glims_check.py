@@ -53,6 +53,7 @@ def layers(outlines: GlacierOutlines) -> Layers:
         glacier_areas=[None, AreaInterval(0.4, 0.3, 0.6)],
         other_areas=[None] * len(outlines.others),
         analysts_of=["Nøstlinger, Ada", "Nøstlinger, Ada; Rao, Ila"],
+        day_of=[date(2025, 6, 30), date(2026, 1, 2)],
     )
     terrain = {name: np.array([5000.0, np.nan]) for name in ("zmin_m", "zmed_m", "zmean_m", "zmax_m", "slope_deg")}
     return submission_layers(outlines, image, analysis, "khumbu", terrain)
@@ -99,6 +100,9 @@ def test_the_layers_hold_what_glims_and_rgi_ask_for(layers: Layers) -> None:
     glaciers = layers[GLACIERS].fields
     assert glaciers["line_type"].tolist() == ["glac_bound"] * 2
     assert glaciers["src_date"].tolist() == ["2000-10-30"] * 2
+    assert glaciers["anlys_time"].tolist() == ["2025-06-30", "2026-01-02"]
+    assert layers[DEBRIS].fields["anlys_time"].tolist() == ["2025-06-30"]  # it lies on the first glacier
+    assert layers[SESSION].fields["anlys_time"].tolist() == ["2026-01-02"] * 2
     assert glaciers["area"] == pytest.approx([468 * 0.0009, 300 * 0.0009], rel=2e-3)
     assert glaciers["debris_km2"] == pytest.approx([80 * 0.0009, 0], rel=2e-3)
     assert glaciers["exp_share"].tolist() == [0.25, 0.0]

@@ -1,6 +1,7 @@
 """Outlines of a forged scene: predicted everywhere, and judged by experts in some windows."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from imagery.glims_layers import Analyst
 from imagery.outline_intervals import OutlineIntervals
 from imagery.outline_table import TerrainStrip
 from imagery.projection import reproject
+from services import glims_export
 from services.glims_export import Submission, export_glims
 from services.glims_lineage import standing_labels
 from services.glims_request import GlimsRequest, Prediction
 from services.scenes import window_of
+from tests.catalog_fixtures import NOON
 from tests.imagery.forge import NORTH_UP, ForgedScene
 from tests.services.judging import judge
 from tests.workers.rows import patches, tiled
@@ -197,6 +200,32 @@ def test_analysts_are_those_who_judged_a_glacier(
     assert east[1].startswith("analyst-")
     assert [finding.layer for finding in done.findings if "no name of a person" in finding.message] == ["session"]
     assert b"glacier.local" not in b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
+def test_the_day_of_the_analysis_is_that_of_the_newest_part_of_a_glacier(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From west to east: a glacier that experts drew, one of which they judged half, and one that the model drew."""
+    scene, _ = pool
+    today = datetime(2026, 11, 25, 15, tzinfo=UTC)
+    monkeypatch.setattr(glims_export, "now", lambda: today)
+    classes = np.zeros((100, 160), np.uint8)
+    classes[0:32, 0:32], classes[0:32, 48:80], classes[0:32, 96:128], classes[64:96, 128:160] = 1, 1, 1, 3
+    drawn = judge(catalog, patch_at(catalog, scene, 0, 0), classes[0:32, 0:32], minute=0)
+    judge(catalog, patch_at(catalog, scene, 0, 64), classes[0:32, 64:96], minute=1)
+    with catalog.database.write() as session:
+        session.get_one(Label, drawn).annotated_at = datetime(2024, 5, 6, 12, tzinfo=UTC)
+    exported(catalog, scene, tmp_path / "out", predicted(classes, (*CLASSES, "proglacial lake")))
+    found, fields = layer(tmp_path / "out", "glaciers")
+    order = np.argsort([item.bounds[0] for item in found])
+    assert fields["exp_share"][order].tolist() == [1.0, 0.5, 0.0]
+    assert fields["anlys_time"][order].tolist() == ["2024-05-06", "2026-11-25", "2026-11-25"]
+    (lake,), beside = layer(tmp_path / "out", "lakes")
+    assert lake.area == pytest.approx(32 * 32, abs=0.5)
+    assert (beside["glac_id"][0] or "", beside["anlys_time"][0]) == ("", "2026-11-25")
+    assert layer(tmp_path / "out", "session")[1]["anlys_time"].tolist() == ["2026-11-25"]
+    exported(catalog, scene, tmp_path / "labels", None)
+    assert layer(tmp_path / "labels", "glaciers")[1]["anlys_time"].tolist() == ["2024-05-06", NOON.date().isoformat()]
 
 
 def test_uncertainty_grows_with_the_distance_between_model_and_expert(
