@@ -272,6 +272,26 @@ def test_rock_within_its_glacier_is_no_fault(layers: Layers, whole: Path, tmp_pa
     assert [finding for finding in found_in(folder) if finding[0] == ERROR] == []
 
 
+def test_a_glacier_is_widened_once_for_all_that_lies_on_it(
+    layers: Layers, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty pieces of debris and a rock outcrop: what takes long on a large glacier does not grow with them."""
+    item = layers[DEBRIS]
+    fields = {name: np.repeat(column, 40) for name, column in item.fields.items()}
+    many = {**layers, DEBRIS: replace(item, geometries=np.repeat(item.geometries, 40), fields=fields)}
+    folder = rewritten(whole, tmp_path / "copy", layers, rock(many, nunatak(layers)))
+    widened: list[Any] = []
+    buffer = shapely.buffer
+
+    def counted(geometry: Any, *args: Any, **options: Any) -> Any:
+        widened.append(geometry)
+        return buffer(geometry, *args, **options)
+
+    monkeypatch.setattr(shapely, "buffer", counted)
+    assert [finding for finding in found_in(folder) if finding[0] == ERROR] == []
+    assert len(widened) == 3  # the first glacier's area, its exterior, and the footprints of the images
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [
