@@ -73,7 +73,7 @@ def write_report(
     with TemporaryDirectory() as temporary:
         with connected(catalog.settings.api_url, catalog.secrets.operator_token) as api:
             api.save_prediction(test.id, map_of_test := Path(temporary) / "test.tif", timeout_s=MAP_TIMEOUT_S)
-        predicted = mask_from_geotiff(map_of_test.read_bytes(), GLACIER_SCHEME)
+        predicted = mask_from_geotiff(map_of_test.read_bytes(), GLACIER_SCHEME, source_of(test).grid)
     page = write_files(folder, content, raster_store(catalog), predicted)
     return page, content.levers
 
@@ -167,7 +167,7 @@ def _levers(content: Content) -> list[dict[str, Any]]:
 
 def _test_region(content: Content, store: RasterStore, predicted: NDArray[np.uint8]) -> dict[str, Any]:
     scene = content.scenes[SceneRole.TEST]
-    truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)), GLACIER_SCHEME)
+    truth = mask_from_geotiff(store.get(raster_keys.truth(scene.id)), GLACIER_SCHEME, source_of(scene).grid)
     if predicted_classes(content.records) != GLACIER_SCHEME.classes:
         truth = np.where((truth == BACKGROUND) | (truth == UNKNOWN), truth, np.uint8(1))
     parts = compare(predicted, truth)

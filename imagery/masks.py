@@ -21,7 +21,8 @@ from imagery.outline_period import Period
 from imagery.raster_file import read_window
 from imagery.vectors import ClassFilter, VectorLayer, read_layer
 
-# Far larger than any patch. A forged header that declares more is refused before memory is allocated.
+# Far larger than any patch (maps of scenes have the size of their grid). A forged header that declares more is refused
+# before memory is allocated.
 _LARGEST_MASK_PX: Final = 1 << 28
 
 
@@ -213,17 +214,27 @@ def mask_to_geotiff(mask: NDArray[np.uint8], grid: Grid, scheme: ClassScheme, wi
     return encode(mask, part, nodata=UNKNOWN, colours={entry.value: entry.rgb for entry in scheme.legend})
 
 
-def mask_from_geotiff(data: bytes, scheme: ClassScheme) -> NDArray[np.uint8]:
+def mask_from_geotiff(data: bytes, scheme: ClassScheme, grid: Grid | None = None) -> NDArray[np.uint8]:
     """Decode a label mask (h, w) from the result of `mask_to_geotiff`.
 
+    Args:
+        data: The content of the file.
+        scheme: The classes.
+        grid: The scene's grid, for a map of the whole scene; None for the mask of a patch.
+
     Raises:
-        SceneError: The bytes are not a GeoTIFF with one band of uint8, or the mask is too large.
+        SceneError: The bytes are not a GeoTIFF with one band of uint8, or the mask has not the grid's size or, without
+            a grid, is too large.
         OutlineError: A value is not in the scheme.
     """
     with open_bytes(data) as dataset:
-        found = f"{dataset.count} bands of {dataset.dtypes[0]}, {dataset.width} x {dataset.height} px"
-        if dataset.dtypes != ("uint8",) or dataset.width * dataset.height > _LARGEST_MASK_PX:
-            raise SceneError(f"found {found}; expected a label mask: 1 band of uint8, at most {_LARGEST_MASK_PX} px")
+        if grid is None:
+            size, fits = f"at most {_LARGEST_MASK_PX} px", dataset.width * dataset.height <= _LARGEST_MASK_PX
+        else:
+            size, fits = f"{grid.width} x {grid.height} px", dataset.shape == (grid.height, grid.width)
+        if dataset.dtypes != ("uint8",) or not fits:
+            found = f"{dataset.count} bands of {dataset.dtypes[0]}, {dataset.width} x {dataset.height} px"
+            raise SceneError(f"found {found}; expected a label mask: 1 band of uint8, {size}")
         mask: NDArray[np.uint8] = read_window(dataset, [1], Window(0, 0, dataset.height, dataset.width))[0]
     check_values(mask, scheme)
     return mask

@@ -118,7 +118,8 @@ def contradiction_maps(catalog: Catalog, earlier: Scene, later: Scene, scoring_i
     if not all(store.exists(key) for key in keys):
         raise ConflictError(f"no version has scored the scene {later.name!r} yet; wait until one has")
     names = figures_of(registry_of(catalog.settings).get(scoring.model_version)).class_names
-    before, after = (mask_from_geotiff(store.get(key), scheme) for key in (raster_keys.prior(earlier.id), keys[0]))
+    before = mask_from_geotiff(store.get(raster_keys.prior(earlier.id)), scheme, source_of(earlier).grid)
+    after = mask_from_geotiff(store.get(keys[0]), scheme, source_of(later).grid)
     after[~is_confident(read_map(store.uri(keys[1]), source_of(later).grid.window), len(names))] = UNKNOWN
     if told_apart({layer.class_name for layer in prior.layers}, scheme).ambiguous or len(names) == 2:
         names = (names[0], scheme.foreground)
@@ -136,5 +137,6 @@ def contradiction_maps(catalog: Catalog, earlier: Scene, later: Scene, scoring_i
 def _dated_map(
     catalog: Catalog, scene: Scene, key: str, class_names: tuple[str, ...], origin: str, areas: DeliveredAreas | None
 ) -> DatedMap:
-    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
-    return DatedMap(scene.name, day_of(scene), source_of(scene), classes, class_names, origin, areas)
+    source = source_of(scene)
+    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog), source.grid)
+    return DatedMap(scene.name, day_of(scene), source, classes, class_names, origin, areas)

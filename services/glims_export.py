@@ -161,10 +161,11 @@ def delivered_prediction(catalog: Catalog, scene: Scene, version: ModelVersion) 
 
     Raises:
         StoreError: The scene has not been predicted by this version.
+        SceneError: The map cannot be read, or has not the scene's size.
     """
     figures = figures_of(version)
     key = prediction_keys(scene, version.version, delivery_options(catalog.settings))["tif"]
-    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog))
+    classes = mask_from_geotiff(raster_store(catalog).get(key), class_scheme(catalog), source_of(scene).grid)
     outlines = delivered_areas(catalog, scene, version.version).outlines
     return Prediction(version.version, figures.class_names, classes, figures.labels, outlines)
 

@@ -24,6 +24,7 @@ from catalog.records import JobKind, Scene, SceneRole, SceneState
 from catalog.registry import ModelVersion
 from cli import change_command
 from cli.main import main
+from imagery import masks
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
 from imagery.geotiff import encode
@@ -151,6 +152,14 @@ def test_a_glacier_of_several_polygons_is_one_line(scenes: tuple[Scene, Scene], 
     for column in ("area_before_km2", "area_before_low_km2", "change_km2", "change_percent", "significant"):
         assert rows[0][column] == rows[1][column], column
     assert float(rows[1]["change_percent"]) == pytest.approx(-30)
+
+
+def test_maps_of_scenes_may_be_larger_than_any_mask_of_a_patch(
+    scenes: tuple[Scene, Scene], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(masks, "_LARGEST_MASK_PX", 32 * 32)
+    run("early", "late", "--of", "outlines", "--output", str(tmp_path))
+    assert float(lines(tmp_path)["all", "glacier"]["change_percent"]) == pytest.approx(-30)
 
 
 OF_OUTLINES = {"clean ice": (1.1, 0.9, 1.3), "debris-covered ice": (1.0, 0.5, 2.0)}
@@ -294,6 +303,7 @@ def test_prior_outlines_are_compared_with_what_the_model_confidently_shows(
     store.put(raster_keys.prior(scene.id), mask_to_geotiff(old, grid, GLACIER_SCHEME))
     store.put(raster_keys.scored(scoring_id, scene.id, "classes"), mask_to_geotiff(classes, grid, GLACIER_SCHEME))
     store.put(raster_keys.scored(scoring_id, scene.id, "entropy"), encode(entropy, grid, nodata=np.nan))
+    monkeypatch.setattr(masks, "_LARGEST_MASK_PX", 32 * 32)  # of patches: maps of scenes may be larger
     run("pool", "pool", "--of", "priors", "--output", str(tmp_path / "out"))
     table = lines(tmp_path / "out")
     assert set(table) == {("all", "glacier"), ("1", "glacier")}

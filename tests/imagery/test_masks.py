@@ -6,6 +6,7 @@ import rasterio
 import shapely
 from pyproj import Transformer
 
+from imagery import masks
 from imagery.classes import CLEAN_ICE, DEBRIS_COVERED_ICE, GLACIER_SCHEME
 from imagery.errors import OutlineError, SceneError
 from imagery.geotiff import encode
@@ -231,6 +232,17 @@ class TestFiles:
         assert mask_to_geotiff(self.MASK, GRID, GLACIER_SCHEME, window) == mask_to_geotiff(
             self.MASK, GRID, GLACIER_SCHEME, window
         )
+
+    def test_a_map_of_a_scene_has_the_size_of_its_grid_however_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(masks, "_LARGEST_MASK_PX", 10 * 20 - 1)
+        whole = np.arange(10 * 20, dtype=np.uint8).reshape(10, 20) % 3
+        data = mask_to_geotiff(whole, GRID, GLACIER_SCHEME)
+        np.testing.assert_array_equal(mask_from_geotiff(data, GLACIER_SCHEME, GRID), whole)
+        with pytest.raises(SceneError, match=r"found 1 bands of uint8, 20 x 10 px; expected .* at most 199 px"):
+            mask_from_geotiff(data, GLACIER_SCHEME)
+        part = mask_to_geotiff(self.MASK, GRID, GLACIER_SCHEME, Window(4, 7, 2, 3))
+        with pytest.raises(SceneError, match=r"found 1 bands of uint8, 3 x 2 px; expected .* uint8, 20 x 10 px"):
+            mask_from_geotiff(part, GLACIER_SCHEME, GRID)
 
     def test_what_is_no_label_mask_is_refused(self) -> None:
         with pytest.raises(OutlineError, match=r"values \[7\] in a label mask; expected only \[0, 1, 2, 255\]"):

@@ -1,5 +1,6 @@
 """Outlines of a forged scene: predicted everywhere, and judged by experts in some windows."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from catalog import references
 from catalog.context import Catalog
 from catalog.records import Label, Patch, ProposalReason, Scene, now
+from catalog.registry import ModelVersion
+from imagery import masks
 from imagery.classes import UNKNOWN
 from imagery.errors import ExportError
 from imagery.glaciers import InventoryGlacier
@@ -24,13 +27,14 @@ from imagery.outline_intervals import OutlineIntervals
 from imagery.outline_table import TerrainStrip
 from imagery.projection import reproject
 from services import glims_export
-from services.glims_export import Submission, export_glims
+from services.glims_export import Submission, delivered_prediction, export_glims
 from services.glims_lineage import standing_labels
 from services.glims_request import GlimsRequest, Prediction
 from services.scenes import window_of
 from tests.catalog_fixtures import NOON
 from tests.imagery.forge import NORTH_UP, ForgedScene
 from tests.services.judging import judge
+from tests.services.predicting import store_prediction
 from tests.workers.rows import patches, tiled
 
 NAMED = GlimsRequest(analysts=(Analyst("Rao", "Ila", "An institute"),))
@@ -99,6 +103,16 @@ def test_the_prediction_alone_gives_a_submission_that_passes(
     assert pyogrio.list_layers(tmp_path / "out" / "outlines.gpkg")[:, 0].tolist() == [
         *("glaciers", "images", "session", "rgi", "debris")
     ]
+
+
+def test_the_map_of_a_scene_may_be_larger_than_any_mask_of_a_patch(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, forged = pool
+    store_prediction(catalog, scene, forged.truth, 1)
+    monkeypatch.setattr(masks, "_LARGEST_MASK_PX", forged.truth.size - 1)
+    version = ModelVersion(1, "", now(), {"class_names": json.dumps(CLASSES)})
+    np.testing.assert_array_equal(delivered_prediction(catalog, scene, version).classes, forged.truth)
 
 
 def test_what_experts_drew_replaces_the_prediction_where_they_judged(
