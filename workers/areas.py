@@ -133,9 +133,11 @@ def area_report(
         version: The model version.
         glaciers: Id and polygon, in the grid's CRS; polygons of one id are one glacier.
     """
-    ids = list(dict.fromkeys(name for name, _ in glaciers))
-    polygons = [shapely.union_all([polygon for name, polygon in glaciers if name == each]) for each in ids]
-    owners = OutlineOwners(np.array(polygons, dtype=object), grid)
+    parts: dict[str, list[Any]] = {}
+    for name, polygon in glaciers:
+        parts.setdefault(name, []).append(polygon)
+    ids = list(parts)
+    owners = OutlineOwners(np.array([shapely.union_all(found) for found in parts.values()], dtype=object), grid)
     totals, by_glacier = [], []
     for name, values in calibration.areas():
         (total,) = _areas(name, values, predicted, grid, calibration, None, 1)
@@ -171,12 +173,15 @@ def _areas(
     count: int,
 ) -> list[Area]:
     """Return the area of one class in the polygons of ``owners``, or in the whole scene."""
-    sums, mapped_m2, cells = _sums_of_regions(predicted, grid, calibration.table_of(values), values, owners, count)
     error = calibration.error_of(name)
+    block_px = None if error is None else error.block_px
+    sums, mapped_m2, blocks = _sums_of_regions(
+        predicted, grid, calibration.table_of(values), values, owners, count, block_px
+    )
     undefined = np.full(count, np.nan)
     estimates = AreaEstimates(undefined, undefined, undefined)
-    if error is not None and error.block_px is not None:
-        estimates = total_areas(error, sums, count, [_count_blocks(each, error.block_px) for each in cells])
+    if error is not None and blocks is not None:
+        estimates = total_areas(error, sums, count, blocks)
     areas = []
     for mapped, *ends in zip(mapped_m2, estimates.best, estimates.low, estimates.high, strict=True):
         best, low, high = (None if np.isnan(end) else float(end) / 1e6 for end in ends)
@@ -252,14 +257,15 @@ def _sums_of_regions(
     values: tuple[int, ...],
     owners: OutlineOwners | None,
     count: int,
-) -> tuple[CellSums, NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the sums over the zone of a class in regions, the mapped area of each in m², and which cells it has.
+    block_px: int | None,
+) -> tuple[CellSums, NDArray[np.float64], list[float] | None]:
+    """Return the sums over the zone of a class in regions, the mapped area of each in m², and its blocks with data.
 
-    The cells with data are (regions, rows of cells, columns of cells). Without owners the scene is the only region.
+    Without owners the scene is the only region; without the side of blocks these are not counted.
     """
     areas = _pixel_areas(grid)
-    mapped_m2, known = np.zeros(count), np.zeros((count, *areas.shape), dtype=np.bool_)
-    parts = []
+    mapped_m2 = np.zeros(count)
+    parts, blocks = [], []
     for cells in predicted.rows_of_cells():
         mapped = np.isin(cells.classes, values)
         data = cells.classes[cells.rows] != UNKNOWN
@@ -267,11 +273,27 @@ def _sums_of_regions(
         if owners is not None:
             region *= owners.in_rows(cells.first, len(data))
         parts.append(_sum_up(region * zone_of(mapped)[cells.rows], table[bins_of(cells.bins, values)], cells))
-        of_region = _sum_up(region, np.ones(region.shape), cells)
-        known[of_region[:3]] = True
+        if block_px is not None:
+            blocks.append(_blocks_with_data(region, cells, block_px))
         owner, row, col, pixels, _ = _sum_up(region * mapped[cells.rows], np.ones(region.shape), cells)
         mapped_m2 += np.bincount(owner, pixels * areas[row, col], minlength=count)
-    return _joined(parts, grid), mapped_m2, known
+    found = None if block_px is None else _count_blocks(blocks, count)
+    return _joined(parts, grid), mapped_m2, found
+
+
+def _blocks_with_data(region: NDArray[np.int32], cells: RowsOfCells, block_px: int) -> NDArray[np.int64]:
+    """Return region, row and column of each block that has data of a region in these rows, (n, 3)."""
+    step = block_px // CELL_PX
+    owner, row, col, _, _ = _sum_up(region, np.ones(region.shape), cells)
+    return np.unique(np.stack([owner, row // step, col // step], axis=1), axis=0)
+
+
+def _count_blocks(blocks: Sequence[NDArray[np.int64]], count: int) -> list[float]:
+    """Return how many blocks have data in each region; a block may lie in several strips of rows."""
+    found: list[float] = (
+        np.bincount(np.unique(np.concatenate(blocks), axis=0)[:, 0], minlength=count).astype(np.float64).tolist()
+    )
+    return found
 
 
 def _sum_up(owner: NDArray[np.int32], probability: NDArray[np.float64], cells: RowsOfCells) -> tuple[NDArray[Any], ...]:
@@ -310,10 +332,3 @@ def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
         np.minimum((np.arange(-(-side // CELL_PX)) + 0.5) * CELL_PX, side) for side in (grid.height, grid.width)
     )
     return GroundMetric(grid).pixel_area(rows, cols)
-
-
-def _count_blocks(cells: NDArray[np.bool_], block_px: int) -> float:
-    """Return how many blocks have data, from which cells have."""
-    step = block_px // CELL_PX
-    starts = [np.arange(0, side, step) for side in cells.shape]
-    return float(np.logical_or.reduceat(np.logical_or.reduceat(cells, starts[0]), starts[1], axis=1).sum())

@@ -1,5 +1,6 @@
 """Areas, intervals and confidence of a predicted scene, from the prediction to the delivered fields."""
 
+import tracemalloc
 from io import BytesIO
 
 import numpy as np
@@ -10,12 +11,13 @@ from shapely.geometry import box
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import confidence_map_to_cog
 from imagery.grid import Grid
+from imagery.outline_owners import OutlineOwners
 from imagery.outline_table import tabulate
 from models.area_fit import fit_area_error
 from models.calibration import UNCALIBRATED, probability_bins
 from tests.imagery.forge import NORTH_UP, UTM_45N
 from tests.models.area_worlds import evidence, world
-from workers.areas import VersionCalibration, area_report, confidence_map, with_areas
+from workers.areas import VersionCalibration, _sums_of_regions, area_report, confidence_map, with_areas
 from workers.predicted_scene import PredictedScene
 
 NAMES = GLACIER_SCHEME.names
@@ -134,6 +136,50 @@ def test_glaciers_of_an_inventory_have_areas_of_their_own(calibration, scene):
         assert best == pytest.approx(total.area_km2, rel=1e-6)
         # a part is known less well than the whole
         assert min(glacier.areas[number].error for glacier in report.glaciers) > total.error
+
+
+def test_blocks_with_data_are_counted_in_memory_that_does_not_grow_with_the_cells_of_each_glacier(calibration):
+    """The first glacier is in columns 10 to 99 and rows 20 to 299, of which 20 to 63 are unknown; others are beside."""
+    _, probabilities = world(7, SIDE)
+    prediction, table = predicted(probabilities, unknown_rows=64), calibration.table_of((1,))
+    left, _, _, top = GRID.bounds
+    polygons = np.array([box(left + 10 * 30, top - 300 * 30, left + 100 * 30, top - 20 * 30)], dtype=object)
+    count, cells = 200_000, (SIDE // 32) ** 2
+    tracemalloc.start()
+    try:
+        _, _, blocks = _sums_of_regions(prediction, GRID, table, (1,), OutlineOwners(polygons, GRID), count, 64)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert blocks == [2 * 4] + [0] * (count - 1)  # columns 0 and 64 on; rows 64, 128, 192 and 256 on, in two strips
+    assert peak < count * cells  # a byte for each cell of each glacier
+    _, _, blocks = _sums_of_regions(prediction, GRID, table, (1,), None, 1, 64)
+    assert blocks == [8 * 7]
+    assert _sums_of_regions(prediction, GRID, table, (1,), None, 1, None)[2] is None
+
+
+def test_polygons_are_grouped_by_id_in_one_pass(calibration):
+    class Glaciers(list):
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            return super().__iter__()
+
+    grid = Grid(UTM_45N, NORTH_UP, 64, 64)
+    left, _, _, top = grid.bounds
+    glaciers = Glaciers(
+        (f"{column % 16}", box(left + column * 60, top - 1920, left + column * 60 + 60, top)) for column in range(32)
+    )
+    ice = np.zeros((3, 64, 64), np.float32)
+    ice[1] = 1
+    prediction = predicted(ice)
+    report = area_report(tabulate(prediction.classes, grid, NAMES), prediction, grid, calibration, "a", 1, glaciers)
+    assert glaciers.passes == 1
+    assert [glacier.id for glacier in report.glaciers] == [f"{number}" for number in range(16)]
+    # Each has two columns of 2 x 64 px.
+    mapped = [glacier.areas[0].mapped_km2 for glacier in report.glaciers]
+    assert mapped == pytest.approx([256 * 0.0009] * 16, rel=1e-3)
 
 
 def test_a_scene_without_ice_has_no_outlines_and_no_area(calibration):
