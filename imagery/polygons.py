@@ -17,9 +17,11 @@ from imagery.vector_geometry import polygonal
 _COLLINEAR_PX: Final = 1e-3
 
 
-def mask_to_polygons(
-    mask: NDArray[np.uint8], values: Collection[int], *, smoothing_px: float = 0.0
-) -> list[tuple[int, Polygon]]:
+Mask = NDArray[np.uint8] | NDArray[np.uint16]
+"""A raster of whole numbers: class values, or numbers of patches."""
+
+
+def mask_to_polygons(mask: Mask, values: Collection[int], *, smoothing_px: float = 0.0) -> list[tuple[int, Polygon]]:
     """Outline the 4-connected patches of the given values, with their holes.
 
     Without smoothing, the outlines run along pixel edges, and rasterising them with `imagery.masks.compose` gives
@@ -31,7 +33,7 @@ def mask_to_polygons(
     measures the effect.
 
     Args:
-        mask: (H, W) label mask.
+        mask: (H, W) label mask, or other numbers of patches.
         values: The class values to outline.
         smoothing_px: 0, or the square root of the area in pixels of the triangles that smoothing removes. A single
             stair has 0.5 px², so 0.8 straightens diagonals; 2 rounds off features of a few pixels.
@@ -60,7 +62,7 @@ def to_map_coordinates(polygons: NDArray[np.object_], grid: Grid) -> NDArray[np.
 
 
 def mask_to_map_polygons(
-    mask: NDArray[np.uint8], grid: Grid, values: Collection[int], *, smoothing_px: float = 0.0
+    mask: Mask, grid: Grid, values: Collection[int], *, smoothing_px: float = 0.0
 ) -> list[tuple[int, Polygon]]:
     """Outline a mask as `mask_to_polygons` does, with coordinates in the grid's CRS.
 
@@ -88,7 +90,7 @@ def split_holes(polygon: Polygon) -> list[Polygon]:
     return [part for half in halves for piece in polygonal(polygon.intersection(half)) for part in split_holes(piece)]
 
 
-def _outline(mask: NDArray[np.uint8], wanted: NDArray[np.bool_]) -> list[tuple[int, Polygon]]:
+def _outline(mask: Mask, wanted: NDArray[np.bool_]) -> list[tuple[int, Polygon]]:
     return [(int(value), shape(geometry)) for geometry, value in shapes(mask, mask=wanted, connectivity=4)]
 
 

@@ -227,7 +227,7 @@ def _changed_ground(
     """Outline what changed; each piece has one class before and one after."""
     # One number for each pair of classes that occurs, so that a piece never mixes pairs.
     pairs = np.unique(np.stack([before, after])[:, np.isin(codes, list(KINDS))], axis=1).T.tolist()
-    numbered: NDArray[np.uint8] = np.zeros(codes.shape, dtype=np.uint8)
+    numbered: NDArray[np.uint16] = np.zeros(codes.shape, dtype=np.uint16)  # 20 classes make 380 pairs
     for number, (old, new) in enumerate(pairs, start=1):
         numbered[(before == old) & (after == new)] = number
     ground = []
