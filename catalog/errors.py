@@ -57,7 +57,7 @@ class ServiceDownError(CatalogError):
 
 
 class SetAsideError(CatalogError):
-    """Every scene that a job needs is set aside. It is tried again until one is back."""
+    """Every scene, or every label, that a job needs is set aside. It is tried again until one is back."""
 
 
 class RegistryError(CatalogError):

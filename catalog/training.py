@@ -1,14 +1,14 @@
 """Training runs: the labels that a fine-tune learns from, when one is due, and its row."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds, scorings, set_aside, withdrawals
-from catalog.errors import ConflictError, JobLostError
+from catalog.errors import ConflictError, JobLostError, SetAsideError
 from catalog.installation import lock_installation
 from catalog.records import (
     Job,
@@ -104,6 +104,15 @@ def left_out(session: Session) -> dict[int, str]:
         SetAside, (SetAside.kind == Kind.SCENE) & (SetAside.number == Patch.scene_id)
     )
     return {label_id: reason for query in (of_scenes, by_label) for label_id, reason in session.execute(query)}
+
+
+def all_aside(reasons: Mapping[int, str]) -> SetAsideError:
+    """Return the error for a training that has nothing to learn from while labels are set aside: id -> reason."""
+    why = "; ".join(dict.fromkeys(reasons.values()))
+    return SetAsideError(
+        "found every label set aside, so that there is nothing to learn from: this job goes on by itself when one is "
+        f"back; cancel it to have the next fine-tune begin with what is labelled then ({why})"
+    )
 
 
 def checksum(labels: list[Label]) -> str:
@@ -290,6 +299,7 @@ def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> 
 
     Raises:
         ConflictError: there is neither a label nor a prior outline to learn from.
+        SetAsideError: the same, and labels are set aside.
     """
     lock_installation(session)  # a scene that is replaced at this moment takes its labels with it
     run = TrainingRun(trigger=trigger, label_ids=[], labels_sha256="", seed=0)
@@ -298,6 +308,8 @@ def begin_run(session: Session, trigger: RunTrigger, training_seed: int = 0) -> 
     rounds.note_run(session, run.id)
     labels = training_labels(session)
     if not labels and not has_priors(session):
+        if aside := left_out(session):
+            raise all_aside(aside)
         raise ConflictError("found no label to learn from; every one has been withdrawn")
     run.label_ids, run.labels_sha256 = [label.id for label in labels], checksum(labels)
     run.seed = run.id + training_seed

@@ -87,7 +87,7 @@ def fine_tune(context: JobContext, trigger: str) -> None:
         JobLostError: the job was given to another worker, which has the run now.
         NotFoundError: the version that an earlier attempt registered was deleted in MLflow; the run is closed.
         ServiceDownError: MLflow does not answer; the next attempt resumes or closes the run.
-        SetAsideError: every validation scene is set aside.
+        SetAsideError: every validation scene is set aside, or everything that there is to learn from.
     """
     watch = Stopwatch("load")
     catalog, tracking = context.catalog, tracking_of(context.catalog)
@@ -313,11 +313,18 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
 
 
 def _usable_labels(catalog: Catalog, run: TrainingRun, labels: Sequence[Label]) -> list[Label]:
-    """Return the labels of a run whose scene and mask can be read; the run does not learn the others."""
+    """Return the labels of a run whose scene and mask can be read; the run does not learn the others.
+
+    Raises:
+        SetAsideError: there is no such label, and no prior outline either; the run keeps its labels.
+    """
     scenes = {label.patch.scene_id: label.patch.scene for label in labels}
     readable = {scene.id for scene in check_scenes(catalog, scenes.values())}
     usable = usable_labels(catalog, [label for label in labels if label.patch.scene_id in readable])
     if len(usable) < len(labels):
+        with catalog.read() as session:
+            if not usable and not training.has_priors(session):
+                raise training.all_aside(training.left_out(session))
         note(catalog, run, label_ids=[label.id for label in usable], labels_sha256=training.checksum(usable))
     return usable
 

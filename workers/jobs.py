@@ -20,20 +20,18 @@ from catalog.errors import (
     JobGivesWayError,
     JobInterruptedError,
     JobLostError,
-    ServiceDownError,
-    SetAsideError,
 )
 from catalog.failures import note_cancelled, note_failure
 from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
 from catalog.told_texts import described
-from imagery.errors import DamagedFileError, ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
-from imagery.lacking import was_lacking
-from labeling.errors import EventError, LabelStudioError, PredictionError, RegionError
+from imagery.errors import ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
+from labeling.errors import EventError, PredictionError, RegionError
 from services.unusable_scenes import set_aside_scenes
 from workers import interruption
 from workers.job_functions import function_of
+from workers.passing_errors import awaits_return, may_pass
 from workers.time_limit import JobTimeLimit
 
 log = logging.getLogger(__name__)
@@ -190,16 +188,14 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
         log.info("%s goes on later: %s", job.key, error)
         told = str(error) if isinstance(error, JobGivesWayError) else jobs.STOPPED
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=told)
-    comes_back = isinstance(error, ServiceDownError | SetAsideError)
-    if comes_back or (isinstance(error, LabelStudioError) and not error.refused):
+    if awaits_return(error):
         log.warning("%s waits: %s", job.key, error)
         return partial(jobs.wait_for_service, job_id=job.id, attempt=job.attempt, error=str(error))
-    # A damaged file is made again meanwhile; memory or file handles may be there the next time.
-    may_pass = isinstance(error, DamagedFileError) or was_lacking(error)
-    if isinstance(error, UnreadableFileError) and not may_pass and (aside := set_aside_scenes(context.catalog, error)):
+    passes = may_pass(error)
+    if isinstance(error, UnreadableFileError) and not passes and (aside := set_aside_scenes(context.catalog, error)):
         log.error("%s goes on without scene %s: %s", job.key, " and ".join(aside), error)
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=str(error))
-    if isinstance(error, PERMANENT) and not may_pass:
+    if isinstance(error, PERMANENT) and not passes:
         log.error("%s failed: %s", job.key, error)
         return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import OperationalError
-
 from catalog import training
 from catalog.context import Catalog
 from catalog.errors import (
@@ -25,12 +23,13 @@ from catalog.logs import bound
 from catalog.records import RunState, TrainingRun
 from catalog.tracking import Tracking
 from catalog.withdrawals import check_standing
-from imagery.errors import StoreError
+from imagery.errors import StoreError, UnreadableFileError
 from models.segmenter import GlacierSegmenter
 from models.training_config import TrainingConfig
 from models.training_state import TrainingState, TrainingStateError
 from services import raster_keys
 from services.places import raster_store
+from workers.passing_errors import may_pass
 from workers.run_tracking import UID_TAG
 from workers.time_limit import JobTimeLimit
 
@@ -138,9 +137,12 @@ def recording_failure(
 
     - Interrupted, to resume later: its worker is shutting down.
     - Killed: it was cancelled, it ran out of time, or its labels were withdrawn.
-    - Unchanged: MLflow or the database is down, and the next attempt resumes or closes the run; or the job was given to
-      another worker, which has the run now; or the version is registered, whatever came after that: it may be served
-      already, and the next attempt concludes the run.
+    - Unchanged: the error may pass by itself (`workers.passing_errors.may_pass`), e.g. MLflow is down or every
+      validation scene is set aside, and the next attempt resumes or closes the run; or a file of a scene cannot be
+      read, and the next attempt goes on without the scene; or the job was given to another worker, which has the run
+      now; or the version is registered, whatever came after that: it may be served already, and the next attempt
+      concludes the run. If there is no next attempt, the run is closed with its job
+      (`catalog.training.discard_unfinished_run`).
     - Failed: any other error.
 
     The error of the block is raised even if MLflow does not answer meanwhile.
@@ -155,9 +157,11 @@ def recording_failure(
     try:
         with bound(run=run.id):
             yield
-    except (ServiceDownError, JobLostError, OperationalError):
+    except JobLostError:
         raise
     except (Exception, JobTimeLimit) as error:
+        if may_pass(error) or (isinstance(error, UnreadableFileError) and not concluding):
+            raise
         if run.model_version is not None and not concluding:
             log.warning("training run %d stays open, to be concluded: %s", run.id, error)
             raise

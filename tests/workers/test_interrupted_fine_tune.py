@@ -18,7 +18,19 @@ from catalog import failures, jobs, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.errors import JobInterruptedError, RegistryError
-from catalog.records import Job, JobKind, JobState, Label, RunState, RunTrigger, SceneRole, SceneState, TrainingRun, now
+from catalog.records import (
+    Job,
+    JobKind,
+    JobState,
+    Label,
+    RunState,
+    RunTrigger,
+    Scene,
+    SceneRole,
+    SceneState,
+    TrainingRun,
+    now,
+)
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
@@ -28,6 +40,7 @@ from services import raster_keys
 from services.places import raster_store
 from services.promotion import roll_back
 from services.scenes import ready_scenes
+from services.unusable_scenes import take_back
 from tests.catalog_fixtures import forget_decisions
 from tests.real_services import running
 from tests.workers.fine_tuning import TRIGGER, fine_tune, labelled, mlflow, mlflow_status, reopen, row, runs, settings
@@ -243,6 +256,68 @@ def test_an_interrupted_run_without_a_validation_scene_is_closed(labelled, monke
     assert "found no ready scene with the role 'validation'" in job.error
     assert runs(labelled)[0].state is RunState.FAILED
     assert mlflow_status(labelled, run) == "FAILED"
+
+
+@contextmanager
+def away(scene: Scene) -> Iterator[None]:
+    """Let the file of a scene be elsewhere during the block, as on a disk that is not mounted yet."""
+    path = Path(scene.source["bands"][0]["path"])
+    elsewhere = path.rename(path.with_name(f"away-{path.name}"))
+    try:
+        yield
+    finally:
+        elsewhere.rename(path)
+
+
+def scene_of(catalog: Catalog, role: SceneRole) -> Scene:
+    with catalog.read() as session:
+        (scene,) = ready_scenes(session, [role])
+    return scene
+
+
+def go_on(catalog: Catalog, job: Job) -> Job:
+    """Do another attempt of a job that waits."""
+    with catalog.database.write() as session:
+        session.get_one(Job, job.id).run_after = now()
+        again = jobs.claim(session, job.id)
+    perform(catalog, again)
+    return row(catalog, job.id)
+
+
+@pytest.mark.parametrize("role", [SceneRole.VALIDATION, SceneRole.POOL])
+def test_an_interrupted_training_goes_on_when_its_scenes_are_back(labelled, monkeypatch, role):
+    """The machine has restarted, and the disk with the only scene of the role is mounted late."""
+    run, scene = interrupt(labelled, monkeypatch), scene_of(labelled, role)
+    with away(scene):
+        waiting = fine_tune(labelled)
+        assert (waiting.state, waiting.failures) == (JobState.QUEUED, 0)
+        assert Path(scene.source["bands"][0]["path"]).name in waiting.error
+        waiting = go_on(labelled, waiting)
+        assert (waiting.state, waiting.failures) == (JobState.QUEUED, 0)
+    (kept,) = runs(labelled)
+    assert (kept.state, kept.checkpoint_step, kept.label_ids) == (RunState.OPEN, 1, [1, 2, 3, 4])
+    assert raster_store(labelled).exists(raster_keys.checkpoint(run.id))
+    assert take_back(labelled) == [scene.name]
+    assert go_on(labelled, waiting).state is JobState.FINISHED
+    (finished,) = runs(labelled)
+    assert (finished.id, finished.state, finished.model_version) == (run.id, RunState.FINISHED, 1)
+    client = MlflowClient(tracking_uri=labelled.settings.mlflow_url)
+    steps = [point.step for point in client.get_metric_history(run.mlflow_run_id, "train.loss")]
+    assert steps == sorted(set(steps))  # no step twice
+
+
+def test_a_training_whose_labels_are_all_set_aside_at_its_start_waits_for_labels(labelled):
+    scene = scene_of(labelled, SceneRole.POOL)
+    with away(scene):
+        waiting = fine_tune(labelled)
+        assert (waiting.state, waiting.failures) == (JobState.QUEUED, 0)
+        waiting = go_on(labelled, waiting)
+        assert (waiting.state, waiting.failures) == (JobState.QUEUED, 0)
+        assert "found every label set aside" in waiting.error
+        assert "pool.tif" in waiting.error
+    assert [(run.state, run.model_version) for run in runs(labelled)] == [(RunState.KILLED, None)]
+    assert take_back(labelled) == [scene.name]
+    assert go_on(labelled, waiting).state is JobState.FINISHED
 
 
 def test_an_interrupted_first_training_begins_anew_if_the_network_is_another(labelled, monkeypatch):

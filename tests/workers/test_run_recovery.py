@@ -10,9 +10,17 @@ from sqlalchemy.exc import OperationalError
 
 from catalog import failures, jobs, labels, training
 from catalog.context import Catalog
-from catalog.errors import JobCancelledError, JobInterruptedError, JobLostError, ServiceDownError
+from catalog.errors import (
+    DecisionUnderwayError,
+    JobCancelledError,
+    JobInterruptedError,
+    JobLostError,
+    ServiceDownError,
+    SetAsideError,
+)
 from catalog.records import JobKind, RunState, RunTrigger, TrainingRun
 from catalog.tracking import Tracking
+from imagery.errors import DamagedFileError, UnreadableFileError
 from imagery.store import RasterStore
 from services import raster_keys
 from services.places import raster_store
@@ -142,11 +150,33 @@ def test_a_registered_run_that_cannot_be_concluded_does_not_stop_the_next_ones(c
     assert state(catalog, run) is RunState.FAILED
 
 
-def test_a_database_that_is_away_for_a_moment_costs_no_checkpoint(catalog, run):
-    with pytest.raises(OperationalError), recording_failure(catalog, DOWN, run):
-        raise OperationalError("select", {}, Exception("gone"))
+PASSING = {
+    "database away": OperationalError("select", {}, Exception("gone")),
+    "MLflow away": ServiceDownError("MLflow", NOBODY, "refused"),
+    "scenes set aside": SetAsideError("found every scene set aside"),
+    "no memory": MemoryError(),
+    "no file handles": UnreadableFileError("/a.tif", "/a.tif: Too many open files"),
+    "GPU without memory": RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "damaged file": DamagedFileError("scenes/1/truth.tif", "scenes/1/truth.tif is damaged"),
+    "another decision": DecisionUnderwayError("another decision is being carried out"),
+}
+
+
+@pytest.mark.parametrize("concluding", [False, True])
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING)
+def test_an_error_that_passes_by_itself_costs_no_checkpoint(catalog, run, error, concluding):
+    with pytest.raises(type(error)), recording_failure(catalog, DOWN, run, concluding=concluding):
+        raise error
     assert state(catalog, run) is RunState.OPEN
     assert has_checkpoint(catalog, run)
+
+
+@pytest.mark.parametrize(("concluding", "ended"), [(False, RunState.OPEN), (True, RunState.FAILED)])
+def test_a_scene_that_cannot_be_read_is_left_out_by_the_next_attempt_if_there_is_one(catalog, run, concluding, ended):
+    with pytest.raises(UnreadableFileError), recording_failure(catalog, DOWN, run, concluding=concluding):
+        raise UnreadableFileError("/a.tif", "/a.tif: found no such file")
+    assert state(catalog, run) is ended
+    assert has_checkpoint(catalog, run) is not concluding
 
 
 @pytest.mark.parametrize("is_concluded", [True, False])
