@@ -35,8 +35,9 @@ def conclude(
     """Move the aliases and close the run. Idempotent: steps of an earlier attempt are not repeated.
 
     The version becomes the learner whatever the verdict, unless a person moved the learner during the training. It is
-    not promoted if another champion is served than the one that it was compared with, or if the validation scenes are
-    not those any more that both were judged on; its tags then say so.
+    not promoted if another champion is served than the one that it was compared with, if labels that it or its parent
+    learnt from were withdrawn, or if the validation scenes are not those any more that both were judged on; its tags
+    then say so.
 
     Args:
         catalog: the catalog.
@@ -63,6 +64,7 @@ def _apply(catalog: Catalog, tracking: Tracking, registry: ModelRegistry, run: T
     aliases, version = registry.aliases(), run.model_version or 0
     verdict = withheld_if_champion_moved(aliases.get(CHAMPION), given, {judged_against(run), version})
     if judged_against(run) is not None and aliases.get(CHAMPION) != version:  # the first version is served unjudged
+        verdict = _withheld_if_withdrawn(catalog, version, verdict)
         verdict = _withheld_if_truth_changed(catalog, version, verdict)
     if verdict != given:
         tracking.amend(version, verdict_tags(KEPT, verdict.reason), verdict.reason)
@@ -116,6 +118,14 @@ def withheld_if_champion_moved(serving: int | None, verdict: Verdict, expected: 
     """Return the verdict, withheld if another champion is served than expected: the gain was measured over that one."""
     if verdict.promoted and serving not in expected:
         reason = f"{verdict.reason}, but meanwhile the champion was moved to version {serving}"
+        return Verdict(False, reason, verdict.evidence)
+    return verdict
+
+
+def _withheld_if_withdrawn(catalog: Catalog, version: int, verdict: Verdict) -> Verdict:
+    """Return the verdict, withheld if labels that the version learnt from were withdrawn after it was registered."""
+    if verdict.promoted and is_affected(catalog, version):
+        reason = f"{verdict.reason}, but meanwhile labels that it learnt from were withdrawn"
         return Verdict(False, reason, verdict.evidence)
     return verdict
 

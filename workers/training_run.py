@@ -45,8 +45,14 @@ def note(catalog: Catalog, run: TrainingRun, **values: object) -> None:
             setattr(run, name, value)
 
 
-def note_version(catalog: Catalog, run: TrainingRun, version: int, seconds: Mapping[str, float]) -> None:
+def note_version(catalog: Catalog, run: TrainingRun, version: int, seconds: Mapping[str, float] | None = None) -> None:
     """Store the version that was registered of a run.
+
+    Args:
+        catalog: The catalog.
+        run: The run.
+        version: Its version.
+        seconds: How long each part of the training took; None if it is not known, because the attempt was killed.
 
     Raises:
         JobLostError: another worker has concluded the run meanwhile, or registered another version of it: this process
@@ -62,7 +68,9 @@ def note_version(catalog: Catalog, run: TrainingRun, version: int, seconds: Mapp
                 "too late"
             )
         check_standing(session, row)
-        row.model_version, row.seconds = version, dict(seconds)
+        row.model_version = version
+        if seconds is not None:
+            row.seconds = dict(seconds)
     run.model_version, run.seconds = row.model_version, row.seconds
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from mlflow import MlflowClient
@@ -17,7 +17,7 @@ from sqlalchemy import select
 from catalog import failures, jobs, training
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
-from catalog.errors import JobInterruptedError, RegistryError
+from catalog.errors import JobInterruptedError, RegistryError, ServiceDownError
 from catalog.records import (
     Job,
     JobKind,
@@ -35,6 +35,7 @@ from catalog.registry import registry_of
 from catalog.settings import Settings
 from catalog.tracking import Tracking
 from catalog.withdrawal_records import Withdrawal, WithdrawnLabel
+from catalog.withdrawals import note_affected
 from models.training import StepReport
 from services import raster_keys
 from services.places import raster_store
@@ -208,6 +209,58 @@ def test_a_version_whose_labels_are_withdrawn_while_it_is_uploaded_is_deleted(la
     assert (killed.state, killed.model_version) == (RunState.KILLED, None)
     assert (finished.state, finished.model_version) == (RunState.FINISHED, 2)
     assert [version.version for version in registry_of(labelled.settings).versions(limit=10)] == [2]
+
+
+@pytest.mark.parametrize("interrupted_by", ["its death", "an outage of MLflow"])
+def test_a_version_left_by_a_dead_attempt_is_deleted_if_its_labels_are_withdrawn(labelled, monkeypatch, interrupted_by):
+    """The attempt ends between the registration and its note, or cannot delete the version that it may not note."""
+
+    def end_first(catalog: Catalog, run: TrainingRun, *noted: Any) -> None:
+        if interrupted_by == "its death":
+            raise ServiceDownError("MLflow", catalog.settings.mlflow_url, "stands for a process that is killed here")
+        withdraw_label(catalog, 1)
+        note_version(catalog, run, *noted)
+
+    def refuse(*_: object) -> NoReturn:
+        raise ServiceDownError("MLflow", labelled.settings.mlflow_url, "refused")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("workers.fine_tune.note_version", end_first)
+        meanwhile.setattr(Tracking, "delete_unnamed", refuse)
+        waiting = fine_tune(labelled)
+    assert waiting.state is JobState.QUEUED
+    registry = registry_of(labelled.settings)
+    (left,) = runs(labelled)
+    assert (left.state, left.model_version) == (RunState.OPEN, None)
+    assert [version.version for version in registry.versions(limit=10)] == [1]
+    if interrupted_by == "its death":
+        withdraw_label(labelled, 1)
+    assert go_on(labelled, waiting).state is JobState.FINISHED
+    killed, finished = runs(labelled)
+    assert (killed.state, killed.model_version) == (RunState.KILLED, None)
+    assert "withdrawn" in killed.error
+    assert (finished.label_ids, finished.parent_version, finished.model_version) == ([2, 3, 4], None, 2)
+    assert [version.version for version in registry.versions(limit=10)] == [2]
+    with labelled.read() as session:
+        assert {item.model_version for item in session.scalars(select(Promotion))} == {2}
+
+
+def test_a_version_whose_labels_are_withdrawn_before_its_conclusion_is_not_promoted(labelled, monkeypatch):
+    fine_tune(labelled)
+
+    def withdraw_then(catalog: Catalog, version: int, bundle: Path) -> None:
+        withdraw_label(catalog, 1)
+        with catalog.database.write() as session:
+            note_affected(session)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("workers.fine_tune._fill_cache", withdraw_then)
+        assert fine_tune(labelled).state is JobState.FINISHED
+    registry = registry_of(labelled.settings)
+    assert registry.aliases()["champion"] == 1
+    tags = registry.get(2).tags
+    assert tags["verdict"] == "kept"
+    assert tags["verdict.reason"].endswith(", but meanwhile labels that it learnt from were withdrawn")
 
 
 def test_a_version_that_was_not_noted_to_be_affected_by_a_withdrawal_is_no_parent(labelled):
