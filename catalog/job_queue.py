@@ -52,7 +52,7 @@ _COMPUTE_KINDS = _LAST | {
     JobKind.SCORE_SHARD,
     JobKind.COMPARE_SERVED,
 }
-_UPKEEP_KINDS: Final = frozenset({JobKind.BACK_UP, JobKind.CHECK_INSTALLATION})
+_UPKEEP_KINDS: Final = frozenset({JobKind.BACK_UP, JobKind.CHECK_INSTALLATION, JobKind.READ_SCENE})
 BEFORE_EXPERIMENTS: Final = _COMPUTE_KINDS - {JobKind.RUN_EXPERIMENT}
 """Jobs to which an experiment gives way between two of its parts, since it may take hours."""
 
@@ -61,8 +61,9 @@ def queue_of(kind: JobKind) -> str:
     """Return the queue of a kind of job.
 
     Jobs that compute for long have their own queue, and so has label ingestion: a label must not wait until a
-    scene is tiled. So have those that read every file of the raster store, "upkeep": a round must not wait for hours.
-    All other jobs, which mostly wait for files and services, share the queue "io".
+    scene is tiled. So have those that read every file of the raster store, or all pixels of a scene whose disk or host
+    may be failing, "upkeep": a round must not wait for hours. All other jobs, which mostly wait for files and services,
+    share the queue "io".
     """
     if kind in _COMPUTE_KINDS:
         return COMPUTE

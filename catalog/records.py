@@ -178,6 +178,7 @@ class JobKind(StrEnum):
     REPRODUCE_VERSION = "reproduce_version"
     EXPORT_SUBMISSION = "export_submission"
     RUN_EXPERIMENT = "run_experiment"
+    READ_SCENE = "read_scene"
 
 
 class JobState(StrEnum):

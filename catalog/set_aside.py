@@ -16,6 +16,8 @@ from catalog.paging import Cut, cut_out
 from catalog.records import Base, now
 from catalog.told_texts import Told
 
+NEVER_OPENED: Final = ""
+"""In place of a digest of its files (`SetAside.seen`), of a scene that could not be opened."""
 RECHECK_AFTER: Final = timedelta(minutes=1)
 """How long after a check it is looked again whether something is back."""
 
@@ -49,7 +51,8 @@ class SetAside(Base):
     name: Mapped[str] = mapped_column(String(512))  # "label 17", the name of a scene, the key of a file, "version 3"
     number: Mapped[int | None]  # the id of the label or scene, the number of the version; None for a file
     reason: Mapped[Told]  # what was found, what was expected
-    seen: Mapped[str | None]  # a scene: what its files were when it was set aside (`workers.scene_files.look_at`)
+    # Of a scene: a digest of its files when it was set aside (`services.unusable_scenes.look_at`), or `NEVER_OPENED`.
+    seen: Mapped[str | None]
     since: Mapped[datetime] = mapped_column(default=now)
     checked_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
@@ -67,11 +70,12 @@ def set_aside(
         name: what people call it.
         reason: what was found, and what was expected.
         number: the id of the label or scene, the number of the version.
-        seen: what the files of a scene are now.
+        seen: a digest of the files of a scene as they are now, or `NEVER_OPENED`. It replaces an earlier digest, but
+            `NEVER_OPENED` does not: a scene whose pixels are damaged is not whole because it can be opened again.
     """
     known = find(session, kind, name)
     if known is not None:
-        known.checked_at, known.reason, known.seen = now(), reason, seen
+        known.checked_at, known.reason, known.seen = now(), reason, seen or known.seen
         return False
     session.add(SetAside(kind=kind.value, name=name, number=number, reason=reason, seen=seen))
     session.flush()

@@ -202,6 +202,7 @@ JobKind = Annotated[
         "reproduce_version",
         "export_submission",
         "run_experiment",
+        "read_scene",
     ],
     OR_NEWER,
 ]

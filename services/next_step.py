@@ -277,6 +277,7 @@ _KINDS: Final = {
     JobKind.EXPORT_SUBMISSION: "Writing outlines for GLIMS",
     JobKind.COMPARE_SCENES: "Comparing two scenes",
     JobKind.RUN_EXPERIMENT: "An experiment",
+    JobKind.READ_SCENE: "Reading a scene that is set aside",
 }
 
 

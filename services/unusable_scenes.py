@@ -5,18 +5,19 @@ Files are looked at before anything is written: a host that hangs takes minutes,
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog import jobs, labels, set_aside
+from catalog import jobs, labels, set_aside, training
 from catalog.context import Catalog
 from catalog.records import EventState, JobKind, LabelEvent, Patch, Proposal, Scene, SceneRole, SceneState, now
-from catalog.set_aside import Kind, SetAside
+from catalog.set_aside import NEVER_OPENED, Kind, SetAside
 from imagery.errors import OutlineError, SceneError, UnreadableFileError
 from imagery.grid import tile
 from imagery.lacking import was_lacking
@@ -25,9 +26,11 @@ from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services.scenes import outlines_of, priors_of, source_of
 
-_NEVER_OPENED: Final = ""
-"""In place of what `look_at` finds, of a scene that could not be opened."""
+log = logging.getLogger(__name__)
+
 _HOUR: Final = timedelta(hours=1)
+_GONE: Final = "the scene was removed or replaced"
+_READABLE: Final = "its files are readable again"
 
 
 def set_aside_scenes(catalog: Catalog, error: UnreadableFileError) -> list[str]:
@@ -87,10 +90,13 @@ def take_back(catalog: Catalog) -> list[str]:
     """Take back the scenes that can be used again; return their names.
 
     A scene that could not be opened is taken back as soon as it can be. One that opens, but whose pixels or outlines
-    could not be read, is taken back when its files have changed; or when all its pixels can be read, which is tried
-    each hour: a disk on the network may have failed for a while.
+    could not be read, is taken back when its files have changed; or when all its pixels can be read, which a job tries
+    each hour (`read_again`): a disk on the network may have failed for a while.
 
     Scenes of the pool join the scoring again, and label events that failed without the scene are ingested again.
+
+    Raises:
+        SceneError, OutlineError: As `why_unusable`.
     """
     with catalog.read() as session:
         rows = set_aside.standing(session, Kind.SCENE)
@@ -99,14 +105,47 @@ def take_back(catalog: Catalog) -> list[str]:
     for row in rows:
         scene = scenes[row.id]
         if scene is None or scene.state is not SceneState.READY:
-            _end(catalog, row, "the scene was removed or replaced")
-        elif why_unusable(scene) is None and (row.seen != look_at(scene) or (_hour_is_over(row) and _is_whole(scene))):
-            if _end(catalog, row, "its files are readable again", scene):
+            _end(catalog, row, _GONE)
+            continue
+        opens = why_unusable(scene) is None
+        if opens and row.seen != look_at(scene):
+            if _end(catalog, row, _READABLE, scene):
                 back.append(scene.name)
-        else:
-            with catalog.write() as session:
-                session.get_one(SetAside, row.id).checked_at = now()
+            continue
+        with catalog.write() as session:
+            if opens and _hour_is_over(row):
+                jobs.enqueue(session, JobKind.READ_SCENE, str(scene.id), scene_id=scene.id)
+            session.get_one(SetAside, row.id).checked_at = now()
     return back
+
+
+def read_again(catalog: Catalog, scene_id: int, report: Callable[[int, int, str], object]) -> bool:
+    """Read all pixels of a scene that is set aside; take it back if that succeeds, and return whether it was.
+
+    Args:
+        catalog: the catalog.
+        scene_id: the scene.
+        report: told what is done, of how many, and what it is.
+
+    Raises:
+        SceneError, OutlineError: As `why_unusable`.
+    """
+    with catalog.read() as session:
+        scene = session.get(Scene, scene_id)
+        standing = [row for row in set_aside.standing(session, Kind.SCENE) if row.number == scene_id]
+    if not standing:
+        return False
+    (row,) = standing
+    if scene is None or scene.state is not SceneState.READY:
+        _end(catalog, row, _GONE)
+        return False
+    if not _is_whole(scene, lambda done, of: report(done, of, f"reading scene {scene.name}")):
+        return False
+    if not _end(catalog, row, _READABLE, scene):
+        return False
+    with catalog.write() as session:
+        training.enqueue_if_due(session, catalog.settings)
+    return True
 
 
 def _end(catalog: Catalog, before: SetAside, outcome: str, back: Scene | None = None) -> bool:
@@ -135,6 +174,9 @@ def look_at(scene: Scene) -> str:
     """Return a digest of how a scene is described and of the size and time of its local files, outlines included.
 
     A file behind an address is looked at by opening it, as its state cannot be asked for.
+
+    Raises:
+        SceneError, OutlineError: As `why_unusable`.
     """
     source = source_of(scene)
     found: list[object] = [scene.source, scene.outlines, scene.prior_outlines]
@@ -161,7 +203,7 @@ def set_aside_scene(catalog: Catalog, scene: Scene, reason: str, *, opens: bool)
         reason: what was found, and what was expected.
         opens: whether its files can be opened all the same.
     """
-    seen = look_at(scene) if opens else _NEVER_OPENED
+    seen = look_at(scene) if opens else NEVER_OPENED
     with catalog.write() as session:
         return set_aside.set_aside(session, Kind.SCENE, scene.name, reason, scene.id, seen)
 
@@ -171,14 +213,27 @@ def _hour_is_over(row: SetAside) -> bool:
     return (now() - row.since) // _HOUR > (row.checked_at - row.since) // _HOUR
 
 
-def _is_whole(scene: Scene) -> bool:
-    """Return whether all pixels of a scene can be read, which takes about as long as making patches of it."""
+def _is_whole(scene: Scene, report: Callable[[int, int], object]) -> bool:
+    """Return whether all pixels of a scene can be read, which takes about as long as making patches of it.
+
+    Args:
+        scene: the scene.
+        report: told how many windows are read, and of how many.
+
+    Raises:
+        SceneError, OutlineError: As `why_unusable`.
+    """
     source = source_of(scene)
+    windows = tile(source.grid.width, source.grid.height, scene.patch_size_px)
     try:
         with SceneReader(source) as reader:
-            for window in tile(source.grid.width, source.grid.height, scene.patch_size_px):
+            for done, window in enumerate(windows):
+                report(done, len(windows))
                 reader.read(source.channel_names, window)
-    except (SceneError, OutlineError):
+    except (SceneError, OutlineError) as error:
+        if was_lacking(error):
+            raise
+        log.info("scene %s stays set aside: %s", scene.name, error)
         return False
     return True
 
@@ -187,7 +242,9 @@ def _opens(source: SceneSource) -> bool:
     try:
         with SceneReader(source):
             return True
-    except (SceneError, OutlineError):
+    except (SceneError, OutlineError) as error:
+        if was_lacking(error):
+            raise
         return False
 
 

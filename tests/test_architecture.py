@@ -61,6 +61,7 @@ IO_MODULES = [
     "workers.ingest_label",
     "workers.sync_label_studio",
     "workers.check_installation",
+    "workers.read_scene",
 ]
 
 

@@ -31,6 +31,7 @@ _FUNCTIONS: Final[Mapping[JobKind, str]] = {
     JobKind.CHECK_INSTALLATION: "workers.check_installation:check_installation",
     JobKind.REPRODUCE_VERSION: "workers.reproduce_version:reproduce_version",
     JobKind.EXPORT_SUBMISSION: "workers.export_submission:export_submission",
+    JobKind.READ_SCENE: "workers.read_scene:read_scene",
     JobKind.RUN_EXPERIMENT: "experiments.run_experiment:run_experiment",  # the only one above this room
 }
 

@@ -272,7 +272,11 @@ def test_every_kind_of_work_has_a_queue() -> None:
     assert {kind for kind in JobKind if queue_of(kind) == "compute"} == compute
     assert {queue_of(kind) for kind in JobKind} == {"labels", "io", "upkeep", "compute"}
     assert [kind for kind in JobKind if queue_of(kind) == "labels"] == [JobKind.INGEST_LABEL]
-    assert {kind for kind in JobKind if queue_of(kind) == "upkeep"} == {JobKind.BACK_UP, JobKind.CHECK_INSTALLATION}
+    assert {kind for kind in JobKind if queue_of(kind) == "upkeep"} == {
+        JobKind.BACK_UP,
+        JobKind.CHECK_INSTALLATION,
+        JobKind.READ_SCENE,
+    }
 
 
 def test_a_worker_that_dies_too_often_fails_the_round_it_was_to_make(catalog: Catalog) -> None:

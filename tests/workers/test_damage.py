@@ -11,12 +11,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import rasterio
 from pyproj.exceptions import ProjError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from catalog import jobs, scorings, set_aside, training
 from catalog.context import Catalog
+from catalog.job_queue import UPKEEP, queue_of
 from catalog.records import (
     EventState,
     Job,
@@ -292,23 +294,112 @@ def age(catalog: Catalog, **ages: timedelta) -> None:
             setattr(row, name, now() - by)
 
 
+def damage_pixels(path: Path) -> None:
+    """Compress the pixels of a GeoTIFF, and overwrite some: it can still be opened, but not be read."""
+    with rasterio.open(path) as file:
+        profile, pixels, names = file.profile, file.read(), file.descriptions
+    with rasterio.open(path, "w", **{**profile, "compress": "deflate"}) as file:
+        file.write(pixels)
+        file.descriptions = names
+    with path.open("r+b") as raw:
+        raw.seek(path.stat().st_size // 3)
+        raw.write(b"\xff" * 200)
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_scene_that_opens_but_could_not_be_read_is_read_again_each_hour(
     catalog: Catalog, tmp_path: Path, whole: bool
 ) -> None:
     scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
     if not whole:
-        os.truncate(forged.path, forged.path.stat().st_size - 1000)  # the header stays whole
+        damage_pixels(forged.path)
     assert set_aside_scenes(catalog, UnreadableFileError(str(forged.path), "it could not be read")) == [scene.name]
     minute, hour = timedelta(minutes=1), timedelta(hours=1)
     age(catalog, since=59 * minute, checked_at=minute)
     assert take_back(catalog) == []
+    assert reading_jobs(catalog) == []
     age(catalog, since=61 * minute, checked_at=2 * minute)
-    assert take_back(catalog) == ([scene.name] if whole else [])
+    assert take_back(catalog) == []
+    assert take_back(catalog) == []
+    (job,) = reading_jobs(catalog)
+    assert queue_of(job.kind) == UPKEEP, "tiling and rounds must not wait until a large scene is read"
+    perform(catalog, next_job(catalog, JobKind.READ_SCENE))
+    assert state_of(catalog, job) is JobState.FINISHED
+    assert standing(catalog) == ([] if whole else [("scene", scene.name)])
     if not whole:
         age(catalog, since=hour + 3 * minute, checked_at=minute)
         assert take_back(catalog) == []
-        assert standing(catalog) == [("scene", scene.name)]
+        assert len(reading_jobs(catalog)) == 1, "it was tried in this hour"
+        age(catalog, since=2 * hour + minute, checked_at=2 * minute)
+        assert take_back(catalog) == []
+        assert len(reading_jobs(catalog)) == 2
+
+
+def reading_jobs(catalog: Catalog) -> list[Job]:
+    with catalog.read() as session:
+        return list(session.scalars(select(Job).where(Job.kind == JobKind.READ_SCENE)))
+
+
+@pytest.fixture
+def unread(catalog: Catalog, tmp_path: Path) -> tuple[Scene, Job]:
+    """A scene of the pool that is whole, and set aside since its pixels could not be read; the job that reads it."""
+    scene, forged = tiled(catalog, tmp_path / "a.tif")
+    set_aside_scenes(catalog, UnreadableFileError(str(forged.path), "it could not be read"))
+    with catalog.write() as session:
+        session.execute(delete(Job))  # the scoring that the new scene called for
+    return scene, claimed(catalog, JobKind.READ_SCENE, str(scene.id), scene_id=scene.id)
+
+
+def test_a_scene_that_can_be_read_again_is_scored_and_trained_on_at_once(
+    catalog: Catalog, unread: tuple[Scene, Job]
+) -> None:
+    scene, job = unread
+    perform(catalog, job)
+    assert (state_of(catalog, job), standing(catalog)) == (JobState.FINISHED, [])
+    assert next_job(catalog, JobKind.SCORE_POOL).state is JobState.RUNNING
+    with catalog.read() as session:
+        read = session.get_one(Job, job.id)
+    assert read.message == f"reading scene {scene.name}"
+    assert read.total == 5 * 4, "windows of 32 px in 160 times 100 px"
+
+
+def test_a_scene_is_not_read_on_when_the_job_is_cancelled(catalog: Catalog, unread: tuple[Scene, Job]) -> None:
+    scene, job = unread
+    with catalog.write() as session:
+        jobs.request_cancel(session, job.id)
+    perform(catalog, job)
+    assert (state_of(catalog, job), standing(catalog)) == (JobState.CANCELLED, [("scene", scene.name)])
+
+
+def test_a_lack_of_memory_while_a_scene_is_read_has_it_read_again(
+    catalog: Catalog, unread: tuple[Scene, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, job = unread
+
+    def without_memory(*_: object) -> NoReturn:
+        raise SceneError("a.tif cannot be read: out of memory")
+
+    monkeypatch.setattr(SceneReader, "read", without_memory)
+    perform(catalog, job)
+    assert (state_of(catalog, job), standing(catalog)) == (JobState.QUEUED, [("scene", scene.name)])
+
+
+def test_a_damaged_scene_that_could_not_be_opened_for_a_while_is_not_taken_back(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+    damage_pixels(forged.path)
+    assert why_unusable(scene) is None, "it opens"
+    assert set_aside_scenes(catalog, UnreadableFileError(str(forged.path), "it could not be read")) == [scene.name]
+
+    def unmounted(_: SceneSource) -> NoReturn:
+        raise UnreadableFileError(str(forged.path), "found a file that cannot be read (Stale file handle)")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("services.unusable_scenes.SceneReader", unmounted)
+        assert check_scenes(catalog, [scene]) == []
+    assert take_back(catalog) == []
+    assert standing(catalog) == [("scene", scene.name)]
 
 
 @pytest.fixture
