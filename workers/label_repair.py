@@ -11,7 +11,6 @@ from catalog.context import Catalog
 from catalog.records import Label, LabelEvent, Patch, Proposal, Scene
 from catalog.set_aside import Kind
 from imagery.errors import OutlineError, SceneError, StoreError, UnreadableFileError
-from imagery.lacking import was_lacking
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationSaved
 from services.class_scheme import class_scheme
@@ -19,6 +18,7 @@ from services.places import raster_store
 from services.unusable_scenes import set_aside_scenes
 from workers.correction_drawing import draw_correction, read_body
 from workers.label_drawing import draw_annotation, event_of_row
+from workers.passing_errors import may_pass
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def usable_labels(catalog: Catalog, labels: Iterable[Label]) -> list[Label]:
 
     Raises:
         UnreadableFileError: a mask must be drawn again, and its scene cannot be read.
+        SceneError, OutlineError: as `make_whole`.
     """
     return [label for label in labels if make_whole(catalog, label)]
 
@@ -52,6 +53,7 @@ def make_whole(catalog: Catalog, label: Label) -> bool:
 
     Raises:
         UnreadableFileError: the mask must be drawn again, and its scene cannot be read.
+        SceneError, OutlineError: the mask must be drawn again, and memory or file handles were lacking.
     """
     try:
         raster_store(catalog).check(label.mask_key, label.mask_sha256)
@@ -64,7 +66,7 @@ def make_whole(catalog: Catalog, label: Label) -> bool:
     except UnreadableFileError:
         raise
     except (EventError, RegionError, SceneError, OutlineError) as error:
-        if was_lacking(error):
+        if may_pass(error):
             raise
         reason = f"its mask {label.mask_key} is damaged or missing and cannot be drawn again from the ledger: {error}"
         with catalog.write() as session:

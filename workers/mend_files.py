@@ -24,7 +24,7 @@ from catalog.pixel_regions import decode_region
 from catalog.records import JobKind, Label, Patch, Proposal, ProposalState, Scene, SceneState, Scoring, Shard
 from catalog.registry import registry_of
 from catalog.set_aside import Kind
-from imagery.errors import SceneError, StoreError, UnreadableFileError
+from imagery.errors import OutlineError, SceneError, StoreError, UnreadableFileError
 from services import raster_keys
 from services.data_sets import remove_drafts
 from services.made_files import left_files
@@ -254,7 +254,7 @@ def _look_at_labels(catalog: Catalog) -> None:
         is_needed = label is not None and label.superseded_at is None
         try:
             is_back = label is not None and is_needed and make_whole(catalog, label)
-        except UnreadableFileError as error:
+        except (SceneError, OutlineError) as error:
             log.warning("%s stays set aside: %s", name, error)
             is_back = False
         if is_back or not is_needed:

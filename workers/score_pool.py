@@ -63,10 +63,9 @@ def score_by(context: JobContext, version: int) -> None:
         context.progress(done, len(by_scene), "merging the maps")
         try:
             merge_parts(store, of_scene, scheme)
-        except (UnreadableFileError, StoreError) as error:
-            if was_lacking(error):
+        except (UnreadableFileError, StoreError) as error:  # the clock enqueues the next planning
+            if was_lacking(error):  # memory or file handles, which says nothing about the maps
                 raise
-            # The clock enqueues the next planning.
             log.warning("scene %s is scored again, as a part of its maps is lost: %s", of_scene[0].scene.name, error)
             rescore_scene(context.catalog, scoring.id, of_scene[0].scene_id)
             return

@@ -20,11 +20,14 @@ from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of
 from workers.jobs import JobContext
+from workers.passing_errors import may_pass
 from workers.scene_masks import draw_masks
 
 
 def tile_scene(context: JobContext, scene_id: int) -> None:
     """Tile a registered scene and mark it as ready, or reject it and store the reason.
+
+    It stays registered if memory or file handles were lacking, which says nothing about it: the job is tried again.
 
     Raises:
         SceneError: its pixels cannot be used (all nodata, smaller than a patch, ...).
@@ -37,6 +40,8 @@ def tile_scene(context: JobContext, scene_id: int) -> None:
     try:
         _make_ready(context, scene)
     except (SceneError, OutlineError) as error:
+        if may_pass(error):
+            raise
         with context.catalog.write() as session:
             rejected = _lock(session, scene_id)
             if rejected.state is SceneState.REGISTERED:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from catalog import failures, jobs, prediction_uses
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Scene, now
+from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.scene_source import SceneSource
 from services import raster_keys
@@ -135,6 +136,21 @@ def test_a_window_and_the_same_ground_as_a_file_are_mapped_alike(
     assert classes.shape == WINDOW.shape
     assert (sent.json["name"], asked.json["name"]) == ("mine", f"{scene.name}-16-32")
     assert [key for key in raster_store(catalog).all_keys() if key.startswith("uploads/")] == []
+
+
+@pytest.mark.usefixtures("version")
+def test_a_lack_of_memory_does_not_lose_the_file_that_was_sent(
+    catalog: Catalog, scene: Scene, send: Callable[..., TestResponse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = send(cropped(scene, tmp_path))
+
+    def without_memory(*_: object) -> NoReturn:
+        raise SceneError("part.tif cannot be read: out of memory")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(job_module, "write_prediction", without_memory)
+        assert work(catalog, sent.json["id"]).state is JobState.QUEUED
+    assert work(catalog, sent.json["id"]).state is JobState.FINISHED
 
 
 @pytest.mark.usefixtures("version")

@@ -33,6 +33,7 @@ from catalog.records import (
     RoundState,
     Scene,
     SceneRole,
+    SceneState,
     Score,
     Shard,
     now,
@@ -46,15 +47,26 @@ from services import raster_keys
 from services.places import raster_store
 from services.scenes import ready_scenes, source_of
 from services.unusable_scenes import check_scenes, set_aside_scenes, take_back, why_unusable
+from tests.imagery.forge import forge_scene
 from tests.workers.desk import Desk, box, brush, saved, sit_down
-from tests.workers.rows import champion, claimed, context_of, coordinate, finish, score_pool, score_shards, tiled
+from tests.workers.rows import (
+    champion,
+    claimed,
+    context_of,
+    coordinate,
+    finish,
+    register,
+    score_pool,
+    score_shards,
+    tiled,
+)
 from workers import mend_files
-from workers import score_pool as score_pool_module
 from workers.jobs import JobContext, perform
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
 from workers.scene_masks import make_whole, usable_scenes
 from workers.score_pool import rescore_scene
+from workers.score_pool import score_by as score_pool_by
 from workers.versions import LoadedVersion
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -402,6 +414,37 @@ def test_a_damaged_scene_that_could_not_be_opened_for_a_while_is_not_taken_back(
     assert standing(catalog) == [("scene", scene.name)]
 
 
+def test_a_lack_of_memory_rejects_no_scene(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif"))
+    job = claimed(catalog, JobKind.TILE_SCENE, str(scene_id), scene_id=scene_id)
+
+    def without_memory(*_: object) -> NoReturn:
+        raise SceneError("a.tif cannot be read: out of memory")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("workers.tile_scene.check_has_data", without_memory)
+        perform(catalog, job)
+    assert state_of(catalog, job) is JobState.QUEUED
+    perform(catalog, next_job(catalog, JobKind.TILE_SCENE))
+    with catalog.read() as session:
+        assert session.get_one(Scene, scene_id).state is SceneState.READY
+
+
+def test_a_lack_of_memory_sets_no_label_aside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (label,) = loaded(desk)
+    file_of(desk.catalog, label.mask_key).unlink()
+
+    def without_memory(*_: object) -> NoReturn:
+        raise SceneError("the scene cannot be read: out of memory")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("workers.label_repair.draw_annotation", without_memory)
+        with pytest.raises(SceneError, match="out of memory"):
+            usable_labels(desk.catalog, [label])
+    assert standing(desk.catalog) == []
+    assert [kept.id for kept in usable_labels(desk.catalog, [label])] == [label.id]
+
+
 @pytest.fixture
 def two_scenes(catalog: Catalog, tmp_path: Path) -> tuple[list[Scene], LoadedVersion]:
     scenes = [
@@ -516,26 +559,28 @@ def test_a_lost_part_of_the_maps_has_its_scene_scored_again(
     assert raster_store(catalog).exists(raster_keys.scored(1, here.id, "classes"))
 
 
-def test_maps_are_not_lost_because_file_handles_were_lacking(
+def test_a_lack_of_file_handles_has_no_scene_scored_again(
     catalog: Catalog, two_scenes: tuple[list[Scene], LoadedVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, version = two_scenes
     coordinate(catalog, 1)
     score_shards(catalog, version)
-    parts = [key for key in raster_store(catalog).all_keys() if key.startswith("scorings/")]
 
-    def fail(*_: object) -> None:
-        raise UnreadableFileError("a.tif: too many open files")
+    def done() -> list[int]:
+        with catalog.read() as session:
+            return list(session.scalars(select(Shard.id).where(Shard.done_at.is_not(None)).order_by(Shard.id)))
 
-    with monkeypatch.context() as lacking:
-        lacking.setattr("workers.score_pool.merge_parts", fail)
-        context = context_of(catalog, JobKind.SCORE_POOL)
+    scored = done()
+    assert scored
+
+    def without_handles(*_: object) -> NoReturn:
+        raise UnreadableFileError("classes.tif", "classes.tif: Too many open files")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("workers.score_pool.merge_parts", without_handles)
         with pytest.raises(UnreadableFileError):
-            score_pool_module.score_pool(context, 1)
-    assert [key for key in raster_store(catalog).all_keys() if key.startswith("scorings/")] == parts
-    score_pool_module.score_pool(context, 1)
-    with catalog.read() as session:
-        assert scorings.newest(session) is not None
+            score_pool_by(context_of(catalog), 1)
+    assert done() == scored
 
 
 def mend(catalog: Catalog) -> None:
