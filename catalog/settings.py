@@ -699,7 +699,9 @@ class Settings(BaseSettings):
     compute_timeout_s: int = Field(
         6 * 3600,
         ge=1,
-        description="Time limit of scoring, prediction, fine-tuning, backups and checks of the installation.",
+        description="Time limit of scoring, prediction, comparison, fine-tuning, training a version again, data sets, "
+        "outlines for GLIMS and their submissions, experiments, backups, checks of the installation, and reading a "
+        "scene that is set aside.",
     )
     job_stale_after_s: float = Field(
         60.0, gt=0, description="A running job without a heartbeat for this long is given to another worker."
