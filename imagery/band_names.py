@@ -1,8 +1,9 @@
 """Naming bands: a sensor's designations become our names, which are the same for every sensor."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Final
 
 from rasterio.io import DatasetReader
@@ -84,7 +85,14 @@ def data_indexes(dataset: DatasetReader, sensor: str | None) -> list[int]:
     return [index for index in dataset.indexes if index != alpha]
 
 
-def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None) -> tuple[list[str], bool]:
+def is_described(text: str | None) -> bool:
+    """Return whether a band's description tells which band it is, and does not only count the bands ("Band 2")."""
+    return text is not None and text.strip() != "" and not _COUNTED.fullmatch(text.strip())
+
+
+def designations(
+    dataset: DatasetReader, indexes: list[int], sensor: str | None, otherwise: Mapping[int, str] = MappingProxyType({})
+) -> tuple[list[str], bool]:
     """Return what each band of a file is called, and whether only its place says so: by the sensor's table.
 
     1. If every band has a description and no two are the same, the descriptions are the designations; not if they only
@@ -93,12 +101,22 @@ def designations(dataset: DatasetReader, indexes: list[int], sensor: str | None)
        that are usually stacked in one file (for example the eight spectral bands of ETM+). Descriptions that
        some bands have, or that count them, must agree with their places.
 
+    Args:
+        dataset: An open dataset.
+        indexes: 1-based indexes of its bands.
+        sensor: A key of `imagery.sensors.SENSORS`, or None if unknown.
+        otherwise: By index, what counts as the description of a band that has none.
+
     Raises:
         SceneError: The sensor is unknown, or the bands cannot be told apart, or are in another order than the table's.
     """
     table = sensor_bands(sensor) if sensor else ()
     stack = [band for band in table if band.stacked]
     texts = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    texts = [
+        otherwise.get(index, text) if not is_described(text) else text
+        for index, text in zip(indexes, texts, strict=True)
+    ]
     counted = all(_COUNTED.fullmatch(text) for text in texts)
     if all(texts) and not counted and len({text.lower() for text in texts}) == len(texts):
         return texts, False

@@ -69,6 +69,19 @@ def vrt_sources(path: str) -> list[str]:
     return names
 
 
+def band_sources(path: str) -> list[frozenset[str]]:
+    """Return, for each band of a VRT, the absolute paths of the files that it is composed of.
+
+    Raises:
+        SceneError: As `vrt_sources`.
+    """
+    bands = _parse(path).findall("VRTRasterBand")  # GDAL numbers them in this order
+    return [
+        frozenset(_source_path(path, name) for kind in _SOURCES for name in band.findall(f"{kind}/SourceFilename"))
+        for band in bands
+    ]
+
+
 def _parse(path: str) -> Element:
     size = os.path.getsize(path)  # noqa: PTH202 - a path may be of any length here
     if size > _LARGEST_BYTES:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
 
+from rasterio.io import DatasetReader
+
 from imagery.band_descriptions import band_wavelength, contradicts, read_description, usual_wavelengths
-from imagery.band_names import data_indexes, designations
+from imagery.band_names import data_indexes, designations, is_described
 from imagery.channels import ELEVATION
 from imagery.errors import SceneError
 from imagery.products.headers import date_in_name, is_raster
 from imagery.products.listing import Listing
 from imagery.raster_file import open_raster
+from imagery.vrt import band_sources
 
 # What providers append to the name of a file of one band: "..._SR_B4.TIF", "...v2.0.B04.tif", "image.B4.tif".
 _FIELD: Final = re.compile(
@@ -38,6 +41,7 @@ class Located:
         described: The description that the designation was taken from, if it says it in other or several words; else
             None.
         by_place: Whether only the band's place in the file tells the designation.
+        by_file: The name of the file that tells the designation of a virtual raster's band; else None.
         wavelength_um: Its wavelength in micrometres, by metadata or description; None if unknown.
     """
 
@@ -47,11 +51,14 @@ class Located:
     label: str
     described: str | None = None
     by_place: bool = False
+    by_file: str | None = None
     wavelength_um: float | None = None
 
 
 def bands_in_file(path: str, sensor: str | None, extra: Collection[str] = ()) -> list[Located]:
     """Return the bands of a file by their descriptions, or else by the sensor's table.
+
+    Bands of a virtual raster without descriptions are named by the files that they are made of.
 
     Args:
         path: The raster file.
@@ -63,7 +70,9 @@ def bands_in_file(path: str, sensor: str | None, extra: Collection[str] = ()) ->
     """
     with open_raster(path) as dataset:
         indexes = data_indexes(dataset, sensor)
-        given, by_place = designations(dataset, indexes, sensor)
+        sources = _sources_that_name_bands(path, dataset)
+        fields = {index: field for index, (field, _) in sources.items()}
+        given, by_place = designations(dataset, indexes, sensor, fields)
         declared = frozenset(name.strip().lower() for name in extra)
         short = [_without_export_marks(text) for text in _without_common_beginning(given)]
         texts = _if_distinct(_but_for(declared, given, short), given)
@@ -77,10 +86,36 @@ def bands_in_file(path: str, sensor: str | None, extra: Collection[str] = ()) ->
             f"band {index} ({text})",
             text if text.lower() not in declared and (designation != text or _has_several_words(text)) else None,
             by_place,
+            None if by_place or index not in sources else sources[index][1],
             wavelength,
         )
         for index, text, designation, wavelength in zip(indexes, texts, plain, wavelengths, strict=True)
     ]
+
+
+def _sources_that_name_bands(path: str, dataset: DatasetReader) -> dict[int, tuple[str, str]]:
+    """Return designation and file name of the bands of a virtual raster, by index, that have no description.
+
+    `gdalbuildvrt -separate`, which QGIS calls, makes a band of each file and keeps its name alone. A file that gives
+    several bands names none, and neither do files that tell different bands.
+    """
+    if dataset.driver != "VRT":
+        return {}
+    files = band_sources(path)
+    counts = Counter(file for band in files for file in band)
+    single = {
+        index: band
+        for index, band in enumerate(files, start=1)
+        if all(counts[file] == 1 for file in band) and not is_described(dataset.descriptions[index - 1])
+    }
+    listing = without_common_ending(Listing(path, "", tuple(file for band in single.values() for file in band), ""))
+    fields = {file: one_band_of(base) for base, file in listing.base_names()}
+    told = {index: {fields[file] for file in band} for index, band in single.items()}
+    return {
+        index: (field, min(single[index]).rpartition("/")[2])
+        for index, names in told.items()
+        if len(names) == 1 and (field := min(names, key=str)) is not None
+    }
 
 
 def notes_on_names(named: Sequence[tuple[Located, str]], sensor: str | None) -> list[str]:
@@ -92,11 +127,17 @@ def notes_on_names(named: Sequence[tuple[Located, str]], sensor: str | None) -> 
     """
     notes = []
     by_place = [f"band {item.index} is {name}" for item, name in named if item.by_place]
+    by_file = [f"band {item.index} is {name} ({item.by_file})" for item, name in named if item.by_file is not None]
     others = [f"{item.described!r} is {name}" for item, name in named if item.described is not None]
     if by_place:
         notes.append(
             f"no descriptions tell the bands apart; by their places, as {sensor} is usually stacked, "
             f"{', '.join(by_place)}: check the order"
+        )
+    if by_file:
+        notes.append(
+            "no descriptions tell the bands apart; by the files that the virtual raster is made of, "
+            f"{', '.join(by_file)}"
         )
     if others:
         notes.append(f"the descriptions of the bands were understood so: {', '.join(others)}")
