@@ -30,7 +30,7 @@ class LayerSummary:
 
     Attributes:
         outline: the layer, with the class and the filter it is used with.
-        polygons: number of polygons near the scene.
+        polygons: number of polygons near the scene, equal ones counted once.
         notes: repairs, what is left out, values that are mapped to no class; for people.
         sha256: checksum of the geometries near the scene (`imagery.vectors.VectorLayer.sha256`).
     """
@@ -47,7 +47,7 @@ class ClassArea:
 
     Attributes:
         class_name: the class.
-        polygons: number of polygons near the scene.
+        polygons: number of polygons near the scene, equal ones of all layers counted once.
         pixels: pixels of the class where outlines do not overlap, or where it wins.
         area_km2: their area on the WGS 84 ellipsoid.
     """
@@ -87,23 +87,27 @@ def check_outlines(outlines: Sequence[OutlineLayer], grid: Grid, scheme: ClassSc
         ValueError: a class name is unknown.
     """
     layers = read_outlines(outlines, grid, scheme)
-    summaries = tuple(
-        LayerSummary(outline, len(layer.polygons), _notes(outline, layer, outlines), layer.sha256)
-        for outline, (_, layer) in zip(outlines, layers, strict=True)
-    )
+    by_class: dict[str, list[NDArray[np.object_]]] = {}
+    summaries = []
+    for outline, (_, layer) in zip(outlines, layers, strict=True):
+        before = by_class.setdefault(outline.class_name, [])
+        notes = (*_notes_on_repeated(outline, layer.polygons, before), *_notes(outline, layer, outlines))
+        distinct = int((~_repeats(layer.polygons)).sum())
+        summaries.append(LayerSummary(outline, distinct, notes, layer.sha256))
+        before.append(layer.polygons)
     names = {item.value: item.name for item in scheme.legend if item.name in {entry.class_name for entry in outlines}}
     pixels, area_km2 = _measure(burn_outlines(layers, grid), grid, names)
     classes = tuple(
         ClassArea(
             name,
-            sum(item.polygons for item in summaries if item.outline.class_name == name),
+            int((~_repeats(np.concatenate(by_class[name]))).sum()),
             pixels[value],
             round(area_km2[value], 6),
         )
         for value, name in names.items()
         if value != BACKGROUND
     )
-    return OutlineSummary(summaries, classes)
+    return OutlineSummary(tuple(summaries), classes)
 
 
 def outline_layers(
@@ -235,11 +239,40 @@ def _notes(outline: OutlineLayer, layer: VectorLayer, outlines: Sequence[Outline
     return tuple(notes)
 
 
+def _notes_on_repeated(
+    outline: OutlineLayer, polygons: NDArray[np.object_], before: Sequence[NDArray[np.object_]]
+) -> list[str]:
+    """Return a note on polygons that are equal to others of their layer, or of layers of their class before it."""
+    repeated = _repeats(np.concatenate([*before, polygons]))[sum(map(len, before)) :]
+    count = int(repeated.sum())
+    if not count:
+        return []
+    verb = "is" if count == 1 else "are"
+    return [
+        f"{count} of its polygons {verb} equal to another of {outline.class_name}, and counted once with it: if a file "
+        "holds features twice, delete the copies (QGIS: Delete duplicate geometries)"
+    ]
+
+
+def _repeats(polygons: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Return which polygons cover the same ground as one before them, (n,), wherever their rings begin."""
+    repeated: NDArray[np.bool_] = np.zeros(len(polygons), dtype=np.bool_)
+    inner, outer, equal = _within(polygons)
+    repeated[inner[equal & (outer < inner)]] = True
+    return repeated
+
+
 def _inside_of_others(polygons: NDArray[np.object_]) -> int:
     """Return how many polygons lie wholly inside of another, as rock islands in files without holes do."""
+    inner, _, equal = _within(polygons[~_repeats(polygons)])
+    return len(np.unique(inner[~equal]))
+
+
+def _within(polygons: NDArray[np.object_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the indices of polygons that lie inside of others, those of the others, and whether both are equal."""
     inner, outer = shapely.STRtree(polygons).query(polygons, predicate="within")
-    nested = (inner != outer) & ~shapely.equals(polygons[inner], polygons[outer])
-    return len(np.unique(inner[nested]))
+    inner, outer = inner[inner != outer], outer[inner != outer]
+    return inner, outer, shapely.equals(polygons[inner], polygons[outer])
 
 
 def _measure(mask: NDArray[np.uint8], grid: Grid, values: Collection[int]) -> tuple[dict[int, int], dict[int, float]]:

@@ -63,6 +63,35 @@ def test_repairs_and_what_is_left_out_are_said(tmp_path: Path) -> None:
     assert left_out == "left out because they are no polygons: Point (1); the first is feature 2"
 
 
+def test_equal_polygons_count_once_and_are_told(tmp_path: Path) -> None:
+    """Three squares of 100 pixels: one is there three times, once from another corner and with a vertex more."""
+    square = _square(0, 0)
+    x, y = NORTH_UP[2], NORTH_UP[5]
+    turned = shapely.Polygon([(x + 300, y), (x + 150, y), (x, y), (x, y - 300), (x + 300, y - 300)])
+    twice = "equal to another of clean ice, and counted once with it: if a file holds features twice"
+    path = write_polygons(
+        tmp_path / "a.gpkg", {"a": [square, _square(20, 0), square, turned], "b": [square, _square(40, 0)]}
+    )
+    layers = [OutlineLayer(str(path), layer, CLEAN) for layer in ("a", "b")]
+    summary = check_outlines(layers, GRID, GLACIER_SCHEME)
+    assert [item.polygons for item in summary.layers] == [2, 2]
+    (ice,) = summary.classes
+    assert (ice.polygons, ice.pixels) == (3, 300)
+    assert ice.area_km2 == pytest.approx(300 * 900e-6 / 0.9996**2, rel=2e-4)
+    (of_a,), (of_b,) = (item.notes for item in summary.layers)
+    assert of_a.startswith(f"2 of its polygons are {twice}")
+    assert of_b.startswith(f"1 of its polygons is {twice}")
+
+
+def test_equal_polygons_of_two_classes_are_polygons_of_both(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"a": [_square(0, 0)], "b": [_square(0, 0)]})
+    summary = check_outlines(
+        [OutlineLayer(str(path), *item) for item in (("a", CLEAN), ("b", DEBRIS))], GRID, GLACIER_SCHEME
+    )
+    assert [(item.polygons, item.pixels) for item in summary.classes] == [(1, 0), (1, 100)]
+    assert [item.notes for item in summary.layers] == [(), ()]
+
+
 def test_values_that_are_mapped_to_no_class_are_said(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     pyogrio.raw.write(
