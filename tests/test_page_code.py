@@ -112,3 +112,19 @@ def test_a_picture_is_asked_for_again_only_if_the_server_says_when(
     answers: list[Any], outcome: str, times: int
 ) -> None:
     assert run_page_code(PICTURE, LOADED, answers) == [outcome, times]
+
+
+NAMES = 'export { plainNames } from "./upload";'
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (["B04.tif", "B05.tif"], ["B04.tif", "B05.tif"]),
+        (["2019_красный.tif", "2019_зелёный.tif"], ["2019__.tif", "2019__-2.tif"]),
+        (["S2 (1).tif", "S2_1_.tif", "s2_1_.TIF"], ["S2_1_.tif", "S2_1_-2.tif", "s2_1_-3.TIF"]),
+        (["снег", "лёд"], ["file", "file-2"]),
+    ],
+)
+def test_no_two_files_of_an_upload_get_one_name(given: list[str], sent: list[str]) -> None:
+    assert run_page_code(NAMES, "return page.plainNames(sent.map((name) => ({ name })));", given) == sent

@@ -56,6 +56,8 @@ export interface Layer {
   title: string;
   kind: "classes" | "percent" | "entropy";
   version: number | null;
+  /** Of its file: another one once it was made anew. */
+  checksum: string | null;
   tiles: string;
   /** What its values mean; a model may tell other classes apart than people draw. */
   classes: MapClass[];
@@ -170,7 +172,7 @@ export interface AreaReport {
 
 export class Api {
   /** @param csrfToken - value that our pages hold; requests that change something need it. */
-  constructor(private readonly csrfToken: string) {}
+  constructor(private csrfToken: string) {}
 
   scenes = (): Promise<Scene[]> => this.list("/api/v1/scenes");
   versions = (): Promise<Version[]> => this.list("/api/v1/models");
@@ -180,16 +182,18 @@ export class Api {
   job = (id: string): Promise<Job> => this.get(`/api/v1/jobs/${id}`);
 
   /** The patches of a scene with states and scores. */
-  patches = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/patches?limit=1000`);
+  patches = (scene: number, signal?: AbortSignal): Promise<FeatureCollection> =>
+    this.allPages(`/api/v1/scenes/${scene}/patches?limit=1000`, signal);
   /** What people drew on a scene; `withheld` are patches that wait for an annotator, labelled before or not. */
-  labels = (scene: number): Promise<FeatureCollection> => this.allPages(`/api/v1/scenes/${scene}/labels?limit=100`);
+  labels = (scene: number, signal?: AbortSignal): Promise<FeatureCollection> =>
+    this.allPages(`/api/v1/scenes/${scene}/labels?limit=100`, signal);
 
-  private async allPages(first: string): Promise<FeatureCollection> {
+  private async allPages(first: string, signal?: AbortSignal): Promise<FeatureCollection> {
     const all: unknown[] = [];
     const withheld: number[] = [];
     let next: string | null = first;
     while (next) {
-      const page: FeatureCollection = await this.get(next);
+      const page: FeatureCollection = await this.get(next, signal);
       all.push(...page.features);
       withheld.push(...(page.withheld ?? []));
       next = page.next ?? null;
@@ -283,7 +287,10 @@ export class Api {
     }
   }
 
-  /** Send a request, its body as JSON unless it is bytes; the response is good, or an error says what the server said. */
+  /**
+   * Send a request, its body as JSON unless it is bytes or a form; the response is good, or an error says what the server
+   * said. Who has logged in anew in another tab can go on: the value that proves a request to be ours is another one then.
+   */
   async request(method: string, path: string, body?: unknown, signal?: AbortSignal, priority: RequestPriority = "auto"): Promise<Response> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (method !== "GET") headers["X-CSRFToken"] = this.csrfToken;
@@ -295,15 +302,30 @@ export class Api {
       options.body = isBytes ? body : JSON.stringify(body);
     }
     if (signal) options.signal = signal;
-    const response = await fetch(path, options).catch((error: Error) => {
+    const send = (): Promise<Response> => fetch(path, options).catch((error: Error) => {
       throw error instanceof TypeError ? new UnreachableError() : error; // a request that is given up is no TypeError
     });
+    let response = await send();
+    if (response.status === 403 && method !== "GET" && (await this.takeNewToken())) {
+      headers["X-CSRFToken"] = this.csrfToken;
+      response = await send();
+    }
     if (response.ok) return response;
     if (response.status === 401) logInAgain();
     const type = response.headers.get("Content-Type") ?? "";
     const detail = type.includes("json") ? ((await response.json()) as { detail?: string }).detail : undefined;
     const pauseS = Number.parseInt(response.headers.get("Retry-After") ?? "", 10); // not a date: our server gives seconds
     throw new ProblemError(response.status, detail ?? `the server answered with status ${response.status}, and does not say why`, Number.isNaN(pauseS) ? null : pauseS);
+  }
+
+  /** Take the value of our pages as they are now, if it is another one and the same person reads them; return whether. */
+  private async takeNewToken(): Promise<boolean> {
+    const page = await fetch(location.pathname, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!page?.ok) return false;
+    const { csrf = "", name } = new DOMParser().parseFromString(await page.text(), "text/html").body.dataset;
+    const isNew = csrf !== "" && csrf !== this.csrfToken && name === document.body.dataset["name"];
+    if (isNew) this.csrfToken = csrf;
+    return isNew;
   }
 }
 

@@ -27,6 +27,19 @@ export function plainName(name: string): string {
   return name.normalize("NFKD").replace(/[^A-Za-z0-9._-]+/g, "_").replace(/^[._-]+/, "").slice(-190) || "file";
 }
 
+/** Names that the server takes, one for each file: of two that would be the same, one file would replace the other. */
+export function plainNames(files: File[]): string[] {
+  const taken = new Set<string>();
+  return files.map(({ name }) => {
+    const plain = plainName(name);
+    const [, stem = "", ending = ""] = /^(.*?)(\.[^.]*)?$/.exec(plain) ?? [];
+    let found = plain;
+    for (let number = 2; taken.has(found.toLowerCase()); number += 1) found = `${stem}-${number}${ending}`;
+    taken.add(found.toLowerCase());
+    return found;
+  });
+}
+
 /** What the folder of an upload is called: as the one file, or by what the names of several have in common. */
 export function folderName(files: File[]): string {
   const [first = "scene", ...others] = files.map((file) => plainName(file.name).replace(/\.[A-Za-z]{2,8}$/, ""));
@@ -45,9 +58,10 @@ export async function upload(
   const folder: Folder = await api.post("/api/v1/scenes/uploads", { name: folderName(files) });
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const paths: string[] = [];
+  const names = plainNames(files);
   let before = 0;
   for (const [index, file] of files.entries()) {
-    const name = plainName(file.name);
+    const name = names[index] as string;
     const step = Math.min(PART_BYTES, folder.part_max_bytes);
     for (let offset = 0; offset < file.size; offset += step) {
       tell({ file: file.name, number: index + 1, files: files.length, sent: before + offset, total });

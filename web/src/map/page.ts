@@ -6,7 +6,7 @@ import { defaults as controls } from "ol/control/defaults";
 import ScaleLine from "ol/control/ScaleLine";
 import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
-import { type Api, classesOn, type FeatureCollection, type Scene, type SceneMap, type Version } from "../api";
+import { type Api, classesOn, type FeatureCollection, ProblemError, type Scene, type SceneMap, UnreachableError, type Version } from "../api";
 import { tell } from "../dom";
 import { whenChanged } from "../live";
 import { whenReachableAgain } from "../reachable";
@@ -48,7 +48,7 @@ export class MapPage {
   private readonly compare: Compare;
   private readonly faults: LoadFaults;
   private readonly panel: Panel;
-  private readonly loading = new Map<string, symbol>(); // layers that are loaded or being loaded, by what asked last
+  private readonly loading = new Map<string, AbortController>(); // layers that are loaded or being loaded
   private asked = new AbortController(); // layers of the maps that show
   private wanted = new AbortController(); // maps that are to show instead
   private shown: link.Layout = this.layout; // a choice whose maps cannot be had goes back to it
@@ -93,7 +93,7 @@ export class MapPage {
     }
     this.faults.clear(SCENES);
     whenChanged(["scenes", "models"], () => void this.refresh().catch((error: Error) => tell(error.message, "fault")));
-    whenChanged(["jobs"], () => void this.lookForMaps().catch((error: Error) => tell(error.message, "fault")), PAUSE_MS);
+    whenChanged(["jobs"], () => void this.lookForMaps().catch(tellUnlessItPasses), PAUSE_MS);
     whenChanged(["labels", "rounds"], () => this.renew([LABELS, PATCHES]), PAUSE_MS);
   }
 
@@ -102,6 +102,7 @@ export class MapPage {
     for (const key of [...this.loading.keys()]) {
       const [name = ""] = key.split(" ");
       if (!names.includes(name)) continue;
+      this.loading.get(key)?.abort();
       this.loading.delete(key);
       if (!this.layout.layers.includes(name)) this.compare.remove(key);
     }
@@ -325,12 +326,12 @@ export class MapPage {
     const map = side === "right" ? this.otherMap : this.map;
     const key = `${name} ${side}`;
     if (!map || !this.scene || this.mapsOf.scene !== this.scene.id || this.loading.has(key)) return;
-    const signal = this.asked.signal;
-    const order = ABOVE_VIEWS + this.loading.size;
-    const mine = Symbol(key);
+    const mine = new AbortController();
+    const signal = AbortSignal.any([this.asked.signal, mine.signal]);
+    const order = ABOVE_VIEWS + this.layout.layers.indexOf(name); // the one that was chosen last lies on top
     this.loading.set(key, mine);
     try {
-      const build = await this.build(name, side, map, version, order);
+      const build = await this.build(name, side, map, version, order, signal);
       if (signal.aborted || this.loading.get(key) !== mine) return;
       this.faults.clear(key);
       if (!build) {
@@ -345,19 +346,19 @@ export class MapPage {
     }
   }
 
-  private async build(name: string, side: Side, map: SceneMap, version: number | null, order: number): Promise<Build | null> {
+  private async build(
+    name: string, side: Side, map: SceneMap, version: number | null, order: number, signal: AbortSignal,
+  ): Promise<Build | null> {
     const scene = this.scene as Scene;
     const raster = map.layers.find((item) => item.name === name);
     if (raster) return (className) => tileLayer(this.api, map, raster.tiles, order, className);
     if (name === PATCHES) {
-      const signal = this.asked.signal;
-      const patches = featuresOf(await this.api.patches(scene.id));
+      const patches = featuresOf(await this.api.patches(scene.id, signal));
       if (!signal.aborted) this.areas.setPatches(patches);
       return (className) => patchLayer(patches, order, className);
     }
     if (name === LABELS) {
-      const signal = this.asked.signal;
-      const drawn = await this.api.labels(scene.id);
+      const drawn = await this.api.labels(scene.id, signal);
       const waiting = drawn.withheld?.length ?? 0;
       const isNews = waiting !== this.withheld && !signal.aborted;
       this.withheld = waiting;
@@ -366,7 +367,6 @@ export class MapPage {
       return (className) => labelLayer(labels, order + ABOVE_MAPS, className, coloursOf(map, "#94a3b8"));
     }
     if (name !== OUTLINES || !this.versions.length) return null;
-    const signal = this.asked.signal;
     const outlines = featuresOf(await this.outlines(scene.id, version));
     if (side !== "right" && !signal.aborted) this.areas.setOutlines(outlines);
     return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, coloursOf(map));
@@ -437,6 +437,12 @@ function replaced(before: SceneMap | null, now: SceneMap | null): string[] {
   const [old, fresh] = [before, now].map((map) => new Map((map?.layers ?? []).map((layer) => [layer.name, JSON.stringify(layer)])));
   const names = new Set([...(old?.keys() ?? []), ...(fresh?.keys() ?? [])]);
   return [...names].filter((name) => old?.get(name) !== fresh?.get(name));
+}
+
+/** Tell of an error of what nobody asked for, unless it passes by itself: the next change asks again. */
+function tellUnlessItPasses(error: Error): void {
+  const passes = error instanceof UnreachableError || (error instanceof ProblemError && error.status === 503);
+  if (!passes) tell(error.message, "fault");
 }
 
 /** The colours of classes by their names; `other`: that of names which are none. */

@@ -22,6 +22,7 @@ interface Recognised {
   judged_px: number;
   edited_px: number;
   label_events: number[];
+  sent_before: boolean;
 }
 
 export class SendBack {
@@ -83,7 +84,9 @@ export class SendBack {
     await this.ask(file, false, (found) => {
       this.minutes.value = "";
       this.said.replaceChildren(
-        make("p", {}, `Labels of ${found.label_events.length} patches are taken in now; then they show on the layer Labels.`),
+        make("p", {}, found.sent_before
+          ? "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
+          : `Labels of ${found.label_events.length} patches are taken in now; then they show on the layer Labels.`),
       );
     });
   }

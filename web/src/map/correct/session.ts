@@ -35,7 +35,16 @@ interface Sent {
   onlyChanged: boolean;
 }
 
+/** The ground that a draft is of: numbers of scenes are given again in other installations, and after a restore. */
+export interface Ground {
+  id: number;
+  name: string;
+  width: number;
+  height: number;
+}
+
 interface Draft {
+  ground?: Ground; // drafts of earlier releases lack it
   id: string;
   edits?: number; // drafts of earlier releases lack it
   sent?: Sent | null;
@@ -60,7 +69,7 @@ export class Session {
   private sent: Sent | null = null;
 
   private constructor(
-    readonly scene: number,
+    private readonly ground: Ground,
     private readonly id: string,
     readonly window: Window,
     readonly shown: Shown | null,
@@ -71,19 +80,26 @@ export class Session {
     this.grid = new Grid(window.height, window.width, values);
   }
 
-  static begin(scene: number, window: Window, shown: Shown | null, began: Uint8Array<ArrayBuffer>): Session {
+  static begin(ground: Ground, window: Window, shown: Shown | null, began: Uint8Array<ArrayBuffer>): Session {
     const grid = new Grid(window.height, window.width, began);
-    return new Session(scene, newId(), window, shown, grid, began.slice(), 0);
+    return new Session(ground, newId(), window, shown, grid, began.slice(), 0);
   }
 
-  /** A draft of a scene that was left; null if there is none that can be read. */
-  static draft(scene: number): Session | null {
+  /** The number of the scene. */
+  get scene(): number {
+    return this.ground.id;
+  }
+
+  /** A draft of a scene that was left; null if there is none that can be read. One of other ground stays where it is. */
+  static draft(ground: Ground): Session | null {
+    const scene = ground.id;
     for (const name of Object.keys(localStorage).filter((name) => isOf(name, scene)).sort()) {
       try {
-        const { id, edits, sent, window, shown, began, runs, seconds } = JSON.parse(localStorage.getItem(name) ?? "") as Draft;
+        const { ground: of, id, edits, sent, window, shown, began, runs, seconds } = JSON.parse(localStorage.getItem(name) ?? "") as Draft;
+        if (of && !isSame(of, ground)) continue;
         const size = window.height * window.width;
         const grid = new Grid(window.height, window.width, decodeRuns(began, size));
-        const session = new Session(scene, id, window, shown, grid, decodeRuns(runs, size), seconds);
+        const session = new Session(ground, id, window, shown, grid, decodeRuns(runs, size), seconds);
         [session.edits, session.sent] = [edits ?? 0, sent ?? null];
         if (name === prefix(scene) && session.keep()) localStorage.removeItem(name); // else both would be there
         return session;
@@ -162,13 +178,21 @@ export class Session {
     this.last = now;
     const { id, edits, sent, window, shown } = this;
     const [began, runs] = [encodeRuns(this.began.values), encodeRuns(this.grid.values)];
-    const draft: Draft = { id, edits, sent, window, shown, began, runs, seconds: this.worked };
+    const draft: Draft = { ground: this.ground, id, edits, sent, window, shown, began, runs, seconds: this.worked };
     try {
       localStorage.setItem(`${prefix(this.scene)}:${this.id}`, JSON.stringify(draft));
     } catch {
       return false;
     }
     return true;
+  }
+
+  /** Whether it is kept as it is here: in another tab it may have been gone on with, sent or discarded. */
+  get isKept(): boolean {
+    const kept = localStorage.getItem(`${prefix(this.scene)}:${this.id}`);
+    if (kept === null) return false;
+    const { edits = 0, runs } = JSON.parse(kept) as Draft;
+    return edits === this.edits && JSON.stringify(runs) === JSON.stringify(encodeRuns(this.grid.values));
   }
 
   forget(): void {
@@ -192,6 +216,10 @@ export class Session {
 /** Colleagues may share a browser, and a person may correct in two tabs: each draft has a name of its own. */
 function prefix(scene: number): string {
   return `glacier-al:correction:${who}:${scene}`;
+}
+
+function isSame(one: Ground, other: Ground): boolean {
+  return one.name === other.name && one.width === other.width && one.height === other.height;
 }
 
 /** Whether a name is that of a draft of a scene; earlier releases kept one for each scene, without an id. */

@@ -11,7 +11,7 @@ import { make, tell } from "../../dom";
 import { enter, left } from "../mode";
 import "./correct.css";
 import { classesOf, findWindow } from "./server";
-import { Session, type Shown, type Window } from "./session";
+import { type Ground, Session, type Shown, type Window } from "./session";
 
 /** What is corrected: a scene as the map shows it. */
 export interface Subject {
@@ -24,7 +24,7 @@ const TO_BEGIN_WITH = ["prediction", "learner", "prior"];
 
 /** The section of the panel. */
 export function correctSection(olMap: OlMap, subject: Subject, changed: () => void): HTMLElement {
-  const draft = Session.draft(subject.scene.id);
+  const draft = Session.draft(groundOf(subject));
   const section = make("section", {}, make("h2", {}, "Correct"));
   if (!draft) {
     const begin = make("button", { type: "button", onclick: () => choose(olMap, subject, changed) }, "Correct a window…");
@@ -35,12 +35,19 @@ export function correctSection(olMap: OlMap, subject: Subject, changed: () => vo
       make("p", { class: "soft" }, `A draft of ${width} × ${height} pixels from row ${row_off}, column ${col_off} was left in this browser.`),
       make(
         "div", { class: "steps" },
-        make("button", { type: "button", onclick: () => void edit(draft, subject, changed) }, "Continue the draft"),
+        make("button", { type: "button", onclick: () => void goOn(draft, subject, changed) }, "Continue the draft"),
         make("button", { type: "button", onclick: () => void discard(draft, changed) }, "Discard the draft"),
       ),
     );
   }
   return section;
+}
+
+/** Go on with a draft, unless it is another one by now: it would be written over. */
+async function goOn(draft: Session, subject: Subject, changed: () => void): Promise<void> {
+  if (draft.isKept) return edit(draft, subject, changed);
+  tell("This draft was gone on with, sent or discarded in another tab: what is left of it shows now.");
+  changed();
 }
 
 async function discard(draft: Session, changed: () => void): Promise<void> {
@@ -92,7 +99,7 @@ async function open(subject: Subject, box: readonly number[], changed: () => voi
 
 /** Open the editor on a window; a draft that was left in this browser comes first. */
 export async function correctAt(subject: Subject, window: Window, changed: () => void): Promise<void> {
-  if (Session.draft(subject.scene.id)) {
+  if (Session.draft(groundOf(subject))) {
     tell("A draft was left in this browser: continue or discard it first.");
     return;
   }
@@ -103,10 +110,14 @@ export async function correctAt(subject: Subject, window: Window, changed: () =>
     const layer = TO_BEGIN_WITH.map((name) => fit.find((item) => item.name === name)).find(Boolean);
     const shown: Shown | null = layer ? { layer: layer.name, version: layer.version } : null;
     const began = shown ? await classesOf(subject.scene.id, shown, window) : new Uint8Array(window.height * window.width);
-    await edit(Session.begin(subject.scene.id, window, shown, began), subject, changed);
+    await edit(Session.begin(groundOf(subject), window, shown, began), subject, changed);
   } catch (error) {
     tell((error as Error).message, "fault");
   }
+}
+
+function groundOf({ scene: { id, name, width, height } }: Subject): Ground {
+  return { id, name, width, height };
 }
 
 function windowOf({ row_off, col_off, height, width }: Window): Window {

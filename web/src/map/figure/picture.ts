@@ -29,7 +29,8 @@ export async function picture(copies: Copy[], ground: Ground, width: number, hei
   const view = new View({ center: ground.centre, resolution: ground.resolution, constrainResolution: false, minResolution: 1e-3, maxResolution: 1e6 });
   const layers = copies.map(({ layer }) => layer);
   const tiled = copies.map(({ of, layer }) => ({ of, tiles: new Tiles(layer) }));
-  const map = new OlMap({ target, layers, view, controls: [], interactions: [], pixelRatio: 1 });
+  // All tiles at once, so that those that have not come are counted.
+  const map = new OlMap({ target, layers, view, controls: [], interactions: [], pixelRatio: 1, maxTilesLoading: Infinity });
   try {
     const inTime = await new Promise<boolean>((resolve) => {
       map.once("rendercomplete", () => resolve(true));
