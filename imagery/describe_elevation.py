@@ -4,7 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Final
 
@@ -20,7 +20,7 @@ from imagery.grid import Grid, Window
 from imagery.raster_file import grid_of, open_raster
 from imagery.resampling import MARGIN_PX, overlaps, unwrapped, window_under
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource, SceneSource
+from imagery.scene_source import BandSource, ElevationSource, SceneSource
 from imagery.stored_numbers import declared_scale, declared_unit, isolated_extremes, sample, void_numbers
 from imagery.units import METRE
 
@@ -29,6 +29,7 @@ LEAST_COVERAGE: Final = 0.99
 
 _FOOT: Final = 0.3048
 _US_SURVEY_FOOT: Final = 1200 / 3937  # differs by 2 millionths: 2 cm on Mount Everest
+_SAME_UNIT: Final = 1e-4  # so that either foot is a foot
 _METRES_OF: Final = {
     **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
     **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), 0.01),
@@ -57,6 +58,10 @@ _NO_SEA_WITHIN_M: Final = 100.0
 # Terrain has no such gap between the elevations of many pixels, and no elevation twice beyond it.
 _GAP_M: Final = 500.0
 _COVERAGE_SIDE_PX: Final = 256
+# Glaciers thin by up to 20 m between two surveys, the ground around them does not.
+_STEP_M: Final = 10.0
+_STEP_SIDE_PX: Final = 64
+_LEAST_COMMON_PX: Final = 20
 
 
 def describe_dem(
@@ -177,6 +182,40 @@ def check_coverage(source: SceneSource, *, allow_partial_dem: bool = False) -> C
     return found
 
 
+def notes_on_steps(source: SceneSource) -> list[str]:
+    """Return a note on elevation models that lie higher or lower than those named before them; none if all agree.
+
+    Heights above the ellipsoid and above the sea differ by up to 110 m: where one model fills the voids of another,
+    such a step is a cliff.
+
+    Raises:
+        SceneError: A file of the scene cannot be read.
+    """
+    tiles = source.dem.tiles if source.dem else ()
+    merged: NDArray[np.float32] | None = None
+    steps = []
+    for tile in tiles if len(tiles) > 1 else ():
+        alone = replace(source, dem=ElevationSource((tile,)), quality=(), border=None, border_sha256=None)
+        with SceneReader(alone) as reader:
+            heights = reader.read_decimated([ELEVATION], _STEP_SIDE_PX)[0]
+        if merged is None:
+            merged = heights
+            continue
+        difference = heights - merged
+        difference = difference[~np.isnan(difference)]
+        step = float(np.median(difference)) if difference.size >= _LEAST_COMMON_PX else 0.0
+        if abs(step) > _STEP_M:
+            steps.append(f"{tile.path} lies {abs(step):.0f} m {'above' if step > 0 else 'below'} those named before it")
+        merged = np.where(np.isnan(merged), heights, merged)
+    if not steps:
+        return []
+    return [
+        f"elevation models differ where they overlap: {', '.join(steps)}, in the median. Where one ends or fills the "
+        "voids of another, slopes are wrong: if one is above the ellipsoid and another above the sea, convert one of "
+        "them (gdalwarp -s_srs and -t_srs with vertical systems, such as EPSG:4326+3855)"
+    ]
+
+
 @dataclass(frozen=True)
 class _Stated:
     """What the user says about the numbers, instead of the file; see `describe_dem`."""
@@ -208,6 +247,13 @@ def _describe_tile(
     scale, offset = (
         _declared_scale(dataset, path, index, notes) if None in (stated.scale, stated.offset) else (1.0, 0.0)
     )
+    guessed = stated.scale is None and stated.unit is None
+    if guessed and metres != 1.0 and math.isclose(scale, metres, rel_tol=_SAME_UNIT):
+        notes.add(
+            path,
+            f"numbers are multiplied by {scale:g} as its tags say, and again because of its unit: check the "
+            "elevations; if the tags make metres of them, state the unit m",
+        )
     scale = metres * (scale if stated.scale is None else stated.scale)
     offset = metres * (offset if stated.offset is None else stated.offset)
     if scale == 0 or not math.isfinite(scale + offset):
@@ -249,6 +295,7 @@ def _declared_scale(dataset: DatasetReader, path: str, index: int, notes: _Notes
 def _metres_per_unit(dataset: DatasetReader, path: str, index: int, stated: _Stated, notes: _Notes) -> float:
     crs = CRS.from_user_input(dataset.crs)
     vertical = next((part for part in crs.sub_crs_list if part.is_vertical), None)
+    axis = vertical.axis_info[0] if vertical is not None else None
     if vertical is not None:
         notes.add(path, f"heights are above {vertical.name}, as the file says")
     elif len(crs.axis_info) == 3:  # geographic with a third axis
@@ -260,11 +307,17 @@ def _metres_per_unit(dataset: DatasetReader, path: str, index: int, stated: _Sta
             raise SceneError(
                 f"{path}: found elevation in {unit!r}; expected m, ft, US survey foot, cm, dm, mm or km: state the unit"
             )
+        if axis and not stated.unit and not math.isclose(known, axis.unit_conversion_factor, rel_tol=_SAME_UNIT):
+            notes.add(
+                path,
+                f"elevation is in {unit!r} by its band, which is used, and its vertical coordinate system is in "
+                f"{axis.unit_name!r}: check the elevations, and state the unit if that is right",
+            )
         if known != 1.0:
             notes.add(path, f"elevation is in {unit!r}; it is converted to metres")
         return known
-    if vertical is not None:
-        return float(vertical.axis_info[0].unit_conversion_factor)
+    if axis is not None:
+        return float(axis.unit_conversion_factor)
     horizontal = crs.axis_info[0].unit_name
     map_unit = f" (its map is in {horizontal}: check it)" if "foot" in horizontal.lower() else ""
     notes.add(path, f"it does not say the unit of its elevations, which are taken as metres{map_unit}")

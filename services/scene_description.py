@@ -15,7 +15,7 @@ from catalog.settings import Settings
 from imagery.border import BorderSource
 from imagery.class_fields import unrecognised_fields
 from imagery.classes import ClassScheme
-from imagery.describe_elevation import Coverage, check_coverage, describe_dem
+from imagery.describe_elevation import Coverage, check_coverage, describe_dem, notes_on_steps
 from imagery.describe_scene import describe
 from imagery.errors import OutlineError, SceneError
 from imagery.extra_channels import describe_extra
@@ -87,6 +87,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
     name = request.name or product.scene_name or _name_from(request.path or "")
     pixels, cloud_share, doubts = check_pixels(source)
     coverage = check_coverage(source, allow_partial_dem=request.allow_partial_dem) if source.dem else None
+    steps = notes_on_steps(source)
     outlines, told = _outlines(request.outlines, files, scheme)
     if request.role is not SceneRole.POOL and not outlines:
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
@@ -131,7 +132,9 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         border=files.shown(source.border.path) if source.border else None,
         notes=[
             files.shown(tell(note))
-            for note in dict.fromkeys((*product.notes, *notes, *doubts, *told, *doubts_of_truth, *doubts_of_prior))
+            for note in dict.fromkeys(
+                (*product.notes, *notes, *doubts, *steps, *told, *doubts_of_truth, *doubts_of_prior)
+            )
         ],
         left_out=[LeftOut(file=files.shown(tell(file)), reason=reason) for file, reason in product.left_out],
     )

@@ -1,5 +1,6 @@
 """What is read from, or guessed about, files of elevation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from imagery.describe_elevation import check_coverage, describe_dem, elevation_coverage
+from imagery.describe_elevation import check_coverage, describe_dem, elevation_coverage, notes_on_steps
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Grid
@@ -96,6 +97,29 @@ def test_a_reference_may_follow_the_unit(tmp_path: Path, unit: str, metres: floa
 def test_other_units_that_begin_like_metres_are_refused(tmp_path: Path, unit: str) -> None:
     with pytest.raises(SceneError, match=f"found elevation in '{unit}'; expected m, ft"):
         describe_dem([dem(tmp_path, RAMP.astype(np.float32), units=unit)])
+
+
+def test_two_units_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+    """The band says metres, and the CRS has heights in US survey feet (NAVD88)."""
+    path = dem(tmp_path, RAMP.astype(np.float32), crs="EPSG:32645+6360", units="m")
+    tiles, notes = describe_dem([path])
+    np.testing.assert_allclose(read(tmp_path, tiles), RAMP, atol=1e-3)
+    assert any("is in 'm' by its band, which is used, and its vertical coord" in note for note in notes)
+    tiles, notes = describe_dem([path], unit="ft")
+    np.testing.assert_allclose(read(tmp_path, tiles), RAMP * 0.3048, atol=1e-3)
+    assert not any("by its band" in note for note in notes)
+
+
+def test_a_scale_that_may_make_metres_of_the_unit_already_is_doubted(tmp_path: Path) -> None:
+    path = dem(tmp_path, (RAMP * 100).astype(np.int32), scales=0.01, units="cm")
+    tiles, notes = describe_dem([path])
+    np.testing.assert_allclose(read(tmp_path, tiles), RAMP / 100, atol=1e-3)
+    assert any(
+        "numbers are multiplied by 0.01 as its tags say, and again because of its unit" in note for note in notes
+    )
+    tiles, notes = describe_dem([path], unit="m")
+    np.testing.assert_allclose(read(tmp_path, tiles), RAMP, atol=1e-3)
+    assert notes == ()
 
 
 @pytest.mark.parametrize("unit", ["unknown", "None", " n/a "])
@@ -247,6 +271,23 @@ def test_a_map_in_feet_makes_the_guess_of_metres_doubtful(tmp_path: Path) -> Non
 def test_the_height_system_is_told_if_the_file_names_it(tmp_path: Path) -> None:
     _, notes = describe_dem([dem(tmp_path, RAMP.astype(np.float32), crs="EPSG:32645+5773", units="m")])
     assert notes == ("dem.tif: heights are above EGM96 height, as the file says",)
+
+
+@pytest.mark.parametrize(("higher", "told"), [(30.0, True), (-30.0, True), (5.0, False)])
+def test_a_step_between_two_models_is_told(tmp_path: Path, higher: float, told: bool) -> None:
+    """The second fills the right quarter of the first, above or below by as much everywhere."""
+    gap = np.where(np.arange(SIDE) < 30, RAMP, -9999.0).astype(np.float32)
+    first = write_geotiff(tmp_path / "first.tif", gap, nodata=-9999)
+    second = write_geotiff(tmp_path / "second.tif", (RAMP + higher).astype(np.float32))
+    tiles, _ = describe_dem([str(first), str(second)])
+    red = write_geotiff(tmp_path / "red.tif", np.ones((SIDE, SIDE), dtype=np.uint8))
+    source = describe([BandSource("red", str(red), 1)], dem=ElevationSource(tiles))
+    notes = notes_on_steps(source)
+    side = "above" if higher > 0 else "below"
+    assert [f"second.tif lies 30 m {side} those named before it, in the median" in note for note in notes] == [
+        True
+    ] * told
+    assert notes_on_steps(replace(source, dem=ElevationSource(tiles[:1]))) == []
 
 
 def test_a_large_file_is_sampled_all_over(tmp_path: Path) -> None:

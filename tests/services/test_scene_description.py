@@ -123,6 +123,18 @@ def test_a_dem_that_is_named_counts_instead_of_the_elevation_among_the_bands(
     np.testing.assert_array_equal(read(found, "elevation"), RAMP.astype(np.float32))
 
 
+def test_elevation_models_of_different_height_systems_are_doubted(tmp_path: Path, describe: Describe) -> None:
+    scene = str(write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS))
+    gap = np.where(np.arange(SIDE) < 30, np.nan, RAMP - 30)
+    dems = [
+        _elevation(tmp_path / name, numbers, {"units": "m"})
+        for name, numbers in (("ellipsoid.tif", gap), ("sea.tif", RAMP))
+    ]
+    found = describe(path=scene, dem=[{"path": path} for path in dems])
+    (note,) = (note for note in found.summary.notes if "differ where they overlap" in note)
+    assert "sea.tif lies 30 m above those named before it" in note
+
+
 def test_a_scene_whose_place_on_the_earth_is_not_known_is_doubted(tmp_path: Path, describe: Describe) -> None:
     for crs, doubted in (("EPSG:4214", True), ("EPSG:4326", False)):  # Beijing 1954, which nobody can place in Nepal
         place = {"crs": crs, "transform": (0.0003, 0.0, 86.78, 0.0, -0.0003, 28.1)}
