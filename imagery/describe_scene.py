@@ -14,7 +14,7 @@ from imagery.errors import SceneError
 from imagery.grid import Grid, Window
 from imagery.ground_metric import pixel_size_m
 from imagery.quality import check_decoding
-from imagery.raster_file import grid_of, open_raster
+from imagery.raster_file import grid_of, has_colour_table, open_raster
 from imagery.resampling import check_overlaps
 from imagery.scene_source import BandSource, ElevationSource, FileGrid, QualityBand, SceneSource
 from imagery.sensors import holds_flags
@@ -58,10 +58,10 @@ def describe(
 
     Raises:
         SceneError: A file is not a GeoTIFF, has no CRS or geotransform or such as make no place on the Earth, lacks the
-            band, holds complex numbers, or does not overlap the scene; integers are said to be reflectances without a
-            scale; elevation is not in metres; the grid's CRS cannot be transformed to WGS 84; its pixels are smaller
-            than 5 mm or larger than 10 km; the region reaches beyond the first band's file; names repeat or hide an
-            index.
+            band, holds complex numbers, or does not overlap the scene; a band or the elevation has a colour table;
+            integers are said to be reflectances without a scale; elevation is not in metres; the grid's CRS cannot be
+            transformed to WGS 84; its pixels are smaller than 5 mm or larger than 10 km; the region reaches beyond the
+            first band's file; names repeat or hide an index.
         OutlineError: The border cannot be read, or does not overlap the scene.
     """
     flags = tuple(QualityBand(band.name, band.path, band.index) for band in bands if holds_flags(band.name))
@@ -86,7 +86,8 @@ def describe(
         raise SceneError(
             f"found the nodata value {nodata}; expected a finite one (NaN and infinities never count as data)"
         )
-    grids = {path: _checked_grid(path, rasters) for path in dict.fromkeys(raster.path for raster in rasters)}
+    measured = (*bands, *tiles)
+    grids = {path: _checked_grid(path, rasters, measured) for path in dict.fromkeys(raster.path for raster in rasters)}
     first_grid = grids[rasters[0].path]
     region = region or first_grid.window
     grid = first_grid.subgrid(region)
@@ -133,8 +134,14 @@ def _check_names(names: Sequence[str], bands: Sequence[BandSource]) -> None:
         raise SceneError(f"found bands named {hidden}, which are the names of indices; expected other names")
 
 
-def _checked_grid(path: str, rasters: Sequence[BandSource | QualityBand]) -> Grid:
-    """Return the grid of a file, after checking that it holds the rasters that are said to lie in it."""
+def _checked_grid(path: str, rasters: Sequence[BandSource | QualityBand], measured: Sequence[BandSource]) -> Grid:
+    """Return the grid of a file, after checking that it holds the rasters that are said to lie in it.
+
+    Args:
+        path: The file.
+        rasters: All rasters of the scene.
+        measured: Those that are certainly measurements, as flags and further channels need not be.
+    """
     with open_raster(path) as dataset:
         for raster in rasters:
             if raster.path != path:
@@ -146,6 +153,11 @@ def _checked_grid(path: str, rasters: Sequence[BandSource | QualityBand]) -> Gri
             if dataset.dtypes[raster.index - 1].startswith("complex"):
                 raise SceneError(
                     f"{path}: found {dataset.dtypes[raster.index - 1]} in band {raster.index}; expected real numbers"
+                )
+            if raster in measured and has_colour_table(dataset, raster.index):
+                raise SceneError(
+                    f"{path}: found a colour table in band {raster.index} ({raster.name}), whose numbers stand for "
+                    "colours or classes; expected measurements: give the data that the picture or map was made of"
                 )
             _check_reflectance(path, raster, str(dataset.dtypes[raster.index - 1]))
         return grid_of(dataset)

@@ -7,7 +7,7 @@ import numpy as np
 from imagery.channels import ELEVATION, INDICES, TERRAIN_UNITS
 from imagery.errors import SceneError
 from imagery.grid import Grid
-from imagery.raster_file import grid_of, open_raster
+from imagery.raster_file import grid_of, has_colour_table, open_raster
 from imagery.resampling import MARGIN_PX, check_overlaps, unwrapped, window_under
 from imagery.scene_source import BandSource
 from imagery.sensors import SENSORS
@@ -81,6 +81,8 @@ def describe_extra(
                 f"{name}: holds only the whole numbers {', '.join(map(str, values.tolist()))}; if they are classes, "
                 "averages of them have no meaning, and the file is no channel"
             )
+        if has_colour_table(dataset, index):
+            notes.append(f"{name}: has a colour table; if its numbers stand for colours or classes, it is no channel")
         declared = declared_scale(dataset, index) if None in (scale, offset) else (1.0, 0.0)
         unit = unit or declared_unit(dataset, index)
     if unit is None:

@@ -317,6 +317,13 @@ def read_window(
         return np.asarray(dataset.read(indexes, **_read_arguments(indexes, window, shape)))
 
 
+def has_colour_table(dataset: DatasetReader, index: int) -> bool:
+    """Return whether a band's numbers stand for colours: it has a colour table other than shades of grey in order."""
+    if dataset.colorinterp[index - 1] != ColorInterp.palette:
+        return False
+    return any((red, green, blue) != (value,) * 3 for value, (red, green, blue, _) in dataset.colormap(index).items())
+
+
 def alpha_index(dataset: DatasetReader, data_bands: Collection[int] = ()) -> int | None:
     """Return the 1-based index of the alpha band, which says which pixels are valid, or None.
 

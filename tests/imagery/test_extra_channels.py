@@ -59,6 +59,14 @@ def test_what_the_user_states_comes_first(tmp_path: Path) -> None:
     assert notes == ()
 
 
+def test_a_colour_table_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.tif", np.arange(64, dtype=np.uint8).reshape(8, 8), unit="1")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {value: (255 - value, value, 0, 255) for value in range(256)})
+    _, notes = describe_extra("cover", path)
+    assert notes == ("cover: has a colour table; if its numbers stand for colours or classes, it is no channel",)
+
+
 def test_guesses_are_told(tmp_path: Path) -> None:
     stored = np.linspace(0, 9, 64, dtype=np.float32).reshape(8, 8)
     stored[0, 0] = -9999

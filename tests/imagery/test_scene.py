@@ -10,7 +10,7 @@ from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
 from imagery.scene_reader import SceneReader
-from imagery.scene_source import BandSource
+from imagery.scene_source import BandSource, ElevationSource, QualityBand
 from imagery.sensors import SENSORS
 from imagery.valid_pixels import check_has_data
 from tests.imagery.forge import BAND_NAMES, NORTH_UP, forge_scene, write_geotiff
@@ -273,3 +273,21 @@ def test_pixels_of_an_impossible_size_are_refused(tmp_path: Path, pixel: float, 
         SceneError, match=rf"^{path}: found pixels of {metres}.* m on the ground; expected 0\.005 to 10000 m"
     ):
         describe([BandSource("red", path, 1)])
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_picture_with_a_colour_table_is_no_measurement(tmp_path: Path, grey: bool) -> None:
+    path = write_geotiff(tmp_path / "a.tif", np.arange(64, dtype=np.uint8).reshape(8, 8), descriptions=["red"])
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {value: (value, value, value if grey else 0, 255) for value in range(256)})
+    bands, dem = bands_of_file(str(path), None), ElevationSource((BandSource("elevation", str(path), 1, unit="m"),))
+    plain = write_geotiff(tmp_path / "b.tif", np.ones((8, 8), dtype=np.uint8))
+    of_plain = [BandSource("red", str(plain), 1)]
+    if grey:  # the numbers are shades
+        assert describe(bands, dem=dem).bands == bands
+        return
+    with pytest.raises(SceneError, match=r"a\.tif: found a colour table in band 1 \(red\), whose numbers stand for"):
+        describe(bands)
+    with pytest.raises(SceneError, match=r"a\.tif: found a colour table in band 1 \(elevation\)"):
+        describe(of_plain, dem=dem)
+    assert describe(of_plain, quality=[QualityBand("classes", str(path), 1)]).quality  # flags are classes
