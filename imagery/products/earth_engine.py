@@ -11,7 +11,7 @@ from imagery.errors import SceneError
 from imagery.products.bundle import Located
 from imagery.products.headers import date_in_name, satellite_in_name, sensor_in_name
 from imagery.products.landsat_names import LandsatName, is_of_earth_engine, landsat_name
-from imagery.products.sentinel2 import guess_offset
+from imagery.products.sentinel2 import guess_offset, offset_by_pixels
 from imagery.radiometry import (
     HLS_REFLECTANCE,
     HLS_TEMPERATURE,
@@ -215,18 +215,19 @@ def _sentinel_2(
             "atmosphere"
         )
     designations = names_upper("sentinel-2-msi") - {"B10"}
-    parts, fractions = [], False
+    parts, fractional = [], []
     for item in located:
         if item.designation.upper() in designations:
             with open_raster(item.path) as dataset:
                 values = sample(dataset, item.index, 0)
-                fractions |= already_reflectance(str(dataset.dtypes[item.index - 1]), values)
+                fractional.append(already_reflectance(str(dataset.dtypes[item.index - 1]), values))
                 tagged = (dataset.scales[item.index - 1], dataset.offsets[item.index - 1]) != (1.0, 0.0)
             if tagged:
                 return Convention(kind, "sentinel-2-msi", level, sentinel_2(0), Scaling(), tuple(notes))
             parts.append(values)
     offset = 0
     integer = _integer_of_browser(located)
+    fractions = any(fractional)
     if integer is not None and not fractions:
         notes.append(
             f"the Copernicus Browser stores reflectance x {integer} in integers of this type: taken so, without offset"
@@ -234,8 +235,14 @@ def _sentinel_2(
         return Convention(
             kind, "sentinel-2-msi", level, Scaling(1 / integer, 0.0, 0, REFLECTANCE), Scaling(), (*notes,)
         )
+    infrared = not {"B11", "B12"}.isdisjoint(fields)
+    if parts and all(fractional) and offset_by_pixels(10_000 * np.concatenate(parts), infrared=infrared):
+        notes.append(
+            "hardly any reflectance is below 0.1, as if 0.1 were added to all: from processing baseline 04.00 on "
+            "(25 January 2022) Sentinel-2's numbers hold 1000 more, and (number - 1000) / 10000 is the reflectance; "
+            "check how the fractions were made"
+        )
     if parts and not fractions:
-        infrared = not {"B11", "B12"}.isdisjoint(fields)
         offset, note = guess_offset(np.concatenate(parts), date_in_name(name), infrared=infrared)
         notes.append(note)
     return Convention(kind, "sentinel-2-msi", level, sentinel_2(offset), Scaling(), tuple(notes))

@@ -1,6 +1,7 @@
 """HLS, Earth Engine, Baraka's tile and plain rasters; truth is that of `tests.imagery.product_forge`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,17 @@ def test_sentinel_2_of_either_collection_is_told_by_its_pixels(tmp_path: Path, o
     check_truth(product.bands, 1e-4)
     assert any(words in note for note in product.notes)
     assert [band.table for band in product.quality] == ["sentinel-2-scl", "sentinel-2-cloud-probability"]
+
+
+@pytest.mark.parametrize("added", [0.0, 0.1])
+def test_fractions_that_include_sentinel_2s_offset_are_doubted(tmp_path: Path, added: float) -> None:
+    """Stored numbers of baseline 04.00 divided by 10,000, from which 1000 had to be taken first, are 0.1 too high."""
+    names = ("B2", "B3", "B4", "B8", "B11", "B12")
+    numbers = stack(1, -added, fill=np.nan, dtype="float32")
+    product = recognise(str(write(tmp_path / "S2A_20221015T045741.tif", numbers, descriptions=names)))
+    check_truth([replace(band, offset=-added) for band in product.bands], 1e-6)
+    assert {(band.scale, band.offset) for band in product.bands} == {(1.0, 0.0)}
+    assert any("hardly any reflectance is below 0.1" in note for note in product.notes) == (added > 0)
 
 
 def test_an_image_of_a_composite_has_marks_around_its_names(tmp_path: Path) -> None:
