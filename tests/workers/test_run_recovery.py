@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy.exc import OperationalError
 
-from catalog import failures, jobs, labels, training
+from catalog import failures, jobs, labels, training, withdrawals
 from catalog.context import Catalog
 from catalog.errors import (
     DecisionUnderwayError,
@@ -18,8 +18,9 @@ from catalog.errors import (
     ServiceDownError,
     SetAsideError,
 )
-from catalog.records import JobKind, RunState, RunTrigger, TrainingRun
+from catalog.records import JobKind, Label, RunState, RunTrigger, TrainingRun, now
 from catalog.tracking import Tracking
+from catalog.withdrawal_records import Withdrawal
 from imagery.errors import DamagedFileError, UnreadableFileError
 from imagery.store import RasterStore
 from services import raster_keys
@@ -224,6 +225,41 @@ def test_an_interrupted_run_whose_job_is_cancelled_is_not_resumed(catalog, track
         killed = session.get_one(TrainingRun, run.id)
     assert (killed.state, killed.error) == (RunState.KILLED, "cancelled by a person")
     assert not has_checkpoint(catalog, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_a_version_that_a_killed_attempt_registered_is_noted_unless_its_labels_were_withdrawn(
+    catalog, tracking, run, withdrawn, interrupted
+):
+    tracking.model_name = uuid4().hex
+    begin_in_mlflow(catalog, tracking, run)
+    client = MlflowClient(tracking.url)
+    client.create_registered_model(tracking.model_name)
+    source = f"runs:/{run.mlflow_run_id}/bundle"
+    client.create_model_version(tracking.model_name, source, run.mlflow_run_id, tags={"size_bytes": "1"})
+    with catalog.database.write() as session:
+        if interrupted:
+            training.interrupt_run(session, run.id)
+        if withdrawn:
+            label = session.get_one(Label, run.label_ids[0])
+            withdrawal = Withdrawal(annotator=label.annotator, reason="shifted", actor="olga", withdrawn_at=now())
+            withdrawals.withdraw(session, withdrawal, [label])
+    left = recover(catalog, tracking)
+    with catalog.read() as session:
+        row = session.get_one(TrainingRun, run.id)
+    if withdrawn:
+        assert left is None
+        assert (row.state, row.model_version) == (RunState.KILLED, None)
+        assert "were withdrawn" in row.error
+        assert tracking.versions_of_run(run.mlflow_run_id) == []
+        assert client.get_run(run.mlflow_run_id).info.status == "KILLED"
+    else:
+        assert (left.id, left.model_version) == (run.id, 1)
+        assert (row.state, row.model_version) == (RunState.OPEN, 1)
+        assert tracking.versions_of_run(run.mlflow_run_id) == [1]
+    assert has_checkpoint(catalog, run) is not withdrawn
 
 
 @pytest.mark.slow
