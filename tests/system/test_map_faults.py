@@ -107,7 +107,7 @@ def test_what_a_lost_server_leaves_empty_comes_back_with_it(place: Place) -> Non
         place.page.wait_for_load_state("load")
         expect(place.note.locator("p")).to_have_count(0)
     place.page.locator("#view").select_option("false-colour")
-    place.page.get_by_label("Labels").check()
+    place.page.locator("#layer-labels").check()
     said = f"{MISSING}False colour, Labels. The server does not answer. Try again"
     expect(place.note.locator("p")).to_have_text(said)
     expect(place.note.locator("p")).to_have_count(1)

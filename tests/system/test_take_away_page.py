@@ -279,6 +279,22 @@ def test_a_figure_has_the_map_and_what_explains_it(page: Page, catalog: Catalog)
     expect(page.locator("dialog.figure")).to_have_count(0)
 
 
+def test_a_figure_has_all_tiles_of_all_layers(page: Page, catalog: Catalog) -> None:
+    """Layers of the same ground need tiles of the same places: none may count as there because another layer's is."""
+    open_map(page, catalog, "#layers=prediction+confidence")
+    page.wait_for_load_state("networkidle")
+    asked: dict[str, set[str]] = {"true-colour": set(), "prediction": set(), "confidence": set()}
+
+    def note(url: str) -> None:
+        layer, *place = url.partition("?")[0].removesuffix(".webp").split("/")[-4:]
+        asked.get(layer, set()).add("/".join(place))
+
+    page.on("request", lambda request: note(request.url))
+    figure_of(page)
+    assert asked["true-colour"]
+    assert asked["prediction"] == asked["confidence"] == asked["true-colour"]
+
+
 def test_a_figure_that_lacks_imagery_says_so_and_can_be_drawn_again(page: Page, catalog: Catalog) -> None:
     """The tiles of one layer are held back: the picture is drawn without them after 20 s."""
     open_map(page, catalog, "#layers=")
