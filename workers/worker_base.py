@@ -34,9 +34,14 @@ class RegisteredWorker(BaseWorker):
     death_penalty_class = DeathPenalty
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Send a heartbeat; register the worker again if Redis has lost its data."""
-        if pipeline is None and not self.connection.hexists(self.key, "birth"):
-            self.connection.hset(self.key, mapping=self.serialize())
+        """Send a heartbeat; register the worker again, as Redis may have lost its data.
+
+        Each time: others remove a worker from the lists whose key has expired, as it does when Redis's clock is set
+        ahead, and they may do so just after it has come back.
+        """
+        if pipeline is None:
+            if not self.connection.hexists(self.key, "birth"):
+                self.connection.hset(self.key, mapping=self.serialize())
             worker_registration.register(self)
         super().heartbeat(timeout, pipeline)
 

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from redis import Redis
-from rq import Queue, Worker
+from rq import Queue, Worker, worker_registration
 from rq.serializers import JSONSerializer
 
 from catalog import jobs
@@ -163,4 +163,17 @@ def test_a_worker_registers_again_when_redis_has_lost_everything(redis_server):
         worker.heartbeat()
         (found,) = Worker.all(queue=queue)
         assert (found.name, found.birth_date) == (worker.name, worker.birth_date)
+        connection.flushdb()
+
+
+def test_a_worker_that_others_took_for_dead_is_listed_again(redis_server):
+    """Redis's clock was set ahead, its key had expired, and another worker cleaned up just after it had come back."""
+    with Redis.from_url(redis_server.replace("/0", "/2")) as connection:
+        queue = Queue("io", connection=connection)
+        worker = ForkingWorker([queue], connection=connection)
+        worker.register_birth()
+        worker_registration.unregister(worker)
+        assert Worker.count(queue=queue) == 0
+        worker.heartbeat()
+        assert Worker.count(queue=queue) == 1
         connection.flushdb()
