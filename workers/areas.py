@@ -285,8 +285,8 @@ def _blocks_with_data(region: NDArray[np.int32], cells: RowsOfCells, block_px: i
     """Return region, row and column of each block that has data of a region in these rows, (n, 3)."""
     step = block_px // CELL_PX
     owner, row, col, _, _ = _sum_up(region, np.ones(region.shape), cells)
-    blocks: NDArray[np.int64] = np.unique(np.stack([owner, row // step, col // step], axis=1), axis=0)
-    return blocks
+    found: NDArray[np.int64] = np.unique(np.stack([owner, row // step, col // step], axis=1), axis=0)
+    return found
 
 
 def _count_blocks(blocks: Sequence[NDArray[np.int64]], count: int) -> list[float]:
