@@ -21,6 +21,10 @@ class OutlineError(ValueError):
     """A vector file, or a polygon, cannot be turned into a label mask."""
 
 
+class UnreadableOutlinesError(OutlineError):
+    """A vector file is missing, or cannot be opened or read."""
+
+
 class StoreError(ValueError):
     """A key of the raster store is malformed, or nothing is stored under it."""
 

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from imagery.crs_grids import grid_paths
-from imagery.errors import OutlineError
+from imagery.errors import OutlineError, UnreadableOutlinesError
 
 _MOST_TABLES: Final = 10_000
 _STEPS: Final = 10_000_000  # of SQLite's virtual machine, about a second
@@ -38,6 +38,8 @@ def check_geopackage(path: str) -> None:
         ) as database:
             _limit(database)
             fault = next(_faults(database), None)
+    except sqlite3.OperationalError as error:
+        raise UnreadableOutlinesError(f"{path}: found a GeoPackage that cannot be read ({error}): {_HELP}") from error
     except (sqlite3.Error, ValueError, OverflowError) as error:  # ValueError: a text that is no UTF-8
         raise OutlineError(f"{path}: found a GeoPackage that cannot be read ({error}): {_HELP}") from error
     if fault is not None:

@@ -20,7 +20,7 @@ from pyproj import CRS
 from pyproj.exceptions import ProjError
 
 from imagery.crs_grids import grid_paths
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import OutlineError, SceneError, UnreadableOutlinesError
 from imagery.gdal_limits import limited_pyogrio
 from imagery.geojson_crs import check_geojson_crs
 from imagery.geopackage import check_geopackage
@@ -318,7 +318,7 @@ def _check_format(path: str, suffix: str) -> None:
         if isinstance(error, OutlineError):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
+        raise UnreadableOutlinesError(f"{path}: found no readable file; expected one ({reason})") from error
     if suffix == ".shp" and not any(Path(path).with_suffix(ending).exists() for ending in (".shx", ".SHX")):
         raise OutlineError(f"{path}: found no .shx file beside it; expected .shp, .shx, .dbf and .prj together")
     if driver == "GPKG":
@@ -332,7 +332,7 @@ def _check_file(path: str, largest: int) -> None:
         is_file = os.path.isfile(path)  # noqa: PTH113 - reading a pipe would wait for ever
     except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
         reason = getattr(error, "strerror", None) or error
-        raise OutlineError(f"{path}: found no readable file; expected one ({reason})") from error
+        raise UnreadableOutlinesError(f"{path}: found no readable file; expected one ({reason})") from error
     if not is_file:
         raise OutlineError(f"{path}: found no file, but a pipe, device or folder; expected a file")
     if size > largest:
@@ -387,10 +387,13 @@ def _library_errors(path: str) -> Iterator[None]:
         yield
     except OutlineError:
         raise
-    except (errors.DataSourceError, errors.DataLayerError, SceneError, ProjError, shapely.GEOSException) as error:
+    except errors.DataSourceError as error:
+        raise UnreadableOutlinesError(f"{path}: {error}") from error
+    except (errors.DataLayerError, SceneError, ProjError, shapely.GEOSException) as error:
         raise OutlineError(f"{path}: {error}") from error
     except OSError as error:
-        raise OutlineError(f"{path}: found no readable file; expected one ({error.strerror or error})") from error
+        reason = error.strerror or error
+        raise UnreadableOutlinesError(f"{path}: found no readable file; expected one ({reason})") from error
     except UnboundLocalError as error:  # pyogrio's, where GDAL cannot write the CRS as text
         raise OutlineError(
             f"{path}: found a coordinate reference system that cannot be read; expected one with a number: assign it "

@@ -26,7 +26,14 @@ from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
 from catalog.told_texts import described
-from imagery.errors import ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
+from imagery.errors import (
+    ExportError,
+    OutlineError,
+    SceneError,
+    StoreError,
+    UnreadableFileError,
+    UnreadableOutlinesError,
+)
 from labeling.errors import EventError, PredictionError, RegionError
 from services.unusable_scenes import set_aside_scenes
 from workers import interruption
@@ -40,6 +47,8 @@ STEP_TOLD_EVERY_S: Final = 1.0  # each report writes to the database, and a step
 
 # Errors that a retry cannot fix: the input is faulty, or the current state does not allow the job.
 PERMANENT = (SceneError, OutlineError, StoreError, ExportError, EventError, PredictionError, RegionError, CatalogError)
+# But for these: a disk on the network may have been away for a while.
+UNREADABLE = (UnreadableFileError, UnreadableOutlinesError)
 
 
 class JobContext:
@@ -49,6 +58,7 @@ class JobContext:
         self.catalog = catalog
         self.job_id = job.id
         self.attempt = job.attempt
+        self._failures = job.failures
         self._lost = threading.Event()
         self._cancelled = threading.Event()
         self._step_told_at = -math.inf
@@ -86,6 +96,14 @@ class JobContext:
         """
         with self.catalog.database.write() as session:
             jobs.keep_report(session, self.job_id, self.attempt, found)
+
+    def is_conclusive(self, error: BaseException) -> bool:
+        """Return whether an error condemns what the job reads: another attempt would meet it, or this is the last one.
+
+        One that may pass by itself, such as a lack of memory or file handles, never does.
+        """
+        is_last = self._failures + 1 >= self.catalog.settings.job_attempts
+        return _is_permanent(error) or (is_last and not may_pass(error))
 
     def _check(self) -> None:
         if self._lost.is_set():
@@ -195,9 +213,14 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
     if isinstance(error, UnreadableFileError) and not passes and (aside := set_aside_scenes(context.catalog, error)):
         log.error("%s goes on without scene %s: %s", job.key, " and ".join(aside), error)
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=str(error))
-    if isinstance(error, PERMANENT) and not passes:
+    told = str(error) if isinstance(error, PERMANENT) else described(error)
+    if _is_permanent(error):
         log.error("%s failed: %s", job.key, error)
-        return partial(note_failure, job=job, error=str(error), max_failures=0)
+        return partial(note_failure, job=job, error=told, max_failures=0)
     log.error("%s failed", job.key, exc_info=error)
-    attempts = context.catalog.settings.job_attempts
-    return partial(note_failure, job=job, error=described(error), max_failures=attempts)
+    return partial(note_failure, job=job, error=told, max_failures=context.catalog.settings.job_attempts)
+
+
+def _is_permanent(error: BaseException) -> bool:
+    """Return whether another attempt would meet the same error."""
+    return isinstance(error, PERMANENT) and not isinstance(error, UNREADABLE) and not may_pass(error)

@@ -20,18 +20,17 @@ from services.class_scheme import class_scheme
 from services.places import raster_store
 from services.scenes import source_of
 from workers.jobs import JobContext
-from workers.passing_errors import may_pass
 from workers.scene_masks import draw_masks
 
 
 def tile_scene(context: JobContext, scene_id: int) -> None:
     """Tile a registered scene and mark it as ready, or reject it and store the reason.
 
-    It stays registered if memory or file handles were lacking, which says nothing about it: the job is tried again.
+    It stays registered while the job will be tried again, and where memory or file handles were lacking.
 
     Raises:
-        SceneError: its pixels cannot be used (all nodata, smaller than a patch, ...).
-        OutlineError: its outlines cannot be used.
+        SceneError: its pixels cannot be read or used (all nodata, smaller than a patch, ...).
+        OutlineError: its outlines cannot be read or used.
     """
     with context.catalog.read() as session:
         scene = session.get_one(Scene, scene_id)
@@ -40,7 +39,7 @@ def tile_scene(context: JobContext, scene_id: int) -> None:
     try:
         _make_ready(context, scene)
     except (SceneError, OutlineError) as error:
-        if may_pass(error):
+        if not context.is_conclusive(error):
             raise
         with context.catalog.write() as session:
             rejected = _lock(session, scene_id)

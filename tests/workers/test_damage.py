@@ -1,10 +1,7 @@
 """Files of the store and of scenes are damaged behind our back: they are made again, or stop nothing but themselves."""
 
-import os
-import resource
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,6 +46,7 @@ from services.scenes import ready_scenes, source_of
 from services.unusable_scenes import check_scenes, set_aside_scenes, take_back, why_unusable
 from tests.imagery.forge import forge_scene
 from tests.workers.desk import Desk, box, brush, saved, sit_down
+from tests.workers.few_handles import few_handles
 from tests.workers.rows import (
     champion,
     claimed,
@@ -240,19 +238,6 @@ def test_a_truth_that_cannot_be_burned_sets_its_scene_aside(catalog: Catalog, tm
     assert take_back(catalog) == [scene.name]
     make_whole(catalog, scene)
     assert raster_store(catalog).exists(raster_keys.truth(scene.id))
-
-
-@contextmanager
-def few_handles() -> Iterator[None]:
-    """Let this process open no further file."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, allowed[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
 
 
 def test_a_process_without_file_handles_sets_no_scene_aside(catalog: Catalog, tmp_path: Path) -> None:

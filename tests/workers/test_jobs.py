@@ -9,6 +9,7 @@ from sqlalchemy import select
 from catalog import bundle_cache, jobs
 from catalog.context import Catalog
 from catalog.errors import JobInterruptedError, JobLostError
+from catalog.failures import retry
 from catalog.job_queue import COMPUTE, IO, LABELS, UPKEEP, queue_of
 from catalog.records import (
     EventState,
@@ -23,10 +24,13 @@ from catalog.records import (
     Scoring,
 )
 from catalog.settings import Settings, Strategy
+from imagery.scene_source import SceneSource
+from imagery.valid_pixels import check_has_data
 from models import bundle
 from services import changing_settings
 from tests.catalog_fixtures import add_scene, add_scoring
 from tests.imagery.forge import forge_scene
+from tests.workers.few_handles import few_handles
 from tests.workers.rows import claimed, context_of, register
 from workers import interruption
 from workers import jobs as worker_jobs
@@ -88,14 +92,79 @@ def test_a_job_that_succeeds_is_finished(catalog, tmp_path):
 
 
 def test_bad_input_fails_at_once_with_its_own_words(catalog, tmp_path):
-    forged = forge_scene(tmp_path / "a.tif")
-    scene_id = register(catalog, forged)
-    forged.path.unlink()
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif", nodata_columns=160))  # all of them
     job = claimed(catalog, JobKind.TILE_SCENE, str(scene_id), scene_id=scene_id)
     perform(catalog, job)
     failed = state(catalog, job)
     assert (failed.state, failed.failures) == (JobState.FAILED, 1)
-    assert "found no such file; expected a GeoTIFF" in failed.error
+    assert "found no pixel of 100 rows x 160 columns" in failed.error
+
+
+def attempt(catalog: Catalog, job: Job) -> Job:
+    """Have a queued job done once, however long it is to wait."""
+    with catalog.database.write() as session:
+        taken = jobs.claim(session, job.id)
+    perform(catalog, taken)
+    return state(catalog, job)
+
+
+@pytest.mark.parametrize("away", ["a.tif", "a_outlines.gpkg"])
+def test_a_scene_whose_files_are_away_for_a_while_is_tiled_when_they_are_back(catalog, tmp_path, away):
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif"))
+    job = queued(catalog, JobKind.TILE_SCENE, scene_id=scene_id)
+    elsewhere = (tmp_path / away).rename(tmp_path / "elsewhere")
+    after = attempt(catalog, job)
+    assert (after.state, after.failures) == (JobState.QUEUED, 1)
+    with catalog.read() as session:
+        assert session.get_one(Scene, scene_id).state is SceneState.REGISTERED
+    elsewhere.rename(tmp_path / away)
+    assert attempt(catalog, job).state is JobState.FINISHED
+    with catalog.read() as session:
+        assert session.get_one(Scene, scene_id).state is SceneState.READY
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [("a.tif", "found no such file; expected a GeoTIFF"), ("a_outlines.gpkg", "found no readable file")],
+)
+def test_a_scene_whose_files_are_gone_is_rejected_by_the_last_attempt(catalog, tmp_path, gone, told):
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif"))
+    job = queued(catalog, JobKind.TILE_SCENE, scene_id=scene_id)
+    (tmp_path / gone).unlink()
+    states = []
+    for _ in range(catalog.settings.job_attempts):
+        after = attempt(catalog, job)
+        with catalog.read() as session:
+            scene = session.get_one(Scene, scene_id)
+        states.append((after.state, after.failures, scene.state))
+    assert states == [
+        (JobState.QUEUED, 1, SceneState.REGISTERED),
+        (JobState.QUEUED, 2, SceneState.REGISTERED),
+        (JobState.FAILED, 3, SceneState.REJECTED),
+    ]
+    assert after.error == scene.error
+    assert after.error.startswith(f"{tmp_path / gone}: {told}")
+
+
+def test_a_scene_is_never_rejected_for_a_lack_of_file_handles(catalog, tmp_path, monkeypatch):
+    scene_id = register(catalog, forge_scene(tmp_path / "a.tif"))
+    job = queued(catalog, JobKind.TILE_SCENE, scene_id=scene_id)
+    with monkeypatch.context() as meanwhile:
+
+        def check_without_handles(source: SceneSource) -> None:
+            with few_handles():
+                check_has_data(source)
+
+        meanwhile.setattr("workers.tile_scene.check_has_data", check_without_handles)
+        for _ in range(catalog.settings.job_attempts):
+            failed = attempt(catalog, job)
+    assert failed.state is JobState.FAILED
+    assert "Too many open files" in failed.error
+    with catalog.write() as session:
+        retry(session, job.id)  # a rejected scene would refuse that
+    assert attempt(catalog, job).state is JobState.FINISHED
+    with catalog.read() as session:
+        assert session.get_one(Scene, scene_id).state is SceneState.READY
 
 
 def test_an_outage_is_waited_for_and_is_no_failure(catalog):
