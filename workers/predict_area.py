@@ -20,7 +20,6 @@ from services.scene_files import BelowRoot, shown_as_named
 from services.scene_request import SceneRequest
 from services.scenes import find_scene, source_of
 from workers.jobs import JobContext
-from workers.passing_errors import may_pass
 from workers.predict_scene import write_prediction
 from workers.versions import LoadedVersion, load_version
 
@@ -70,7 +69,7 @@ def predict_area(
             scene = _described(context, Path(folder), SceneRequest.model_validate(upload), loaded)
             write_prediction(context, loaded, scene, options, area_keys(uid, version))
     except SceneError as error:
-        if not may_pass(error):  # another attempt would find the same
+        if context.is_conclusive(error):
             with suppress(StoreError):
                 store.delete(key)
         raise

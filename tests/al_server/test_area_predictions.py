@@ -20,9 +20,11 @@ from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Scene, now
 from imagery.errors import SceneError
 from imagery.grid import Window
+from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services import raster_keys
 from services.places import raster_store
+from services.scenes import source_of
 from services.sent_uploads import abandoned_uploads
 from services.stored_files import orphans
 from services.unused_predictions import remove_unused
@@ -30,6 +32,7 @@ from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
 from tests.imagery.forge import BAND_NAMES, write_geotiff
 from tests.served_version import add_version, serve
+from tests.workers.few_handles import few_handles
 from tests.workers.rows import champion, tiled
 from workers import predict_area as job_module
 from workers.jobs import perform
@@ -182,6 +185,25 @@ def test_a_file_that_the_version_cannot_map_is_refused_with_the_reason(
         refused = client.get(f"{URL}/{uid}/tif", headers=as_role(catalog, "reader"))
         assert (refused.status_code, refused.json["detail"]) == (409, f"the prediction is failed; {job.error}")
     assert [key for key in raster_store(catalog).all_keys() if key.startswith("uploads/")] == []
+
+
+@pytest.mark.usefixtures("version")
+def test_a_file_stays_for_the_next_attempt_while_file_handles_are_lacking(
+    catalog: Catalog, scene: Scene, send: Callable[..., TestResponse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = send(cropped(scene, tmp_path)).json["id"]
+
+    def write_without_handles(_: object, __: object, sent: Scene, *___: object) -> None:
+        with few_handles():
+            SceneReader(source_of(sent)).__enter__()
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(job_module, "write_prediction", write_without_handles)
+        waits = work(catalog, uid)
+    assert waits.state is JobState.QUEUED
+    assert "Too many open files" in (waits.error or "")
+    done = work(catalog, uid)
+    assert (done.state, done.error) == (JobState.FINISHED, None)
 
 
 @pytest.mark.usefixtures("version")
