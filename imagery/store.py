@@ -170,7 +170,18 @@ class RasterStore:
 
     def all_keys(self) -> list[str]:
         """Return the keys of all stored files, sorted, without those that were found damaged."""
-        found: Sequence[str] = self._fs.find(self._base) if self._fs.exists(self._base) else []
+        return self._keys_below(self._base)
+
+    def keys_in(self, folder: str) -> list[str]:
+        """Return the keys that begin with this one and a "/", sorted; none if there is nothing.
+
+        Raises:
+            StoreError: The key of the folder is malformed.
+        """
+        return self._keys_below(self._path(folder))
+
+    def _keys_below(self, path: str) -> list[str]:
+        found: Sequence[str] = self._fs.find(path) if self._fs.exists(path) else []
         keys = (path.removeprefix(f"{self._base}/") for path in found)
         return sorted(key for key in keys if _KEY.fullmatch(key) and not key.startswith(f"{DAMAGED}/"))
 

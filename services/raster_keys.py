@@ -13,7 +13,9 @@ PREDICTION_SUFFIXES: Final[tuple[PredictionSuffix, ...]] = get_args(PredictionSu
 CHANGE_SUFFIXES: Final[tuple[ChangeSuffix, ...]] = get_args(ChangeSuffix)
 
 GLIMS = "glims"
+VIEWS = "views"
 
+_VIEW = re.compile(rf"{VIEWS}/patch-(\d+)/(.+)\.png")
 _UNCERTAINTY_VIEW = re.compile(r"uncertainty-(\d+)(?:-part-\d+)?")
 
 DATA_SETS = "data-sets"
@@ -153,17 +155,23 @@ def scoring_of_view(name: str) -> int | None:
 
 def view(patch_id: int, name: str) -> str:
     """Return the key of a view of a patch."""
-    return f"views/patch-{patch_id}/{name}.png"
+    return f"{VIEWS}/patch-{patch_id}/{name}.png"
+
+
+def picture_of_view(key: str) -> tuple[int, str] | None:
+    """Return the patch and the name of a `view` by its key; None if it is the key of something else."""
+    found = _VIEW.fullmatch(key)
+    return None if found is None else (int(found[1]), found[2])
 
 
 def bands(patch_id: int) -> str:
     """Return the key of the bands of a patch that annotators may click on (`services.patch_bands`)."""
-    return f"views/patch-{patch_id}/bands.npy"
+    return f"{VIEWS}/patch-{patch_id}/bands.npy"
 
 
 def is_bands(key: str) -> bool:
     """Return whether a key is one of `bands`."""
-    return key.startswith("views/") and key.endswith("/bands.npy")
+    return key.startswith(f"{VIEWS}/") and key.endswith("/bands.npy")
 
 
 def preannotation(proposal_uid: str, version: int) -> str:

@@ -140,7 +140,7 @@ def _make_again(catalog: Catalog, key: str) -> str | None:
         "labels": _label,
         "scenes": _mask,
         "scorings": _scored,
-        "views": _view,
+        raster_keys.VIEWS: _view,
         "predictions": lambda catalog, key: "it is computed again at the next request",
         "training": lambda catalog, key: "the training begins anew without this checkpoint",
         "preannotations": _preannotation,

@@ -4,7 +4,8 @@ Idempotent and interruptible: whatever an attempt leaves, the next one removes.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Set
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from catalog import retention
 from catalog.records import Proposal, ProposalState, Scoring
+from imagery.errors import StoreError
 from imagery.store import RasterStore
 from services import raster_keys
 from services.places import raster_store
@@ -27,58 +29,71 @@ Picture = tuple[int, str]
 
 def remove_superseded(context: JobContext) -> None:
     """Mark the superseded scorings as removed; then delete their views, files, scores and shards."""
-    deadline = time.monotonic() + SECONDS_AT_ONCE
     with context.catalog.write() as session:
         retention.mark_superseded(session, context.catalog.settings.keep_scorings)
     with context.catalog.read() as session:
         unfinished = retention.unfinished(session)
     store = raster_store(context.catalog)
-    _remove_views(context, store, unfinished)
+    stored = _stored_pictures(store)
+    # From here, not from the start: an attempt must delete something, however long it looked for what to delete.
+    deadline = time.monotonic() + SECONDS_AT_ONCE
+    if not _remove_views(context, store, stored, deadline):
+        return
     for done, scoring_id in enumerate(unfinished):
         store.delete_folder(raster_keys.scoring(scoring_id))
         are_left = True
         while are_left:
             context.progress(done, len(unfinished), f"removing scoring {scoring_id}")
-            if time.monotonic() > deadline:
-                return
             started = time.monotonic()
             with context.catalog.write() as session:
                 are_left = retention.delete_scores(session, scoring_id, SCORES_TOGETHER)
                 if not are_left:
                     retention.delete_shards(session, scoring_id)
-            time.sleep(time.monotonic() - started)  # leaves half of the time to other writers
+            ended = time.monotonic()
+            if ended > deadline:
+                return
+            time.sleep(ended - started)  # leaves half of the time to other writers
 
 
-def _remove_views(context: JobContext, store: RasterStore, scoring_ids: Iterable[int]) -> None:
-    """Delete the uncertainty views of removed scorings, but for those that a task in Label Studio still shows."""
+def _stored_pictures(store: RasterStore) -> set[Picture]:
+    """List the pictures of patches once; to ask for each that there may be takes minutes where there are many."""
+    found = map(raster_keys.picture_of_view, store.keys_in(raster_keys.VIEWS))
+    return {picture for picture in found if picture is not None}
+
+
+def _remove_views(context: JobContext, store: RasterStore, stored: Set[Picture], deadline: float) -> bool:
+    """Delete the uncertainty views of removed scorings, but for those that a task in Label Studio still shows.
+
+    Returns:
+        Whether all are deleted; otherwise the time is up, and at least one is.
+    """
     with context.catalog.read() as session:
-        removable, dead = _removable_views(session, scoring_ids)
-    for patch_id, name in sorted(removable):
-        key = raster_keys.view(patch_id, name)
-        if store.exists(key):
-            store.delete(key)
+        removable, dead = _removable_views(session, stored)
+    found = sorted(removable & stored)
+    for done, (patch_id, name) in enumerate(found, start=1):
+        with suppress(StoreError):  # it was found damaged meanwhile, and moved aside
+            store.delete(raster_keys.view(patch_id, name))
+        context.progress_of_step(done, len(found), "deleting views of removed scorings")
+        if done < len(found) and time.monotonic() > deadline:
+            return False
     with context.catalog.write() as session:
         for proposal_id in dead:
             proposal = session.get_one(Proposal, proposal_id)
-            removed = {name for patch_id, name in removable if patch_id == proposal.patch_id}
-            proposal.views = {field: name for field, name in (proposal.views or {}).items() if name not in removed}
+            views = (proposal.views or {}).items()
+            proposal.views = {field: name for field, name in views if (proposal.patch_id, name) not in removable}
+    return True
 
 
-def _removable_views(session: Session, scoring_ids: Iterable[int]) -> tuple[set[Picture], list[int]]:
+def _removable_views(session: Session, stored: Set[Picture]) -> tuple[set[Picture], list[int]]:
     """Return the pictures to delete, and the ids of proposals without a task that mention one of them.
 
-    Pictures of the scorings given may exist for every patch that was ever proposed: a waiting task gets a new one with
-    each scoring. Pictures of scorings that were removed earlier are left if a task showed them then.
+    To be deleted are the pictures of removed scorings that are stored, or that a proposal without a task mentions;
+    except those that a proposal with a task shows.
     """
     removed = set(session.scalars(select(Scoring.id).where(Scoring.removed_at.is_not(None))))
     proposals = session.execute(select(Proposal.id, Proposal.patch_id, Proposal.state, Proposal.views)).all()
     without_task = (ProposalState.WITHDRAWN, ProposalState.ABANDONED)
-    candidates = {
-        (patch_id, raster_keys.uncertainty_view(scoring_id, part))
-        for proposal_id, patch_id, _, _ in proposals
-        for scoring_id in scoring_ids
-        for part in (None, proposal_id)
-    }
+    candidates = {(patch_id, name) for patch_id, name in stored if raster_keys.scoring_of_view(name) in removed}
     shown: set[Picture] = set()
     dead: list[int] = []
     for proposal_id, patch_id, state, views in proposals:

@@ -23,6 +23,7 @@ from catalog.records import (
     now,
 )
 from catalog.settings import Settings
+from imagery.store import RasterStore
 from services import raster_keys
 from services.places import raster_store
 from tests.catalog_fixtures import add_round, add_scene
@@ -168,8 +169,11 @@ def test_a_removal_ends_when_its_time_is_up_and_the_clock_has_it_go_on(catalog, 
         score_pool(catalog, champion(version))
     with monkeypatch.context() as patched:
         patched.setattr(module, "SECONDS_AT_ONCE", -1.0)
+        patched.setattr(module, "SCORES_TOGETHER", 30)  # those of six patches by five measures
         remove(catalog)
-    assert scores_by_scoring(catalog) == {1: 5 * 20, 2: 5 * 20}
+        assert scores_by_scoring(catalog) == {1: 5 * 14, 2: 5 * 20}
+        remove(catalog)
+        assert scores_by_scoring(catalog) == {1: 5 * 8, 2: 5 * 20}
     from catalog import retention
 
     with catalog.database.write() as session:
@@ -222,6 +226,31 @@ def test_views_that_a_task_shows_stay(catalog, scene):
     remove(catalog)
     assert not store.exists(view(of_scene[0].id, 1))
     assert store.exists(view(of_scene[1].id, 1))  # another proposal of the patch shows it
+
+
+def test_a_removal_gets_on_however_long_it_looks_for_views(catalog, scene, monkeypatch):
+    """Each attempt deletes at least one picture or one batch of scores, and asks for no picture by itself."""
+    for version in (1, 2):
+        score_pool(catalog, champion(version))
+    store, shown = raster_store(catalog), [patch.id for patch in patches(catalog, scene.id)[:3]]
+    for patch_id in shown:
+        store.put(view(patch_id, 1), b"entropy by version 1")
+    listed, list_keys = [], RasterStore.keys_in
+
+    def list_slowly(self: RasterStore, folder: str) -> list[str]:
+        time.sleep(0.2)
+        listed.append(folder)
+        return list_keys(self, folder)
+
+    monkeypatch.setattr(RasterStore, "keys_in", list_slowly)
+    monkeypatch.setattr(RasterStore, "exists", None)
+    monkeypatch.setattr(module, "SECONDS_AT_ONCE", 0.0)
+    left = []
+    for _ in range(3):
+        remove(catalog)
+        left.append(len(list_keys(store, "views")))
+    assert (left, len(listed)) == ([2, 1, 0], 3)
+    assert scores_by_scoring(catalog) == {2: 5 * 20}  # there are fewer than a batch
 
 
 def test_views_with_an_outlined_part_go_like_the_others(catalog, scene):
