@@ -23,6 +23,7 @@ OPEN = (JobState.QUEUED, JobState.RUNNING)
 UNSUCCESSFUL = (JobState.FAILED, JobState.CANCELLED)
 OUTAGE_BACKOFF_S = 15.0  # delay before a job is retried whose service is down
 FAILURE_BACKOFF_S = 5.0  # delay before a retry, times the number of failures so far
+HEARTBEATS_IN_TIME = 4  # that a worker sends until it counts as dead (`job_stale_after_s`)
 CANCELLED = "cancelled by a person"
 STOPPED = "its worker was stopped"
 

@@ -45,13 +45,13 @@ log = logging.getLogger(__name__)
 _JOIN_S = 5.0
 
 
-def tick(catalog: Catalog, *, reconcile: bool, heartbeats_tell: bool = True) -> None:
+def tick(catalog: Catalog, *, reconcile: bool, heartbeats_tell: Callable[[], bool] = lambda: True) -> None:
     """Enqueue everything that is due now.
 
     Args:
         catalog: the catalog.
         reconcile: whether to enqueue the reconciliation with Label Studio, and what else is done at its intervals.
-        heartbeats_tell: whether a worker without a recent heartbeat is dead, see `workers.clock_watch`.
+        heartbeats_tell: says whether a worker without a recent heartbeat is dead, see `workers.clock_watch`.
 
     Raises:
         ServiceDownError: Redis does not answer; the rows are committed all the same.
@@ -75,7 +75,22 @@ def tick(catalog: Catalog, *, reconcile: bool, heartbeats_tell: bool = True) -> 
     if is_due:
         with catalog.write() as session:
             training.enqueue_if_due(session, catalog.settings)
-    catalog.sweep(heartbeats_tell=heartbeats_tell)
+    catalog.sweep(heartbeats_tell=heartbeats_tell())
+
+
+def watched_tick(catalog: Catalog, watch: ClockWatch, *, reconcile: bool) -> bool:
+    """Look at the clock, then `tick`; return False if the database or Redis did not answer: both may come back."""
+    try:
+        watch.look()
+        tick(catalog, reconcile=reconcile, heartbeats_tell=watch.heartbeats_tell)
+    except ServiceDownError as error:
+        log.warning("%s", error)
+    except OperationalError as error:
+        log.warning("%s", error)
+        watch.distrust_heartbeats()  # no worker could send one meanwhile
+    else:
+        return True
+    return False
 
 
 def _has_damaged(store: RasterStore) -> bool:
@@ -134,12 +149,8 @@ def main() -> None:
     reconciled_at = float("-inf")
     while not stop.is_set():
         reconcile = time.monotonic() - reconciled_at >= catalog.settings.reconcile_interval_s
-        try:
-            tick(catalog, reconcile=reconcile, heartbeats_tell=watch.look())
-        except (ServiceDownError, OperationalError) as error:  # Redis or the database; both may come back
-            log.warning("%s", error)
-        else:
-            reconciled_at = time.monotonic() if reconcile else reconciled_at
+        if watched_tick(catalog, watch, reconcile=reconcile) and reconcile:
+            reconciled_at = time.monotonic()
         stop.wait(catalog.settings.sweep_interval_s)
     for thread in threads:
         thread.join(_JOIN_S)

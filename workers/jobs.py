@@ -119,7 +119,7 @@ class JobContext:
         stopped = threading.Event()
 
         def beat() -> None:
-            while not stopped.wait(self.catalog.settings.job_stale_after_s / 4):
+            while not stopped.wait(self.catalog.settings.job_stale_after_s / jobs.HEARTBEATS_IN_TIME):
                 try:
                     with self.catalog.database.write() as session:
                         if jobs.heartbeat(session, self.job_id, self.attempt):

@@ -7,11 +7,12 @@ import pytest
 
 from catalog import jobs
 from catalog.context import Catalog
+from catalog.database import Database
 from catalog.records import JobKind, JobState, now
 from catalog.set_back_clock import LONGEST_WAITS
 from catalog.webhook_records import Delivery
 from services.outgoing_events import BACK_OFF
-from workers.clock import tick
+from workers.clock import tick, watched_tick
 from workers.clock_watch import ClockWatch
 
 
@@ -84,20 +85,59 @@ def test_a_clock_that_is_corrected_by_little_was_not_set(catalog, times, watch):
 
 def test_heartbeats_tell_nothing_until_each_worker_has_sent_another_one(catalog, times, watch):
     watch.look()
-    with catalog.database.write() as session:
-        job_id = jobs.enqueue(session, JobKind.TILE_SCENE, "1").id
-    with catalog.database.write() as session:
-        job = jobs.claim(session, job_id)
-        job.heartbeat_at = now() - timedelta(hours=1)  # as it looks after the clock was set ahead by an hour
+    job_id = running(catalog)  # as it looks after the clock was set ahead by an hour
     times.pass_by(2)
     times.clock += 3600
-    tick(catalog, reconcile=False, heartbeats_tell=watch.look())
+    tick(catalog, reconcile=False, heartbeats_tell=watch.look)
     assert state(catalog, job_id) is JobState.RUNNING
     times.pass_by(catalog.settings.job_stale_after_s - 1)
     assert not watch.look()
     times.pass_by(1)
-    tick(catalog, reconcile=False, heartbeats_tell=watch.look())
+    tick(catalog, reconcile=False, heartbeats_tell=watch.look)
     assert state(catalog, job_id) is JobState.QUEUED
+
+
+def running(catalog: Catalog) -> str:
+    """Have a job run whose last heartbeat was an hour ago; return its id."""
+    with catalog.database.write() as session:
+        job_id = jobs.enqueue(session, JobKind.TILE_SCENE, "1").id
+    with catalog.database.write() as session:
+        job = jobs.claim(session, job_id)
+        job.heartbeat_at = now() - timedelta(hours=1)
+    return job_id
+
+
+def test_heartbeats_tell_nothing_until_workers_could_send_one_to_a_database_that_was_away(
+    catalog, times, watch, monkeypatch, tmp_path
+):
+    job_id = running(catalog)
+    (tmp_path / "full").mkdir()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(catalog, "database", Database(f"sqlite:///{tmp_path / 'full'}"))  # a folder: no database
+        for _ in range(24):  # two minutes
+            assert not watched_tick(catalog, watch, reconcile=False)
+            times.pass_by(5)
+    for _ in range(11):
+        watched_tick(catalog, watch, reconcile=False)
+        assert state(catalog, job_id) is JobState.RUNNING
+        times.pass_by(5)
+    watched_tick(catalog, watch, reconcile=False)  # a minute after the last that failed
+    assert state(catalog, job_id) is JobState.QUEUED
+
+
+@pytest.mark.parametrize(("waited_s", "after"), [(44, JobState.QUEUED), (46, JobState.RUNNING)])
+def test_a_tick_that_waited_for_the_database_judges_nobody(catalog, times, watch, monkeypatch, waited_s, after):
+    """A heartbeat is sent each 15 s. One that was 15 s old, and waited for 45 s, too, is as old as that of the dead."""
+    job_id = running(catalog)
+    refresh = catalog.refresh_settings
+
+    def refresh_slowly() -> None:
+        times.pass_by(waited_s)
+        refresh()
+
+    monkeypatch.setattr(catalog, "refresh_settings", refresh_slowly)
+    watched_tick(catalog, watch, reconcile=False)
+    assert state(catalog, job_id) is after
 
 
 def state(catalog: Catalog, job_id: str) -> JobState:
