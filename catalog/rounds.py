@@ -82,6 +82,11 @@ def get(session: Session, round_id: int) -> Round:
     return found
 
 
+def newest(session: Session) -> Round | None:
+    """Return the round that was opened last, whatever became of it; None before the first."""
+    return session.scalar(select(Round).order_by(Round.id.desc()).limit(1))
+
+
 def lock(session: Session, round_id: int) -> Round:
     """Lock a round until the session ends, and return it freshly loaded.
 

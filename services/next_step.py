@@ -104,7 +104,7 @@ def troubles(situation: Situation) -> Iterator[Step]:
         yield Step(f"Make room now: {free}, and drawings can no longer be stored.", Tone.FAULT)
     of_round = situation.round
     if of_round is not None and of_round.error and of_round.state is not RoundState.OPEN:
-        yield _stuck_round(of_round)
+        yield _stuck_round(of_round, situation.auto_rounds)
     for job in situation.failed_jobs:
         text = f"{_KINDS.get(job.kind, _spaced(job.kind))} failed: {job.error}. Mend the cause, then retry."
         yield Step(text, Tone.FAULT, Act.RETRY_JOB, job.id)
@@ -130,13 +130,15 @@ def troubles(situation: Situation) -> Iterator[Step]:
         yield Step(f"{events} for others could not be delivered within a day.", Tone.LOOK, Act.SEE_TROUBLE)
 
 
-def _stuck_round(of_round: RoundFacts) -> Step:
+def _stuck_round(of_round: RoundFacts, auto_rounds: bool) -> Step:
     """Return the step of a round that could not be made. One without patches has ended, and cannot be abandoned."""
     if of_round.state is RoundState.FAILED:
         done, otherwise = "chosen", "open another one"
     else:
         done, otherwise = "published", "abandon the round"
     text = f"Round {of_round.id} could not be {done}: {of_round.error}. Retry its job, or {otherwise}."
+    if auto_rounds:  # as services.rounds.open_next_automatically has it
+        text += " Until then no round opens by itself."
     return Step(text, Tone.FAULT, Act.SEE_TROUBLE)
 
 

@@ -123,17 +123,20 @@ def _scoring_for(session: Session, settings: Settings, strategy: RegisteredStrat
 def open_next_automatically(session: Session, settings: Settings) -> Round | None:
     """Open the next round if ``auto_rounds`` is set, the last has ended and is learnt, and the pool is scored since.
 
-    The first round is never opened automatically. Labels that are changed after the last round has ended hold up
-    nothing (`catalog.training.must_learn_first`).
+    The first round is never opened automatically, and none while the newest one is failed: a person retries that one or
+    opens another, since what it failed of would most likely fail the next one, too, at every tick of the clock. Labels
+    that are changed after the last round has ended hold up nothing (`catalog.training.must_learn_first`).
 
     Raises:
         ConflictError: the pool is not scored yet, or only patches without scores are left.
     """
     if not settings.auto_rounds:
         return None
-    started = session.scalar(select(Round.id).limit(1))
+    newest = rounds.newest(session)
+    if newest is None or newest.state is RoundState.FAILED:
+        return None
     busy = jobs.is_open(session, JobKind.FINE_TUNE) or scorings.is_under_way(session)
-    if rounds.is_unfinished(session) or not started or busy or training.must_learn_first(session):
+    if rounds.is_unfinished(session) or busy or training.must_learn_first(session):
         return None
     if not candidates.count(session, settings.min_valid_share, at_most=1):
         return None

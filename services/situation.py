@@ -208,7 +208,7 @@ def _rejected(session: Session) -> list[tuple[str, str]]:
 
 def _round(session: Session) -> RoundFacts | None:
     """Return the round that people wait for: the newest that is not finished, or the newest of all if it failed."""
-    newest = session.scalar(select(Round).order_by(Round.id.desc()).limit(1))
+    newest = rounds.newest(session)
     if newest is None or newest.state is not RoundState.FAILED:
         unfinished = Round.state.in_((*rounds.BEING_MADE, RoundState.OPEN))
         newest = session.scalar(select(Round).where(unfinished).order_by(Round.id.desc()).limit(1))

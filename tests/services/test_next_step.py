@@ -191,6 +191,13 @@ STATES = {
         Act.SEE_TROUBLE,
         "Round 2 could not be chosen: no scores. Retry its job, or open another one.",
     ),
+    "round failed, and others would open by themselves": (
+        replace(SET_UP, rounds=1, round=RoundFacts(2, RoundState.FAILED, error="no scores"), auto_rounds=True),
+        Tone.FAULT,
+        Act.SEE_TROUBLE,
+        "Round 2 could not be chosen: no scores. Retry its job, or open another one. "
+        "Until then no round opens by itself.",
+    ),
     "publication failed": (
         replace(SET_UP, rounds=2, round=RoundFacts(2, RoundState.PUBLISHING, error="refused")),
         Tone.FAULT,

@@ -4,12 +4,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from catalog import jobs
+from catalog import failures, jobs
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
 from catalog.records import Job, JobKind, JobState, Round, RoundState, SceneState, now
 from catalog.settings import Settings, Strategy
-from services import changing_settings
+from services import changing_settings, rounds
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, add_scoring, label_of, pushed
 from workers.clock import repeat, tick
 
@@ -117,6 +117,53 @@ def test_rounds_follow_one_another_if_that_is_wished(catalog, change):
     change(auto_rounds=True, random_start_rounds=2)
     tick(catalog, reconcile=False)
     assert open_kinds(catalog) == ["propose_round"]
+
+
+@pytest.fixture
+def fail_round(catalog: Catalog):
+    """Cancel the job that chooses the open round, which then fails; return the ids of the job and of the round."""
+
+    def cancel_choice() -> tuple[str, int]:
+        with catalog.database.write() as session:
+            failed = session.scalars(select(Round).where(Round.state == RoundState.CHOOSING)).one()
+            job = jobs.last_of(session, JobKind.PROPOSE_ROUND, str(failed.id))
+            failures.cancel(session, job.id)
+        return job.id, failed.id
+
+    return cancel_choice
+
+
+def round_states(catalog: Catalog) -> list[str]:
+    with catalog.read() as session:
+        return [state.value for state in session.scalars(select(Round.state).order_by(Round.id))]
+
+
+def test_no_round_follows_one_that_failed_until_a_person_retries_it(catalog, change, fail_round):
+    finished_round(catalog)
+    change(auto_rounds=True, random_start_rounds=9)
+    tick(catalog, reconcile=False)
+    job_id, round_id = fail_round()
+    for _ in range(3):
+        tick(catalog, reconcile=False)
+    assert round_states(catalog) == ["complete", "failed"]
+    with catalog.database.write() as session:
+        failures.retry(session, job_id)
+        session.get_one(Round, round_id).state = RoundState.COMPLETE
+        session.get_one(Job, job_id).state = JobState.FINISHED
+    tick(catalog, reconcile=False)
+    assert round_states(catalog) == ["complete", "complete", "choosing"]
+
+
+def test_rounds_follow_again_once_a_person_has_opened_another_than_the_failed_one(catalog, change, fail_round):
+    finished_round(catalog)
+    change(auto_rounds=True, random_start_rounds=9)
+    tick(catalog, reconcile=False)
+    fail_round()
+    with catalog.database.write() as session:
+        by_hand = rounds.open_round(session, catalog.settings, Strategy.RANDOM, 1)
+        by_hand.state = RoundState.COMPLETE
+    tick(catalog, reconcile=False)
+    assert round_states(catalog) == ["complete", "failed", "complete", "choosing"]
 
 
 def test_what_people_change_of_the_settings_is_obeyed_at_the_next_tick(catalog, settings):
