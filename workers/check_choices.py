@@ -56,7 +56,8 @@ class Checks:
         )
         taken = {choice.patch_id for choice in chosen}
         chosen += self._second_labels(twice, taken, generator)
-        return [*chosen, *self._honeypots(honeypots, generator)]
+        taken = {choice.patch_id for choice in chosen}
+        return [*chosen, *self._honeypots(honeypots, taken, generator)]
 
     def _looks(self) -> list[Choice]:
         if not self.second_looks:
@@ -75,13 +76,13 @@ class Checks:
         drawn = generator.permutation(free)[:wanted].tolist()
         return [Choice(patch_id, ProposalReason.SECOND_LABEL, None) for patch_id in drawn]
 
-    def _honeypots(self, wanted: int, generator: np.random.Generator) -> list[Choice]:
+    def _honeypots(self, wanted: int, taken: set[int], generator: np.random.Generator) -> list[Choice]:
         """Choose honeypots, those that fewest people have answered first, otherwise at random."""
         if not wanted:
             return []
         fresh = {patch.patch_id: 0 for patch in islice(self._with_truth(generator), wanted)}
         answers = check_candidates.to_ask_again(self.session) | fresh
-        order = generator.permutation(sorted(answers)).tolist()
+        order = generator.permutation(sorted(answers.keys() - taken)).tolist()
         chosen = sorted(order, key=lambda patch_id: answers[patch_id])[:wanted]
         return [Choice(patch_id, ProposalReason.KNOWN_TRUTH, self._score(patch_id)) for patch_id in chosen]
 

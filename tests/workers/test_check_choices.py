@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 import services.rounds
-from catalog import candidates, labels, references, rounds, scorings
+from catalog import candidates, check_candidates, labels, references, rounds, scorings
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import (
@@ -259,6 +259,36 @@ def test_contradicted_labels_come_back_once_with_the_reason(catalog: Catalog, sc
     again = propose(catalog, size=2, second_looks=2)
     assert of(again, ProposalReason.SECOND_LOOK) == [scored[1].id]  # the third is not contradicted
     assert len(again.proposals) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "second_looks", "changes"),
+    [
+        (ProposalReason.SECOND_LOOK, 1, {"honeypot_share": 1 / 3}),
+        (ProposalReason.SECOND_LABEL, 0, {"honeypot_share": 0.25, "double_label_share": 0.75}),
+    ],
+)
+def test_a_patch_that_a_round_asks_for_again_is_no_honeypot_of_it(
+    catalog: Catalog, scored: list[Patch], reason: ProposalReason, second_looks: int, changes: dict[str, float]
+) -> None:
+    """The first patch has a label that teaches and one drawn on it as a honeypot; no other could be a honeypot."""
+    change(catalog, **changes)
+    with catalog.database.write() as session:
+        scene = session.get_one(Scene, scored[0].scene_id)
+        scene.outlines = [{"path": "/truth.gpkg", "layer": None, "class_name": "clean ice"}]
+        first = session.get_one(Patch, scored[0].id)
+        opened, (honeypot,) = add_round(session, [first], first_task=90)
+        honeypot.reason = ProposalReason.KNOWN_TRUTH
+        labels.store(session, label_of(session, honeypot, 90, 90))
+        opened.state = RoundState.COMPLETE
+        assert check_candidates.to_ask_again(session) == {first.id: 1}
+        for patch in session.scalars(select(Patch).where(Patch.state == PatchState.UNLABELLED)):
+            patch.state = PatchState.SKIPPED
+        add_scene(session, "plain", width=320, height=320, offset_px=1000)
+    made = propose(catalog, size=4, second_looks=second_looks)
+    assert first.id in of(made, reason)
+    assert of(made, ProposalReason.KNOWN_TRUTH) == []
+    assert len({proposal.patch_id for proposal in made.proposals}) == 4
 
 
 def test_a_round_of_second_looks_alone_that_finds_none_says_so(catalog: Catalog, scored: list[Patch]) -> None:
