@@ -199,10 +199,18 @@ def record(
 
 
 def are_waiting(session: Session, scene_id: int) -> bool:
-    """Return whether corrections of a scene wait to be ingested: until then only their keys say of which patch."""
-    waiting = select(LabelEvent.dedupe_key).where(LabelEvent.state == EventState.RECEIVED, LabelEvent.origin == MAP)
-    patches = {int(key.rpartition(":")[2]) for key in session.scalars(waiting)}
-    return not patches.isdisjoint(session.scalars(select(Patch.id).where(Patch.scene_id == scene_id)))
+    """Return whether corrections of a scene wait to be ingested."""
+    return bool(unapplied(session, scene_id, EventState.RECEIVED))
+
+
+def unapplied(session: Session, scene_id: int, state: EventState) -> list[int]:
+    """Return the ids of the events of corrections of a scene that are no labels yet: received ones, or failed ones.
+
+    They have no proposal yet; only their keys say of which patch they are.
+    """
+    found = select(LabelEvent.id, LabelEvent.dedupe_key).where(LabelEvent.state == state, LabelEvent.origin == MAP)
+    patches = set(session.scalars(select(Patch.id).where(Patch.scene_id == scene_id)))
+    return [event_id for event_id, key in session.execute(found) if int(key.rpartition(":")[2]) in patches]
 
 
 def _key(correction: UUID) -> str:

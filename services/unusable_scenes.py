@@ -24,6 +24,7 @@ from imagery.lacking import was_lacking
 from imagery.paths import is_address, name_for_rasterio
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
+from services import corrections
 from services.scenes import outlines_of, priors_of, source_of
 
 log = logging.getLogger(__name__)
@@ -259,11 +260,12 @@ def _names(source: SceneSource) -> set[str]:
     return {*paths, *map(name_for_rasterio, paths)}
 
 
-def _failed_events(session: Session, scene: Scene) -> Sequence[int]:
-    statement = (
+def _failed_events(session: Session, scene: Scene) -> list[int]:
+    """Return the ids of the failed label events of a scene, in their order: of its tasks, and of corrections."""
+    of_tasks = (
         select(LabelEvent.id)
         .join(Proposal, LabelEvent.proposal_id == Proposal.id)
         .join(Patch, Proposal.patch_id == Patch.id)
         .where(Patch.scene_id == scene.id, LabelEvent.state == EventState.FAILED)
     )
-    return session.scalars(statement.order_by(LabelEvent.id)).all()
+    return sorted({*session.scalars(of_tasks), *corrections.unapplied(session, scene.id, EventState.FAILED)})

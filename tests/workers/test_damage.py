@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ from imagery.classes import GLACIER_SCHEME
 from imagery.errors import DamagedFileError, SceneError, UnreadableFileError
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
-from services import raster_keys
+from services import corrections, raster_keys
+from services.corrections import Correction
 from services.places import raster_store
 from services.scenes import ready_scenes, source_of
 from services.unusable_scenes import check_scenes, set_aside_scenes, take_back, why_unusable
@@ -170,6 +172,39 @@ def test_a_label_event_of_a_moved_scene_is_ingested_when_the_scene_is_back(desk:
     assert take_back(desk.catalog) == [desk.scene.name]
     perform(desk.catalog, next_job(desk.catalog, JobKind.INGEST_LABEL))
     assert desk.event(event_id).state is EventState.APPLIED
+
+
+def test_a_correction_on_the_map_of_a_moved_scene_is_applied_when_the_scene_is_back(desk: Desk, tmp_path: Path) -> None:
+    catalog = desk.catalog
+    other, _ = tiled(catalog, tmp_path / "other.tif", offset_px=400)
+    with catalog.database.write() as session:
+        for patch in session.scalars(select(Patch)):  # some pixels have no data: scenes are read to find them
+            patch.valid_share = 0.9
+        ice = np.ones((32, 32), np.uint8)
+        said = {"row_off": 0, "col_off": 0, "height": 32, "width": 32, "shown": None, "seconds": 9.0}
+        of_scenes = [
+            corrections.record(
+                session,
+                session.get_one(Scene, scene.id),
+                Correction(id=uuid4(), annotator="anna", **said),
+                ice,
+                np.zeros_like(ice),
+            )[0][0].id
+            for scene in (other, desk.scene)
+        ]
+        session.get_one(LabelEvent, of_scenes[0]).state = EventState.FAILED  # for a reason that lasts
+    away = moved(desk.scene, tmp_path / "away")
+    for expected in (JobState.QUEUED, JobState.FAILED):
+        job = next_job(catalog, JobKind.INGEST_LABEL)
+        perform(catalog, job)
+        assert state_of(catalog, job) is expected
+    assert [desk.event(event_id).state for event_id in of_scenes] == [EventState.FAILED] * 2
+    for path, kept in away:
+        shutil.move(kept, path)
+    assert take_back(catalog) == [desk.scene.name]
+    assert [desk.event(event_id).state for event_id in of_scenes] == [EventState.FAILED, EventState.RECEIVED]
+    desk.ingest(of_scenes[1])
+    assert desk.event(of_scenes[1]).state is EventState.APPLIED
 
 
 def test_others_can_write_while_a_host_that_hangs_is_asked_for_a_scene(
