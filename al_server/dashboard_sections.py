@@ -26,6 +26,7 @@ from al_server.version_schemas import ModelAnswer, serialize_version
 from catalog import jobs, registry_copy, scorings, set_aside, training
 from catalog.access_records import Role
 from catalog.errors import ServiceDownError
+from catalog.event_order import WITHOUT_EFFECT
 from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.paging import Cut, cut_out
@@ -252,7 +253,7 @@ def _newest_events() -> Select[LabelEvent]:
 
 def _not_learnt(session: Session, cut: Cut) -> Sequence[LabelEvent]:
     """Return label events that failed or were ignored: the drawings and deletions without effect."""
-    without_effect = LabelEvent.state.in_((EventState.FAILED, EventState.SUPERSEDED))
+    without_effect = LabelEvent.state.in_(WITHOUT_EFFECT)
     found = cut_out(select(LabelEvent).where(without_effect), LabelEvent.id, cut, newest_first=True)
     return session.scalars(found).all()
 

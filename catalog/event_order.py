@@ -33,6 +33,8 @@ ANNOTATION_DELETED = "ANNOTATIONS_DELETED"
 TASK_DELETED = "TASKS_DELETED"
 TASK_RETURNED = "TASK_RETURNED"
 PROJECT_DELETED = "PROJECT_DELETED"
+WITHOUT_EFFECT = (EventState.FAILED, EventState.SUPERSEDED)
+"""States of events that changed nothing: a deletion could not be applied, or Label Studio refuted it."""
 
 
 def history(
@@ -125,8 +127,8 @@ def annotations(events: Iterable[LabelEvent]) -> list[LabelEvent]:
 
 
 def _ends(event: LabelEvent, annotation: LabelEvent) -> bool:
-    """Return whether an event tells of the deletion of an annotation, or of its task."""
-    if event.state is EventState.FAILED:
+    """Return whether an event tells of the deletion of an annotation, or of its task, and is not without effect."""
+    if event.state in WITHOUT_EFFECT:
         return False
     if event.action == ANNOTATION_DELETED:
         return is_same(event, annotation)
@@ -155,11 +157,10 @@ def doubt(session: Session, event: LabelEvent) -> str | None:
     """Return what speaks against the order in which an event was received; None if nothing does."""
     if event.origin == RECONCILIATION:
         return None
-    ended = (EventState.FAILED, EventState.SUPERSEDED)
     earlier = [
         other
         for other in history_of(session, event)
-        if (event.id is None or other.id < event.id) and other.state not in ended
+        if (event.id is None or other.id < event.id) and other.state not in WITHOUT_EFFECT
     ]
     if event.action in SAVED:
         return _doubt_state(earlier, event)

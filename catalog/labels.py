@@ -157,7 +157,12 @@ def current(session: Session, patch_id: int) -> list[Label]:
 
 
 def supersede(
-    session: Session, project_id: int | None, annotation_id: int | None, created_at: datetime | None = None
+    session: Session,
+    project_id: int | None,
+    annotation_id: int | None,
+    created_at: datetime | None = None,
+    *,
+    before: int | None = None,
 ) -> list[Label]:
     """Mark the label of an annotation that was updated, skipped or deleted as superseded; keep its row and mask.
 
@@ -166,11 +171,11 @@ def supersede(
         project_id: the project of the annotation.
         annotation_id: its id.
         created_at: when it was created; None if its event did not say.
+        before: id of the event that ends the label; one of a state that was received after it stays. None: of any.
     """
     same_creation = LabelEvent.annotation_created_at.is_not_distinct_from(created_at)
-    return _supersede_where(
-        session, (Label.project_id == project_id) & (Label.annotation_id == annotation_id) & same_creation
-    )
+    of_annotation = (Label.project_id == project_id) & (Label.annotation_id == annotation_id) & same_creation
+    return _supersede_where(session, of_annotation if before is None else of_annotation & (LabelEvent.id < before))
 
 
 def _supersede_where(session: Session, condition: ColumnElement[bool]) -> list[Label]:

@@ -189,15 +189,19 @@ def _occasion(session: Session, row: LedgerRow, event: LabelEvent) -> str:
     """Return a suffix of the unique key that tells deletions of the same id apart.
 
     An id may be deleted several times: it is given away again, and what was deleted returns when Label Studio's
-    database is restored. The newest event about it tells which time it is.
+    database is restored. The newest event about it tells which time it is: a state, or a deletion without effect, which
+    says nothing of the next one.
     """
     match event:
         case AnnotationDeleted():
             known = event_order.history(session, row.project_id, [row.annotation_id], [])
-            states = [
-                other.id for other in known if other.action in event_order.SAVED and event_order.is_same(other, row)
+            earlier = [
+                other.id
+                for other in known
+                if (other.action in event_order.SAVED or other.state is EventState.SUPERSEDED)
+                and event_order.is_same(other, row)
             ]
-            return f":{max(states, default='unseen')}"
+            return f":{max(earlier, default='unseen')}"
         case TaskDeleted():
             return f":{row.proposal_id or 'not ours'}:{_newest_of_task(session, row, event_order.TASK_DELETED)}"
         case TaskReturned():
@@ -215,9 +219,10 @@ def is_project_deleted(session: Session, project_id: int) -> bool:
 
 
 def _newest_of_task(session: Session, row: LedgerRow, action: str) -> int | str:
-    """Return the id of the newest event about a task that has another action; "untouched" if there is none."""
+    """Return the id of the newest event about a task that has another action or was refuted; "untouched" if none is."""
     about_it = (LedgerRow.project_id == row.project_id) & (LedgerRow.task_id == row.task_id)
-    others = about_it & (LedgerRow.proposal_id == row.proposal_id) & (LedgerRow.action != action)
+    is_other = (LedgerRow.action != action) | (LedgerRow.state == EventState.SUPERSEDED)
+    others = about_it & (LedgerRow.proposal_id == row.proposal_id) & is_other
     newest = session.scalar(select(func.max(LedgerRow.id)).where(others)) if row.proposal_id is not None else None
     return newest or "untouched"
 

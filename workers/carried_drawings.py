@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, undefer
 
 from catalog import event_order
 from catalog.context import Catalog
-from catalog.records import LabelEvent
+from catalog.records import EventState, LabelEvent
 from labeling.client import LabelStudio
 from labeling.errors import EventError, LabelStudioError
 from labeling.events import AnnotationSaved, TaskDeleted, read_saved
@@ -81,7 +81,11 @@ def _drawings(session: Session, event: LabelEvent) -> list[LabelEvent]:
     """
     rows = session.scalars(_of_task(event, *event_order.SAVED)).all()
     known = event_order.history(session, event.project_id, {row.annotation_id for row in rows}, [])
-    gone = [other for other in known if other.action == event_order.ANNOTATION_DELETED]
+    gone = [
+        other
+        for other in known
+        if other.action == event_order.ANNOTATION_DELETED and other.state is not EventState.SUPERSEDED  # refuted
+    ]
     return [
         row
         for row in event_order.annotations(rows)

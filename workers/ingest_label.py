@@ -263,7 +263,8 @@ def _apply_deleted(context: JobContext, event: LabelEvent) -> None:
         proposal = session.get(Proposal, row.proposal_id) if row.proposal_id is not None else None
         if proposal is not None:
             locked = labels.lock_with_scene(session, proposal)
-            labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at)
+            # It may be applied late, after the annotation returned: what was received of it since stays.
+            labels.supersede(session, row.project_id, row.annotation_id, row.annotation_created_at, before=row.id)
             labels.refresh_states(session, locked, skipped=labels.is_skipped(session, locked))
 
 

@@ -108,6 +108,29 @@ def test_a_deletion_ends_what_was_received_before_it(catalog: Catalog, uids: lis
     assert why_ignored(catalog, after) is None
 
 
+@pytest.mark.parametrize("deletion", [AnnotationDeleted(1, PROJECT_ID), TaskDeleted(1, PROJECT_ID)])
+@pytest.mark.parametrize("state", [EventState.FAILED, EventState.SUPERSEDED])
+def test_a_deletion_without_effect_ends_nothing(
+    catalog: Catalog, uids: list[str], deletion: ParsedEvent, state: EventState
+) -> None:
+    before = receive(catalog, saved(uids[0]))
+    receive(catalog, deletion, state)
+    assert why_ignored(catalog, before) is None
+
+
+@pytest.mark.parametrize("deletion", [AnnotationDeleted(1, PROJECT_ID), TaskDeleted(1, PROJECT_ID)])
+def test_what_was_not_deleted_as_was_told_can_be_deleted_later(
+    catalog: Catalog, uids: list[str], deletion: ParsedEvent
+) -> None:
+    """Label Studio refuted the first deletion; nothing else is heard of the annotation before it is deleted."""
+    before = receive(catalog, saved(uids[0]))
+    receive(catalog, deletion, EventState.SUPERSEDED)
+    later = receive(catalog, deletion)
+    assert f"(label event {later})" in (why_ignored(catalog, before) or "")
+    with catalog.database.write() as session:
+        assert label_events.record(session, [deletion], b"{}", WEBHOOK) == []  # a repeat
+
+
 # Doubt
 
 

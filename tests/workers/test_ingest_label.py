@@ -57,7 +57,7 @@ from tests.workers.desk import (
     updated,
 )
 from tests.workers.rows import claimed, context_of
-from workers import ingest_label
+from workers import carried_drawings, ingest_label
 from workers.clock import tick
 from workers.jobs import perform
 from workers.label_drawing import draw
@@ -579,6 +579,31 @@ def test_a_late_deletion_does_not_end_the_annotation_that_got_the_id(desk, studi
         desk.ingest(event_id)
     (label,) = desk.standing()
     assert label.proposal_id == desk.second.id
+
+
+def test_a_deletion_applied_late_ends_no_label_that_was_received_after_it(desk, studio):
+    """Its job was delayed; meanwhile Label Studio's database was restored, and the annotation was changed since."""
+    desk.deliver(saved(desk.first, [brush(CLEAN)]))
+    (deletion,) = desk.receive(deleted())
+    again = updated(desk.first, [brush(CLEAN, "debris-covered ice")], 5)
+    studio.has(again)
+    kept = desk.deliver(again)
+    desk.ingest(deletion)
+    assert desk.event(deletion).state is EventState.APPLIED
+    assert [label.event_id for label in desk.standing()] == [kept.id]
+    assert desk.states() == ("labelled", "labelled", "open")
+
+
+@pytest.mark.parametrize(("state", "is_kept"), [("superseded", True), ("received", False), ("applied", False)])
+def test_a_drawing_whose_deletion_was_refuted_is_carried_over_with_its_task(desk, state, is_kept):
+    (drawn,) = desk.receive(saved(desk.first, [brush(CLEAN)]))
+    (deletion,) = desk.receive(deleted())
+    (of_task,) = desk.receive(task_deleted(TASK))
+    with desk.catalog.database.write() as session:
+        session.get_one(LabelEvent, deletion).state = EventState(state)
+    with desk.catalog.read() as session:
+        carried = carried_drawings._drawings(session, session.get_one(LabelEvent, of_task))
+    assert [event.id for event in carried] == ([drawn] if is_kept else [])
 
 
 def test_an_event_in_doubt_waits_for_label_studio(desk):
