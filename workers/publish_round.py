@@ -6,6 +6,7 @@ Every step looks at what Label Studio has and adds what is missing: the job may 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
@@ -24,6 +25,10 @@ from workers.publication import Offer, Publication, begin_publication, offer
 from workers.task_removal import remove_doubles
 
 log = logging.getLogger(__name__)
+
+Renewed = tuple[Proposal, PresentTask, Offer]
+"""A proposal that waits, its task, and what that is to show."""
+_LOOKED_AT_TOGETHER: Final = 10  # tasks: changing them takes a second or two, in which annotators may begin them
 
 
 def publish_round(context: JobContext, round_id: int) -> None:
@@ -46,7 +51,7 @@ def publish_round(context: JobContext, round_id: int) -> None:
     chosen = _without_unusable(context, chosen)
     publication = begin_publication(context.catalog)
     _create_tasks(context, publication, studio, project_id, chosen)
-    _show_renewed(publication, studio, _complete_waiting(context, publication, studio, project_id))
+    _show_renewed(publication, studio, project_id, _complete_waiting(context, publication, studio, project_id))
     try:
         studio.set_model_version(project_id, publication.shown_version)
     except LabelStudioError as error:  # reconciliation will try again; the tasks are there without it
@@ -95,7 +100,7 @@ def _create_tasks(
 
 def _complete_waiting(
     context: JobContext, publication: Publication, studio: LabelStudio, project_id: int
-) -> list[tuple[Proposal, PresentTask, Offer]]:
+) -> list[Renewed]:
     """Give every task that waits, of whatever round, the prediction of the newest version; return what it shows beside.
 
     Label Studio serves only predictions of one version: without this, older tasks would lose theirs. An import that
@@ -142,17 +147,45 @@ def _add_prediction(studio: LabelStudio, task: PresentTask, offered: Offer) -> O
     return offered
 
 
-def _show_renewed(
-    publication: Publication, studio: LabelStudio, renewed: Sequence[tuple[Proposal, PresentTask, Offer]]
-) -> None:
+def _show_renewed(publication: Publication, studio: LabelStudio, project_id: int, renewed: Sequence[Renewed]) -> None:
     """Show the views, the reason and the priority of the newest version on tasks that have its prediction already.
 
     Label Studio has no call that changes data and predictions together. It shows the new predictions when the version
-    of the project is changed, right after this.
+    of the project is changed, right after this: who has begun before draws on the old prediction. So tasks are looked
+    at again before they are changed, since drawing the views of all took minutes, and once more before the new
+    prediction is noted as what the annotator started from.
     """
-    for proposal, task, offered in renewed:
-        if studio.update_task_data(task.id, offered.task["data"]):
-            _note_shown(publication, proposal, offered)
+    changed: list[Renewed] = []
+    for start in range(0, len(renewed), _LOOKED_AT_TOGETHER):
+        for proposal, task, offered in _unbegun(studio, project_id, renewed[start : start + _LOOKED_AT_TOGETHER]):
+            if studio.update_task_data(task.id, offered.task["data"]):
+                _note_views(publication, proposal, offered)
+                changed.append((proposal, task, offered))
+    for proposal, _, offered in _unbegun(studio, project_id, changed):
+        _note_shown(publication, proposal, offered)
+
+
+def _unbegun(studio: LabelStudio, project_id: int, renewed: Sequence[Renewed]) -> list[Renewed]:
+    """Return the tasks of those that nobody has begun meanwhile; one that was deleted counts as such."""
+    present = studio.present_tasks(project_id, [proposal.uid for proposal, _, _ in renewed])
+    begun = {uid for uid, tasks in present.items() if any(task.is_begun for task in tasks)}
+    for proposal, task, _ in renewed:
+        if proposal.uid in begun:
+            log.info("task %d was begun while tasks were renewed: its proposal stays", task.id)
+    return [each for each in renewed if each[0].uid not in begun]
+
+
+def _note_views(publication: Publication, proposal: Proposal, offered: Offer) -> None:
+    """Note the views that the task of a proposal shows, with their signatures; those of an answered one stay."""
+    with publication.catalog.write() as session:
+        row = labels.lock(session, proposal)
+        if row.state in rounds.UNANSWERED:
+            _set_views(publication, row, offered)
+
+
+def _set_views(publication: Publication, row: Proposal, offered: Offer) -> None:
+    row.views = offered.views
+    rounds.note_images_signed(row, publication.urls.base_url)
 
 
 def _note_shown(publication: Publication, proposal: Proposal, offered: Offer) -> None:
@@ -161,10 +194,9 @@ def _note_shown(publication: Publication, proposal: Proposal, offered: Offer) ->
         row = labels.lock(session, proposal)
         if row.state not in rounds.UNANSWERED:
             return
-        row.views, row.shown_version = offered.views, publication.shown_version
-        row.preannotated_by = offered.preannotated_by
+        _set_views(publication, row, offered)
+        row.shown_version, row.preannotated_by = publication.shown_version, offered.preannotated_by
         row.expected_edits = None if offered.expected_edits is None else offered.expected_edits.model_dump()
-        rounds.note_images_signed(row, publication.urls.base_url)
 
 
 def _round_of(proposal: Proposal) -> Round:
