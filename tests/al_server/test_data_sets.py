@@ -275,7 +275,7 @@ def test_the_page_tells_of_each_and_offers_what_can_be_done(
     assert f"{TITLE} {datetime.now(UTC):%Y-%m-%d}" in text
     for expected in (
         "operator 1 window train, 1 label CC-BY-4.0 under 0.1 made Download",
-        "25 % writing windows: 1 of 4 windows",
+        "writing windows: 1 of 4 windows 25 %",
         "failed: found <no> room Retry",
     ):
         assert expected in text

@@ -88,7 +88,7 @@ def unpacked(catalog: Catalog, asked: KnownDataSet, target: Path) -> Path:
     with archive_of(catalog, asked) as archive:
         archive.extractall(target)
     (folder,) = target.iterdir()
-    assert folder.name == asked.name
+    assert folder.name == asked.file_name
     return folder
 
 
