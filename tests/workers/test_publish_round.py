@@ -318,7 +318,8 @@ def test_a_honeypot_of_which_a_network_has_learnt_a_label_starts_from_an_empty_m
     assert other.preannotated_by == 1
 
 
-def test_nothing_in_a_task_tells_a_honeypot_from_other_patches(catalog, scene):
+def test_nothing_in_a_task_tells_a_honeypot_from_other_patches(catalog, scene, monkeypatch):
+    monkeypatch.setattr("itsdangerous.TimestampSigner.get_timestamp", lambda _: 1_800_000_000)  # signed in one second
     told = []
     for reason, score in ((ProposalReason.UNCERTAIN, 0.5), (ProposalReason.KNOWN_TRUTH, 0.5)):
         made, proposal = proposed(catalog, scene, scoring_id=1, reason=reason, score=score)
