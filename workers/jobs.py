@@ -26,14 +26,7 @@ from catalog.logs import bound
 from catalog.records import Job
 from catalog.settings import Settings
 from catalog.told_texts import described
-from imagery.errors import (
-    ExportError,
-    OutlineError,
-    SceneError,
-    StoreError,
-    UnreadableFileError,
-    UnreadableOutlinesError,
-)
+from imagery.errors import ExportError, OutlineError, SceneError, StoreError, UnreadableFileError
 from labeling.errors import EventError, PredictionError, RegionError
 from services.unusable_scenes import set_aside_scenes
 from workers import interruption
@@ -47,8 +40,6 @@ STEP_TOLD_EVERY_S: Final = 1.0  # each report writes to the database, and a step
 
 # Errors that a retry cannot fix: the input is faulty, or the current state does not allow the job.
 PERMANENT = (SceneError, OutlineError, StoreError, ExportError, EventError, PredictionError, RegionError, CatalogError)
-# But for these: a disk on the network may have been away for a while.
-UNREADABLE = (UnreadableFileError, UnreadableOutlinesError)
 
 
 class JobContext:
@@ -97,13 +88,10 @@ class JobContext:
         with self.catalog.database.write() as session:
             jobs.keep_report(session, self.job_id, self.attempt, found)
 
-    def is_conclusive(self, error: BaseException) -> bool:
-        """Return whether an error condemns what the job reads: another attempt would meet it, or this is the last one.
-
-        One that may pass by itself, such as a lack of memory or file handles, never does.
-        """
-        is_last = self._failures + 1 >= self.catalog.settings.job_attempts
-        return _is_permanent(error) or (is_last and not may_pass(error))
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the job fails for good if this attempt fails, whatever the error."""
+        return self._failures + 1 >= self.catalog.settings.job_attempts
 
     def _check(self) -> None:
         if self._lost.is_set():
@@ -213,14 +201,9 @@ def _transition_after(context: JobContext, job: Job, error: BaseException) -> Ca
     if isinstance(error, UnreadableFileError) and not passes and (aside := set_aside_scenes(context.catalog, error)):
         log.error("%s goes on without scene %s: %s", job.key, " and ".join(aside), error)
         return partial(jobs.hand_back, job_id=job.id, attempt=job.attempt, message=str(error))
-    told = str(error) if isinstance(error, PERMANENT) else described(error)
-    if _is_permanent(error):
+    if isinstance(error, PERMANENT) and not passes:
         log.error("%s failed: %s", job.key, error)
-        return partial(note_failure, job=job, error=told, max_failures=0)
+        return partial(note_failure, job=job, error=str(error), max_failures=0)
     log.error("%s failed", job.key, exc_info=error)
-    return partial(note_failure, job=job, error=told, max_failures=context.catalog.settings.job_attempts)
-
-
-def _is_permanent(error: BaseException) -> bool:
-    """Return whether another attempt would meet the same error."""
-    return isinstance(error, PERMANENT) and not isinstance(error, UNREADABLE) and not may_pass(error)
+    attempts = context.catalog.settings.job_attempts
+    return partial(note_failure, job=job, error=described(error), max_failures=attempts)

@@ -9,6 +9,7 @@ from typing import Any
 from catalog.records import Scene
 from imagery.errors import SceneError, StoreError
 from imagery.grid import Window
+from imagery.lacking import was_lacking
 from services import raster_keys
 from services.area_predictions import FILE, area_keys
 from services.channel_rules import check_input
@@ -69,7 +70,7 @@ def predict_area(
             scene = _described(context, Path(folder), SceneRequest.model_validate(upload), loaded)
             write_prediction(context, loaded, scene, options, area_keys(uid, version))
     except SceneError as error:
-        if context.is_conclusive(error):
+        if not was_lacking(error):  # or else another attempt would find the same
             with suppress(StoreError):
                 store.delete(key)
         raise

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from catalog import jobs
 from catalog.records import JobKind, Patch, PatchState, Scene, SceneRole, SceneState, Scoring
 from imagery.composites import composites_for
-from imagery.errors import OutlineError, SceneError
+from imagery.errors import OutlineError, SceneError, UnreadableFileError, UnreadableOutlinesError
 from imagery.grid import tile
+from imagery.lacking import was_lacking
 from imagery.map_views import map_views
 from imagery.masks import mask_to_geotiff
 from imagery.statistics import known_stretches, percentile_stretch
@@ -23,12 +24,17 @@ from workers.jobs import JobContext
 from workers.scene_masks import draw_masks
 
 
+class FilesAwayError(Exception):
+    """Files of a scene cannot be opened or read. The job is tried again: a disk on the network may come back."""
+
+
 def tile_scene(context: JobContext, scene_id: int) -> None:
     """Tile a registered scene and mark it as ready, or reject it and store the reason.
 
-    It stays registered while the job will be tried again, and where memory or file handles were lacking.
+    It stays registered where memory or file handles were lacking.
 
     Raises:
+        FilesAwayError: its files cannot be read, and another attempt follows.
         SceneError: its pixels cannot be read or used (all nodata, smaller than a patch, ...).
         OutlineError: its outlines cannot be read or used.
     """
@@ -39,8 +45,10 @@ def tile_scene(context: JobContext, scene_id: int) -> None:
     try:
         _make_ready(context, scene)
     except (SceneError, OutlineError) as error:
-        if not context.is_conclusive(error):
+        if was_lacking(error):
             raise
+        if isinstance(error, UnreadableFileError | UnreadableOutlinesError) and not context.is_last_attempt:
+            raise FilesAwayError(str(error)) from error
         with context.catalog.write() as session:
             rejected = _lock(session, scene_id)
             if rejected.state is SceneState.REGISTERED:
