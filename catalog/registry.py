@@ -179,17 +179,22 @@ class ModelRegistry:
             NotFoundError: the version has no such file.
             ServiceDownError: MLflow does not answer.
         """
-        response = self._request(
-            "GET", f"{self.url}/get-artifact", params={"run_uuid": version.run_id, "path": f"{BUNDLE}/{name}"}
-        )
-        if response.status_code in _UNAVAILABLE:
+        path = f"{BUNDLE}/{name}"
+        response = self._request("GET", f"{self.url}/get-artifact", params={"run_uuid": version.run_id, "path": path})
+        if response.status_code == requests.codes.ok:
+            return response.content
+        # MLflow answers 500 for a missing file, and also where its database or its artifacts' disk fails.
+        if response.status_code in _UNAVAILABLE or self._lists(version.run_id, path):
             raise ServiceDownError("MLflow", self.url, f"get-artifact gave status {response.status_code}")
-        if response.status_code != requests.codes.ok:  # MLflow answers 500 for a missing file
-            raise NotFoundError(
-                f"version {version.version} has no file {BUNDLE}/{name} in MLflow (status {response.status_code}); its "
-                "artifacts may have been deleted"
-            )
-        return response.content
+        raise NotFoundError(
+            f"version {version.version} has no file {path} in MLflow (status {response.status_code}); its artifacts "
+            "may have been deleted"
+        )
+
+    def _lists(self, run_id: str, path: str) -> bool:
+        """Return whether MLflow lists a file among those of the bundle of a run."""
+        answer = self._call("GET", "artifacts/list", {"run_id": run_id, "path": BUNDLE}, missing_is_none=True)
+        return any(entry["path"] == path for entry in (answer or {}).get("files", []))
 
     def check(self, timeout_s: float) -> None:
         """Raise ServiceDownError if MLflow does not answer in time."""

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -61,11 +62,41 @@ def test_what_is_not_mlflow_is_a_service_that_is_down(stranger: tuple[int, str])
 
 def test_what_a_stranger_answers_is_never_kept_as_a_file(stranger: tuple[int, str], tmp_path: Path) -> None:
     status, url = stranger
-    # A 200 brings bytes that are not those of the version; a 500 is how MLflow says that a file is missing.
-    expected = {200: CorruptBundleError, 500: NotFoundError}.get(status, ServiceDownError)
+    # A 200 brings bytes that are not those of the version.
+    expected = CorruptBundleError if status == 200 else ServiceDownError
     with pytest.raises(expected):
         BundleCache(ModelRegistry(url, "model"), tmp_path).file(VERSION, "card.json")
     assert list(tmp_path.iterdir()) == []
+
+
+class HalfAway(BaseHTTPRequestHandler):
+    """MLflow whose artifacts cannot be read, and whose database lists one of them."""
+
+    def do_GET(self) -> None:
+        is_listing = self.path.startswith("/api/2.0/mlflow/artifacts/list?")
+        self.send_response(200 if is_listing else 500)
+        self.end_headers()
+        if is_listing:
+            files = [{"path": "bundle/card.json", "is_dir": False, "file_size": 2}]
+            self.wfile.write(json.dumps({"root_uri": "mlflow-artifacts:/1", "files": files}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_file_that_mlflow_lists_and_cannot_send_is_an_outage() -> None:
+    with HTTPServer(("127.0.0.1", 0), HalfAway) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            registry = ModelRegistry(f"http://127.0.0.1:{server.server_port}", "model")
+            with pytest.raises(ServiceDownError, match="get-artifact gave status 500"):
+                registry.artifact(VERSION, "card.json")
+            with pytest.raises(NotFoundError, match=r"no file bundle/model\.onnx in MLflow \(status 500\)"):
+                registry.artifact(VERSION, "model.onnx")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def registered(folder: Path) -> ModelVersion:
@@ -142,6 +173,8 @@ def test_a_run_leaves_defined_metrics_its_status_and_a_version(
     assert registry.artifact(found, "card.json") == b"{}"
     with pytest.raises(NotFoundError, match=r"no file bundle/model\.onnx"):
         registry.artifact(found, "model.onnx")
+    with pytest.raises(NotFoundError, match=r"no file bundle/card\.json"):
+        registry.artifact(replace(found, run_id="0" * 32), "card.json")
     registry.move_alias("champion", version)
     assert registry.champion() == found
     assert registry.aliases() == {"champion": version}
