@@ -17,6 +17,7 @@ from catalog.context import Catalog
 from catalog.installation import get_installation
 from catalog.records import (
     EventState,
+    Job,
     JobKind,
     Proposal,
     ProposalReason,
@@ -542,7 +543,8 @@ def test_two_publishers_of_one_round_make_each_task_once(
     connect(desk.catalog, desk.studio)
     both, run_import = threading.Barrier(2), TaskCalls._import
     first = desk.context(chosen[0].round_id)
-    second = JobContext(desk.catalog, type("Claimed", (), {"id": first.job_id, "attempt": first.attempt})())
+    with desk.catalog.read() as session:
+        second = JobContext(desk.catalog, session.get_one(Job, first.job_id))
 
     def import_together(self: TaskCalls, project_id: int, tasks: list) -> None:
         both.wait(30)
