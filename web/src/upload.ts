@@ -1,6 +1,6 @@
 /** Sends files to the scene folder of the server: part by part, so that a product of gigabytes arrives over a slow line. */
 
-import { ProblemError, type Api } from "./api";
+import { ProblemError, UnreachableError, type Api } from "./api";
 
 const PART_BYTES = 2 * 2 ** 20; // small enough for the server's minute at 35 kB/s
 const TRIES = 6;
@@ -81,7 +81,7 @@ async function sendPart(api: Api, address: string, part: Blob, signal: AbortSign
       await api.request("PUT", address, part, signal);
       return;
     } catch (error) {
-      const passes = error instanceof ProblemError ? error.status === 503 : error instanceof TypeError;
+      const passes = error instanceof ProblemError ? error.status === 503 : error instanceof UnreachableError;
       if (!passes || signal.aborted || attempt === TRIES) throw error;
       await new Promise((resolve) => setTimeout(resolve, WAIT_MS * 2 ** (attempt - 1)));
       signal.throwIfAborted();
