@@ -72,7 +72,7 @@ def test_an_operator_makes_one_looks_at_it_takes_it_away_and_deletes_it(
 
     job = begin(server)
     JobContext(server, job).progress(1, 4, "unet, seed 0: step 100 of 400, 1 of 1")
-    expect(made).to_contain_text("25 % unet, seed 0: step 100 of 400, 1 of 1", timeout=10_000)
+    expect(made).to_contain_text("unet, seed 0: step 100 of 400, 1 of 1 25 %", timeout=10_000)
     assert serious_faults(page) == []
     perform(server, job)
     expect(made).to_contain_text("1 table and a figure", timeout=10_000)
