@@ -4,6 +4,7 @@ Data sets (`services.data_sets`), outlines for GLIMS (`services.submissions`) an
 (`services.asked_experiments`) are kept so; the kind of the job tells them apart.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from services import raster_keys
 
 
 @dataclass(frozen=True)
-class KnownFile:
+class KnownFile(ABC):
     """What somebody asked for, with the job that makes its file; each kind is a subclass.
 
     Attributes:
@@ -45,14 +46,14 @@ class KnownFile:
     withdrawn: int | None = 0
 
     @property
+    @abstractmethod
     def contents(self) -> BaseModel | None:
         """What it holds; None until its file is stored."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def file_name(self) -> str:
         """Name of its file for whoever takes it away, without the ending."""
-        raise NotImplementedError
 
     @property
     def sent_file(self) -> str | None:
