@@ -138,7 +138,7 @@ def test_nothing_is_kept_of_a_scene_that_is_replaced_meanwhile(
     ours: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, _ = tiled(ours, tmp_path / "khumbu.tif")
-    options = ExperimentOptions(name="heads", scenes=[scene.name], patch_size=32, split="random", steps=1, seeds=1)
+    options = ExperimentOptions(name="losses", scenes=[scene.name], patch_size=32, split="random", steps=1, seeds=1)
 
     def replaced_meanwhile(*_: Any) -> dict[str, Any]:
         with ours.write() as session:

@@ -332,7 +332,8 @@ def test_a_refusal_is_shown_and_nothing_is_lost(visit: Callable[..., Visit]) -> 
 
 
 def test_an_administrator_adds_a_person_who_can_log_in(server: Catalog, visit: Callable[..., Visit]) -> None:
-    page = visit("anna").page
+    opened = visit("anna")
+    page = opened.page
     page.locator("section button[data-opens=add-user]").last.click()
     page.fill("#user-name", "carla")
     page.locator("#add-user .main").click()
@@ -347,6 +348,9 @@ def test_an_administrator_adds_a_person_who_can_log_in(server: Catalog, visit: C
     page.fill("#password", password)
     page.click("main button")
     expect(page.locator("#next-step")).to_be_visible()
+    # A section that asked for its contents while the session ended is told so.
+    assert [fault for fault in opened.faults if "401" not in fault] == []
+    opened.faults.clear()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
