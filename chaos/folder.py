@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 _SIZE: Final = "2g"
+_TRIES: Final = 20
 
 
 class Folder:
@@ -28,14 +29,16 @@ class Folder:
         """Leave no space during the block: the file system shrinks to what is in it.
 
         Yields:
-            Whether that succeeded: it is refused if more is written meanwhile.
+            Whether that succeeded: it is refused if more is written meanwhile, and is then tried again.
         """
-        statistics = os.statvfs(self.path)
-        used = (statistics.f_blocks - statistics.f_bfree) * statistics.f_frsize
         try:
-            yield self._resize(str(used))
+            yield any(self._resize(str(self._used_bytes())) for _ in range(_TRIES))
         finally:
             self._resize(_SIZE)
+
+    def _used_bytes(self) -> int:
+        statistics = os.statvfs(self.path)
+        return (statistics.f_blocks - statistics.f_bfree) * statistics.f_frsize
 
     def _resize(self, size: str) -> bool:
         return _succeeds(["mount", "-o", f"remount,size={size}", str(self.path)])
