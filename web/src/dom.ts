@@ -42,9 +42,10 @@ export function refill(element: HTMLElement, ...children: Node[]): void {
   }
 }
 
-/** Tell the reader something that ends by itself. */
+/** Tell the reader something that ends by itself; what still stands there is told anew, not twice. */
 export function tell(text: string, kind: "note" | "fault" = "note"): void {
   const box = find("messages");
+  for (const line of box.querySelectorAll(`.${kind}`)) if (line.textContent === text) line.remove();
   const line = make("p", { class: kind, role: kind === "fault" ? "alert" : "status" }, text);
   box.append(line);
   setTimeout(() => line.remove(), kind === "fault" ? 12000 : 5000);
