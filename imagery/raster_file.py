@@ -64,7 +64,7 @@ _OTHERS: Final[Mapping[bytes, str]] = {
     b"\x1f\x8b": "a gzip archive",
     b"\x89PNG": "a PNG picture, which has no place on the Earth",
     b"\xff\xd8\xff": "a JPEG picture, which has no place on the Earth",
-    b"<": "an XML or HTML file",
+    b"<": "an XML or HTML file (export a product of SNAP, .dim, as GeoTIFF there)",
     b"": "a file of another format",
 }
 _MOST_NESTED_VRT: Final = 3
@@ -241,17 +241,18 @@ def grid_of(dataset: DatasetReader) -> Grid:
     Raises:
         SceneError: It has no CRS, no geotransform, or one that cannot be inverted; or they make no place on the Earth.
     """
-    if dataset.transform.is_identity and (dataset.gcps[0] or dataset.rpcs):
+    only_counts = _only_counts(dataset)
+    if only_counts and (dataset.gcps[0] or dataset.rpcs):
         raise SceneError(_advice_to_warp(dataset))
     if not dataset.crs:
         raise SceneError(
             f"{dataset.name}: found no coordinate reference system; expected a georeferenced GeoTIFF: "
             "assign one with `rio edit-info --crs`, which comes with rasterio"
         )
-    if dataset.transform.is_identity:
+    if only_counts:
         raise SceneError(
-            f"{dataset.name}: found no geotransform; expected one that places the pixels on the Earth: "
-            "assign one with `rio edit-info --transform`, which comes with rasterio"
+            f"{dataset.name}: found no geotransform, or one that only counts pixels; expected one that places the "
+            "pixels on the Earth: assign one with `rio edit-info --transform`, which comes with rasterio"
         )
     if grids := grid_paths(dataset.crs.to_wkt()):
         raise SceneError(
@@ -273,6 +274,12 @@ def grid_of(dataset: DatasetReader) -> Grid:
             "it with gdal_edit.py -a_srs or -a_ullr"
         )
     return grid
+
+
+def _only_counts(dataset: DatasetReader) -> bool:
+    """Return whether a geotransform says which row and column a pixel is, not where: downwards or upwards, from 0."""
+    a, b, c, d, e, f = dataset.transform[:6]
+    return (a, b, c, d, abs(e)) == (1, 0, 0, 0, 1) and f in {0, dataset.height}
 
 
 def _advice_to_warp(dataset: DatasetReader) -> str:

@@ -184,8 +184,10 @@ def test_a_file_without_a_place_on_earth_is_refused(tmp_path: Path) -> None:
     ones = np.ones((4, 4), dtype=np.uint8)
     with pytest.raises(SceneError, match="no coordinate reference system"):
         describe([_one_band(write_geotiff(tmp_path / "crs.tif", ones, crs=None))])
-    with pytest.raises(SceneError, match="no geotransform"):
-        describe([_one_band(write_geotiff(tmp_path / "transform.tif", ones, transform=None))])
+    counting = (None, (1, 0, 0, 0, 1, 0), (1, 0, 0, 0, -1, 0), (1, 0, 0, 0, -1, 4))
+    for number, transform in enumerate(counting):
+        with pytest.raises(SceneError, match="no geotransform"):
+            describe([_one_band(write_geotiff(tmp_path / f"transform{number}.tif", ones, transform=transform))])
     local = 'LOCAL_CS["map",UNIT["metre",1]]'
     with pytest.raises(SceneError, match=r"local\.tif: found the coordinate reference system 'map', which has no"):
         describe([_one_band(write_geotiff(tmp_path / "local.tif", ones, crs=local))])
