@@ -7,6 +7,7 @@ Fields of ours: `orig_id` on outlines (identifier of the image, which ties them 
 `inv_id` (id in an inventory other than RGI).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -169,6 +170,7 @@ def submission_layers(
         **dict.fromkeys(("glac_id", "local_id", RGI_ID, INVENTORY_ID), ""),
         "anlys_time": analysis.day.isoformat(),
         "analysts": shorten("; ".join(str(person) for person in analysis.analysts)),
+        **dict.fromkeys(("loc_unc_x", "loc_unc_y"), math.nan),  # known of the outlines of glaciers only
     }
     layers = {
         GLACIERS: Layer("Polygon", outlines.wgs84, glaciers),
@@ -259,12 +261,12 @@ def _others(
     outlines: GlacierOutlines,
     kinds: set[LineType],
     common: Mapping[str, NDArray[Any]],
-    alone: Mapping[str, str],
+    alone: Mapping[str, str | float],
     areas: Sequence[AreaInterval | None] | None,
 ) -> Layer | None:
     """Return a layer of outlines other than glaciers, with the fields of the glacier that each lies on.
 
-    Those that lie on none have the texts of ``alone``.
+    Those that lie on none have what ``alone`` says.
     """
     numbers = [number for number, item in enumerate(outlines.others) if item.line_type in kinds]
     chosen = [outlines.others[number] for number in numbers]
@@ -278,7 +280,7 @@ def _others(
         else:
             values = np.full(len(chosen), np.nan if column.dtype.kind == "f" else "", dtype=column.dtype)
         if name in alone:
-            values = np.where(on < 0, alone[name], values).astype(object)
+            values = np.where(on < 0, alone[name], values).astype(column.dtype)
         fields[name] = values
     fields["area"] = np.array([item.area_km2 for item in chosen])
     if areas is not None:

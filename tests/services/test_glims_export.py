@@ -237,6 +237,7 @@ def test_the_day_of_the_analysis_is_that_of_the_newest_part_of_a_glacier(
     (lake,), beside = layer(tmp_path / "out", "lakes")
     assert lake.area == pytest.approx(32 * 32, abs=0.5)
     assert (beside["glac_id"][0] or "", beside["anlys_time"][0]) == ("", "2026-11-25")
+    assert np.isnan([beside["loc_unc_x"], beside["loc_unc_y"]]).all()  # not those of some glacier
     assert layer(tmp_path / "out", "session")[1]["anlys_time"].tolist() == ["2026-11-25"]
     exported(catalog, scene, tmp_path / "labels", None)
     assert layer(tmp_path / "labels", "glaciers")[1]["anlys_time"].tolist() == ["2024-05-06", NOON.date().isoformat()]
