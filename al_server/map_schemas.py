@@ -39,6 +39,21 @@ class PredictionQuery(VersionChoice):
         return Box(west=west, south=south, east=east, north=north)
 
 
+class TileOf(Closed):
+    """Of which state of a scene, or of a map, a tile is asked for."""
+
+    of: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{24}$",
+        description="as in the addresses that GET .../map tells: they change with the scene or the map, so that no "
+        "browser shows a kept tile of an earlier one. The answer does not depend on it",
+    )
+
+
+class LayerTileOf(VersionChoice, TileOf):
+    """Of which version, and of which state of its map, a tile is asked for."""
+
+
 LayerName = Annotated[str, Field(pattern=r"^[a-z-]{1,40}$")]
 
 

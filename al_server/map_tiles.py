@@ -24,8 +24,10 @@ from al_server.map_schemas import (
     ClassAnswer,
     LayerAnswer,
     LayerTile,
+    LayerTileOf,
     MapAnswer,
     ScaleAnswer,
+    TileOf,
     VersionChoice,
     ViewAnswer,
     ViewTile,
@@ -109,7 +111,12 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
         bounds=shown.grid.footprint_wgs84().bounds,
         deepest_zoom=shown.deepest_zoom,
         views=[
-            ViewAnswer(name=view.name, title=view.title, hint=view.hint, tiles=f"{base}/tiles/{view.name}/{PLACE}")
+            ViewAnswer(
+                name=view.name,
+                title=view.title,
+                hint=view.hint,
+                tiles=f"{base}/tiles/{view.name}/{PLACE}?of={_state(shown.scene, view.name)}",
+            )
             for view in shown.views
         ],
         layers=[
@@ -118,13 +125,14 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
                 title=layer.title,
                 kind=layer.kind,
                 version=layer.version,
-                checksum=current_parts().store.checksum(layer.key),
-                tiles=f"{base}/maps/{layer.name}/{PLACE}"
-                + (f"?version={layer.version}" if layer.version is not None else ""),
+                checksum=checksum,
+                tiles=f"{base}/maps/{layer.name}/{PLACE}?of={_state(shown.scene, layer.key, checksum)}"
+                + (f"&version={layer.version}" if layer.version is not None else ""),
                 classes=_classes_of(layer, shown.scheme),
                 scale=_scale_of(layer, shown.scheme),
             )
             for layer in shown.layers
+            for checksum in [current_parts().store.checksum(layer.key)]
         ],
         classes=[
             ClassAnswer(value=e.value, name=e.name, colour=e.colour)
@@ -138,7 +146,7 @@ def describe_map(path: SceneId, query: VersionChoice) -> Response:
 @api.get(
     "/<int:scene_id>/tiles/<view>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile"), 304: UNCHANGED}
 )
-def view_tile(path: ViewTile) -> Response:
+def view_tile(path: ViewTile, query: TileOf) -> Response:
     """Draw a tile of a view of a scene (Web Mercator, 256 px); transparent where the scene has no data."""
     return draw_view_tile(path)
 
@@ -146,7 +154,7 @@ def view_tile(path: ViewTile) -> Response:
 @api.get(
     "/<int:scene_id>/maps/<layer>/<int:z>/<int:x>/<int:y>.webp", responses={200: media(WEBP, "A tile"), 304: UNCHANGED}
 )
-def layer_tile(path: LayerTile, query: VersionChoice) -> Response:
+def layer_tile(path: LayerTile, query: LayerTileOf) -> Response:
     """Draw a tile of a map made of a scene: a prediction, its confidence or uncertainty, or old outlines."""
     return draw_layer_tile(path, query, may_see_truth)
 
@@ -156,7 +164,7 @@ def draw_view_tile(path: ViewTile) -> Response:
     scene = ready_scene(path.scene_id)
     view = view_of(scene, path.view)
     tile = tile_grid(path.z, path.x, path.y)
-    etag = _etag(scene, path.view, path.z, path.x, path.y)
+    etag = _state(scene, path.view, path.z, path.x, path.y)
     if etag in request.if_none_match:
         return _answer(None, etag)
     pixels = read_from_scene(source_of(scene), read_scene_tile, view.channels, tile)
@@ -177,7 +185,7 @@ def draw_layer_tile(path: LayerTile, choice: VersionChoice, shows_truth: Callabl
         scheme = scheme_in_force(session, catalog.settings)
         found = shown_layer(session, scene, path.layer, choice, truth=shows_truth(session, scene))
     tile = tile_grid(path.z, path.x, path.y)
-    etag = _etag(scene, found.key, store.checksum(found.key), path.z, path.x, path.y)
+    etag = _state(scene, found.key, store.checksum(found.key), path.z, path.x, path.y)
     if etag in request.if_none_match:
         return _answer(None, etag)
     missing = math.nan if found.kind is LayerKind.ENTROPY else UNKNOWN
@@ -273,7 +281,8 @@ def _deepest_zoom(pixel_m: float, latitude: float) -> int:
     return max(0, min(DEEPEST_ZOOM, math.ceil(math.log2(world_m / (pixel_m / 2)))))
 
 
-def _etag(scene: Scene, *parts: object) -> str:
+def _state(scene: Scene, *parts: object) -> str:
+    """Return a digest of all that shapes what is drawn of a scene."""
     shaped_by = [_FORM, scene.id, scene.revision, scene.source, scene.stretch, *map(str, parts)]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()[:24]
 

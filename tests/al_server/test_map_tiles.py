@@ -69,6 +69,31 @@ def test_it_says_what_can_be_shown(client: FlaskClient, catalog: Catalog, scene_
     assert "background" not in {item["name"] for item in shown["classes"]}
 
 
+def test_a_tile_has_another_address_once_its_scene_or_map_is_another(
+    client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
+):
+    reader = as_role(catalog, "reader")
+
+    def addresses() -> tuple[str, str]:
+        shown = client.get(f"/api/v1/scenes/{scene_id}/map", headers=reader).get_json()
+        return shown["views"][0]["tiles"], shown["layers"][0]["tiles"]
+
+    place, *_ = tile_at(forged, 20, 30)
+    view, prior = addresses()
+    assert addresses() == (view, prior)
+    for address in (view, prior):
+        picture(client, address.replace("{z}/{x}/{y}.webp", place), reader)
+    raster_store(catalog).put(
+        raster_keys.prior(scene_id), mask_to_geotiff(np.zeros_like(forged.truth), forged.grid, GLACIER_SCHEME)
+    )
+    same_view, other_prior = addresses()
+    assert same_view == view and other_prior != prior
+    with catalog.write() as session:
+        session.get_one(Scene, scene_id).revision += 1
+    other_view, another_prior = addresses()
+    assert other_view != view and another_prior not in {prior, other_prior}
+
+
 def test_a_map_of_other_classes_than_people_draw_says_so(
     client: FlaskClient, catalog: Catalog, scene_id: int, forged: ForgedScene
 ):

@@ -51,7 +51,7 @@ class Place:
 
     def tiles(self, of: str) -> int:
         """How many tiles were asked for so far."""
-        return sum(f"/{of}/" in url and url.endswith(".webp") for url in self.asked)
+        return sum(f"/{of}/" in url and ".webp?" in url for url in self.asked)
 
     def all_tiles(self, of: str) -> int:
         """How many tiles were asked for once no more are."""
