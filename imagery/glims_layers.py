@@ -166,7 +166,7 @@ def submission_layers(
         "exp_share": analysis.expert_share,
         "edge": _texts(["Y" if at_edge else "N" for at_edge in outlines.touches_edge]),
     }
-    alone = {
+    alone: dict[str, str | float] = {
         **dict.fromkeys(("glac_id", "local_id", RGI_ID, INVENTORY_ID), ""),
         "anlys_time": analysis.day.isoformat(),
         "analysts": shorten("; ".join(str(person) for person in analysis.analysts)),
