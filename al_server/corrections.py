@@ -54,14 +54,13 @@ def submit(path: SceneId, body: CorrectionRequest) -> Response:
         seconds=body.seconds,
         annotator=actor(),
     )
-    with catalog.write() as session:
-        events, is_new = corrections.record(session, scene, correction, classes, shown)
-        answer = CorrectionAnswer(
-            id=body.id,
-            label_events=[event.id for event in events],
-            judged_px=int((classes != UNKNOWN).sum()),
-            edited_px=int(((classes != shown) & (classes != UNKNOWN)).sum()),
-        )
+    events, is_new = corrections.record(catalog, scene, correction, classes, shown)
+    answer = CorrectionAnswer(
+        id=body.id,
+        label_events=[event.id for event in events],
+        judged_px=int((classes != UNKNOWN).sum()),
+        edited_px=int(((classes != shown) & (classes != UNKNOWN)).sum()),
+    )
     return json_response(answer, 202 if is_new else 200)
 
 

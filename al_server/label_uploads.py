@@ -110,9 +110,8 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     )
     if query.dry_run:
         return json_response(answer)
-    with catalog.write() as session:
-        events, is_new = corrections.record(session, scene, correction, drawn.classes, shown)
-        answer.label_events, answer.sent_before = [event.id for event in events], not is_new
+    events, is_new = corrections.record(catalog, scene, correction, drawn.classes, shown)
+    answer.label_events, answer.sent_before = [event.id for event in events], not is_new
     return json_response(answer, 202 if is_new else 200)
 
 

@@ -17,15 +17,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog import jobs, scene_locks
+from catalog.context import Catalog
 from catalog.errors import ConflictError, InvalidInputError
 from catalog.event_order import CORRECTED, MAP
-from catalog.records import EventState, JobKind, LabelEvent, Patch, Scene, SceneRole, SceneState, now
+from catalog.records import BytesToStore, EventState, JobKind, LabelEvent, Patch, Scene, SceneRole, SceneState, now
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.grid import Window
 from services.scenes import window_of
 
 LARGEST_SIDE: Final = 1024
 """Most pixels along a side of a corrected window."""
+MOST_RUNS: Final = 1 << 20
+"""Most runs of a correction in all its patches, some 6 MB of JSON: a comb of single pixels would have hundreds."""
 
 
 class Shown(BaseModel):
@@ -141,7 +144,7 @@ def _check_ready(scene: Scene) -> None:
 
 
 def record(
-    session: Session,
+    catalog: Catalog,
     scene: Scene,
     correction: Correction,
     classes: NDArray[np.uint8],
@@ -149,9 +152,11 @@ def record(
 ) -> tuple[list[LabelEvent], bool]:
     """Store a correction in the ledger, one event for each patch with a judged pixel, and enqueue their ingestion.
 
+    What is stored is composed before the write lock is taken: Label Studio's webhooks wait for it, a second at most.
+
     Args:
-        session: A writing session.
-        scene: Its scene.
+        catalog: The catalog.
+        scene: Its scene, as it was when the correction was read.
         correction: Window, time and person.
         classes: (h, w) of the window; `UNKNOWN` where the person did not judge.
         shown: (h, w) what the correction began with.
@@ -161,41 +166,59 @@ def record(
 
     Raises:
         ConflictError: Another correction was submitted under this id, or the scene was removed or replaced meanwhile.
-        InvalidInputError: No pixel is judged, or no patch lies there.
+        InvalidInputError: No pixel is judged, no patch lies there, or there are more than `MOST_RUNS` runs.
     """
     content = hashlib.sha256(f"{scene.id} {correction.window}".encode() + classes.tobytes()).hexdigest()
-    known = _recorded(session, correction.id)
+    with catalog.read() as session:
+        known = _recorded(session, correction.id, content)
+        patches = [] if known else _touched(session, scene, correction.window)
     if known:
-        if {event.content_sha256 for event in known} != {content}:
-            raise ConflictError(f"another correction was submitted under the id {correction.id}; use a new one")
         return known, False
     if (classes == UNKNOWN).all():
         raise InvalidInputError("found no judged pixel; expected at least one with a class")
-    _check_ready(scene_locks.hold(session, scene.id))
-    bodies = _of_patches(session, scene, correction, classes, shown)
-    if not bodies:
-        raise InvalidInputError(
-            f"found no patch of scene {scene.name!r} under the judged pixels; choose another window"
-        )
+    bodies = _bodies(patches, correction, classes, shown)
     events = [
         LabelEvent(
-            dedupe_key=f"{_key(correction.id)}{body.patch}",
+            dedupe_key=f"{_key(correction.id)}{patch_id}",
             action=CORRECTED,
             origin=MAP,
             annotation_uid=str(correction.id),
             annotation_updated_at=now(),
             content_sha256=content,
-            body=body.model_dump_json().encode(),
+            body=body,
         )
-        for body in bodies
+        for patch_id, body in bodies.items()
     ]
-    try:
-        with session.begin_nested():
-            session.add_all(events)
-    except IntegrityError:  # another process has just stored it
-        return _recorded(session, correction.id), False
-    jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(event.id): {"event_id": event.id} for event in events})
+    with catalog.write() as session:
+        known = _recorded(session, correction.id, content)  # another process may have stored it meanwhile
+        if known:
+            return known, False
+        _check_unchanged(scene_locks.hold(session, scene.id), scene)
+        if not events:
+            raise InvalidInputError(
+                f"found no patch of scene {scene.name!r} under the judged pixels; choose another window"
+            )
+        try:
+            with session.begin_nested():
+                session.add_all(events)
+        except IntegrityError:  # another process has just stored it
+            return _recorded(session, correction.id, content), False
+        jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(event.id): {"event_id": event.id} for event in events})
     return events, True
+
+
+def _check_unchanged(stored: Scene, read: Scene) -> None:
+    """Refuse a scene that is not ready any more, or was replaced since it was read.
+
+    Raises:
+        ConflictError: It is not the same.
+    """
+    _check_ready(stored)
+    if stored.revision != read.revision:
+        raise ConflictError(
+            f"scene {stored.name!r} was replaced while this was received, so nothing is stored; look at the scene as "
+            "it is now, and submit again"
+        )
 
 
 def are_waiting(session: Session, scene_id: int) -> bool:
@@ -217,15 +240,22 @@ def _key(correction: UUID) -> str:
     return f"map:{correction}:"
 
 
-def _recorded(session: Session, correction: UUID) -> list[LabelEvent]:
+def _recorded(session: Session, correction: UUID, content: str) -> list[LabelEvent]:
+    """Return the events of a correction that is stored already.
+
+    Raises:
+        ConflictError: What is stored under its id has other content.
+    """
     of_correction = (LabelEvent.annotation_uid == str(correction)) & (LabelEvent.origin == MAP)
-    return list(session.scalars(select(LabelEvent).where(of_correction).order_by(LabelEvent.id)))
+    found = list(session.scalars(select(LabelEvent).where(of_correction).order_by(LabelEvent.id)))
+    if found and {event.content_sha256 for event in found} != {content}:
+        raise ConflictError(f"another correction was submitted under the id {correction}; use a new one")
+    return found
 
 
-def _of_patches(
-    session: Session, scene: Scene, correction: Correction, classes: NDArray[np.uint8], shown: NDArray[np.uint8]
-) -> list[CorrectedPatch]:
-    window, size = correction.window, scene.patch_size_px
+def _touched(session: Session, scene: Scene, window: Window) -> Sequence[Patch]:
+    """Return the patches of a scene that a window touches, ordered by id."""
+    size = scene.patch_size_px
     touched = select(Patch).where(
         Patch.scene_id == scene.id,
         Patch.row_off < window.row_off + window.height,
@@ -233,23 +263,46 @@ def _of_patches(
         Patch.col_off < window.col_off + window.width,
         Patch.col_off > window.col_off - size,
     )
-    found = []
-    for patch in session.scalars(touched.order_by(Patch.id)):
-        mask = onto_patch(classes, window, window_of(patch))
-        if (mask != UNKNOWN).any():
-            before = onto_patch(shown, window, window_of(patch))
-            found.append((patch.id, mask, int(((mask != before) & (mask != UNKNOWN)).sum())))
-    judged, seconds = sum(int((mask != UNKNOWN).sum()) for _, mask, _ in found), correction.seconds
-    return [
-        CorrectedPatch(
+    return session.scalars(touched.order_by(Patch.id)).all()
+
+
+def _bodies(
+    patches: Sequence[Patch], correction: Correction, classes: NDArray[np.uint8], shown: NDArray[np.uint8]
+) -> dict[int, BytesToStore]:
+    """Return the body of the event of each patch with a judged pixel, by the number of the patch.
+
+    Raises:
+        InvalidInputError: There are more than `MOST_RUNS` runs in all.
+    """
+    masks = {patch.id: onto_patch(classes, correction.window, window_of(patch)) for patch in patches}
+    judged = {patch_id: count for patch_id, mask in masks.items() if (count := int((mask != UNKNOWN).sum()))}
+    runs = sum(_count_runs(masks[patch_id]) for patch_id in judged)
+    if runs > MOST_RUNS:
+        raise InvalidInputError(
+            f"found {runs} runs of pixels of one class in all patches; expected at most {MOST_RUNS}: submit a smaller "
+            "part of the scene at a time, or smoother outlines"
+        )
+    total, seconds = sum(judged.values()), correction.seconds
+    bodies = {}
+    for patch in patches:
+        if patch.id not in judged:
+            continue
+        mask, before = masks[patch.id], onto_patch(shown, correction.window, window_of(patch))
+        body = CorrectedPatch(
             correction=correction,
-            patch=patch_id,
-            share=None if seconds is None else seconds * int((mask != UNKNOWN).sum()) / judged,
-            edited_px=edited,
+            patch=patch.id,
+            share=None if seconds is None else seconds * judged[patch.id] / total,
+            edited_px=int(((mask != before) & (mask != UNKNOWN)).sum()),
             runs=encode_runs(mask),
         )
-        for patch_id, mask, edited in found
-    ]
+        bodies[patch.id] = BytesToStore(body.model_dump_json().encode())
+    return bodies
+
+
+def _count_runs(values: NDArray[np.uint8]) -> int:
+    """Return the number of runs that `encode_runs` makes of class values."""
+    flat = values.ravel()
+    return 1 + int(np.count_nonzero(flat[1:] != flat[:-1]))
 
 
 def onto_patch(values: NDArray[np.uint8], window: Window, patch: Window) -> NDArray[np.uint8]:

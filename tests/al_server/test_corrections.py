@@ -1,5 +1,7 @@
 """Corrections on the map over HTTP: windows to draw on, what is submitted, and what is refused."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -7,14 +9,15 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobKind, LabelEvent, SceneRole
+from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, Scene, SceneRole
 from imagery.classes import GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from imagery.scene_source import SceneSource
-from services import raster_keys
+from services import corrections, raster_keys
 from services.corrections import CorrectedPatch, decode_runs, encode_runs
 from services.places import raster_store
 from tests.al_server.test_error_shape import assert_problem
@@ -141,6 +144,61 @@ def test_what_cannot_be_drawn_is_refused(
     assert says in refused.json["detail"]
     with catalog.read() as session:
         assert session.scalar(select(LabelEvent.id)) is None
+
+
+@dataclass
+class Composing:
+    """Does something whenever the runs of a patch are composed."""
+
+    meanwhile: Callable[[], None]
+    times: int = 0
+
+    def encode(self, values: NDArray[np.uint8]) -> list[int]:
+        self.times += 1
+        self.meanwhile()
+        return encode_runs(values)
+
+
+def test_others_can_write_while_a_correction_is_composed(
+    client: FlaskClient, catalog: Catalog, scene_id: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("catalog.database.LOCK_TIMEOUT_S", 0.2)
+
+    def write() -> None:
+        with catalog.write() as session:
+            session.add(Job(kind=JobKind.MEND_FILES, key="of another process", subject={}, state=JobState.FINISHED))
+
+    composing = Composing(write)
+    monkeypatch.setattr("services.corrections.encode_runs", composing.encode)
+    body = correction(np.ones((40, 20)))
+    assert submit(client, catalog, scene_id, body).status_code == 202
+    assert submit(client, catalog, scene_id, body).status_code == 200
+    assert composing.times == 2  # two patches; nothing is composed of what was submitted before
+
+
+def test_a_correction_of_a_scene_that_is_replaced_meanwhile_is_refused(
+    client: FlaskClient, catalog: Catalog, scene_id: int, monkeypatch: pytest.MonkeyPatch
+):
+    def replace() -> None:
+        with catalog.write() as session:
+            session.get_one(Scene, scene_id).revision += 1
+
+    monkeypatch.setattr("services.corrections.encode_runs", Composing(replace).encode)
+    refused = submit(client, catalog, scene_id, correction(np.ones((20, 20))))
+    assert_problem(refused, 409, "scene 'pool' was replaced while this was received, so nothing is stored")
+    with catalog.read() as session:
+        assert session.scalar(select(LabelEvent.id)) is None
+
+
+def test_a_correction_of_too_many_runs_is_refused(
+    client: FlaskClient, catalog: Catalog, scene_id: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(corrections, "MOST_RUNS", 1024)
+    comb = np.zeros((64, 32))
+    comb[:, ::2] = 1
+    refused = submit(client, catalog, scene_id, correction(comb))
+    assert_problem(refused, 422, "found 2048 runs of pixels of one class in all patches; expected at most 1024")
+    assert submit(client, catalog, scene_id, correction(comb[:32])).status_code == 202
 
 
 @pytest.mark.parametrize("role", [SceneRole.VALIDATION, SceneRole.TEST])

@@ -22,6 +22,7 @@ from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.outline_table import tabulate
 from imagery.outlines import write_outlines_gpkg
+from services import corrections
 from services.corrections import CorrectedPatch, decode_runs
 from services.delivery import delivery_options, prediction_keys
 from services.places import raster_store
@@ -196,6 +197,17 @@ def test_what_is_no_file_of_labels_is_refused(
     assert_problem(send(client, catalog, scene_id, with_view(edited)), 422, "the file: found the view 'v'")
     assert_problem(send(client, catalog, scene_id, b" " * (64 * 2**20 + 1)), 413, "capacity limit")
     assert_problem(send(client, catalog, scene_id, b"", role="reader"), 403, "needs annotator")
+    assert stored(catalog) == []
+
+
+def test_a_comb_of_thin_teeth_is_refused(
+    client: FlaskClient, catalog: Catalog, scene_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corrections, "MOST_RUNS", 500)
+    teeth = [(rectangle(0, column, 32, column + 1), "clean ice") for column in range(0, 32, 2)]
+    content = Path(write_drawn(tmp_path / "comb.gpkg", {"a": teeth})).read_bytes()
+    refused = send(client, catalog, scene_id, content)
+    assert_problem(refused, 422, "found 1024 runs of pixels of one class in all patches; expected at most 500")
     assert stored(catalog) == []
 
 

@@ -58,10 +58,10 @@ class Pen:
             annotator=annotator,
         )
         catalog = self.desk.catalog
-        with catalog.write() as session:
+        with catalog.read() as session:
             scene = session.get_one(Scene, self.desk.scene.id)
-            events, _ = corrections.record(session, scene, said, classes.astype(np.uint8), np.zeros_like(classes))
-            numbers = [event.id for event in events]
+        events, _ = corrections.record(catalog, scene, said, classes.astype(np.uint8), np.zeros_like(classes))
+        numbers = [event.id for event in events]
         for number in numbers:
             self.desk.ingest(number)
         return [self.desk.event(number) for number in numbers]

@@ -38,10 +38,11 @@ def test_reconciliation_leaves_corrections_alone(catalog: Catalog, tmp_path: Pat
     said = Correction(
         id=uuid4(), row_off=32, col_off=32, height=32, width=32, shown=None, seconds=9.0, annotator="anna"
     )
-    with catalog.write() as session:
-        ones = np.ones((32, 32), np.uint8)
-        (event,), _ = corrections.record(session, session.get_one(Scene, desk.scene.id), said, ones, ones)
-        number = event.id
+    ones = np.ones((32, 32), np.uint8)
+    with catalog.read() as session:
+        scene = session.get_one(Scene, desk.scene.id)
+    (event,), _ = corrections.record(catalog, scene, said, ones, ones)
+    number = event.id
     ingestion = context_of(catalog, JobKind.INGEST_LABEL, "a correction", event_id=number)
     ingest_label(ingestion, number)
     finish(ingestion)

@@ -180,18 +180,15 @@ def test_a_correction_on_the_map_of_a_moved_scene_is_applied_when_the_scene_is_b
     with catalog.database.write() as session:
         for patch in session.scalars(select(Patch)):  # some pixels have no data: scenes are read to find them
             patch.valid_share = 0.9
-        ice = np.ones((32, 32), np.uint8)
-        said = {"row_off": 0, "col_off": 0, "height": 32, "width": 32, "shown": None, "seconds": 9.0}
-        of_scenes = [
-            corrections.record(
-                session,
-                session.get_one(Scene, scene.id),
-                Correction(id=uuid4(), annotator="anna", **said),
-                ice,
-                np.zeros_like(ice),
-            )[0][0].id
-            for scene in (other, desk.scene)
-        ]
+        scenes = [session.get_one(Scene, scene.id) for scene in (other, desk.scene)]
+    ice = np.ones((32, 32), np.uint8)
+    said = {"row_off": 0, "col_off": 0, "height": 32, "width": 32, "shown": None, "seconds": 9.0}
+    of_scenes = []
+    for scene in scenes:
+        correction = Correction(id=uuid4(), annotator="anna", **said)
+        (event,), _ = corrections.record(catalog, scene, correction, ice, np.zeros_like(ice))
+        of_scenes.append(event.id)
+    with catalog.database.write() as session:
         session.get_one(LabelEvent, of_scenes[0]).state = EventState.FAILED  # for a reason that lasts
     away = moved(desk.scene, tmp_path / "away")
     for expected in (JobState.QUEUED, JobState.FAILED):

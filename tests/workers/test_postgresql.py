@@ -364,8 +364,7 @@ def test_a_correction_that_is_applied_while_its_author_is_withdrawn_is_withdrawn
         id=uuid4(), row_off=0, col_off=0, height=32, width=32, shown=None, seconds=1.0, annotator=label.annotator
     )
     ice = np.ones((32, 32), np.uint8)
-    with desk.catalog.write() as session:
-        (event,), _ = corrections.record(session, desk.scene, said, ice, np.zeros_like(ice))
+    (event,), _ = corrections.record(desk.catalog, desk.scene, said, ice, np.zeros_like(ice))
 
     def ingest_meanwhile() -> None:
         has_looked.wait(30)

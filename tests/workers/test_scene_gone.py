@@ -61,10 +61,10 @@ def correct(desk: Desk) -> int:
         id=uuid4(), row_off=0, col_off=64, height=32, width=32, shown=None, seconds=30.0, annotator="anna"
     )
     ones = np.ones((32, 32), np.uint8)
-    with desk.catalog.write() as session:
+    with desk.catalog.read() as session:
         scene = session.get_one(Scene, desk.scene.id)
-        (event,), _ = corrections.record(session, scene, said, ones, np.zeros_like(ones))
-        return event.id
+    (event,), _ = corrections.record(desk.catalog, scene, said, ones, np.zeros_like(ones))
+    return event.id
 
 
 def learnt(catalog: Catalog) -> list[int]:
