@@ -32,8 +32,11 @@ class RoundRequest(Body):
     size: int | None = Field(None, ge=1, le=10_000)
     seed: Integer | None = None
     part: PatchPart | None = Field(None, description="what to ask for of each patch")
-    second_looks: int = Field(
-        0, ge=0, le=10_000, description="how many of the patches are labelled ones that the newest scoring contradicts"
+    second_looks: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="how many of the patches are labelled ones that the newest scoring contradicts",
     )
 
 

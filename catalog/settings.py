@@ -590,6 +590,14 @@ class Settings(BaseSettings):
         "is never learnt from. 0.05 suits a team of three.",
         json_schema_extra=RUN_TIME,
     )
+    second_look_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of every round that asks again for labelled patches whose labels the newest scoring "
+        "contradicts, unless the request names a number; it mends labels. 0.05 suits a team of three.",
+        json_schema_extra=RUN_TIME,
+    )
     worthwhile_gain: float = Field(
         0.005,
         gt=0,

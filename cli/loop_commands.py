@@ -32,9 +32,9 @@ from services import rounds
     "--second-look",
     "second_looks",
     type=click.IntRange(0),
-    default=0,
     metavar="N",
-    help="let N of the patches be labelled ones that the newest version contradicts",
+    help="let N of the patches be labelled ones that the newest version contradicts; default: the setting "
+    "second_look_share",
 )
 @click.option("--wait", is_flag=True, help="until it is chosen and published, showing how far that is")
 @json_option
@@ -45,7 +45,7 @@ def round_group(
     part: str | None,
     size: int | None,
     seed: int | None,
-    second_looks: int,
+    second_looks: int | None,
     *,
     wait: bool,
 ) -> None:

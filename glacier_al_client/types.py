@@ -1332,7 +1332,7 @@ class RoundRequest(Schema):
     """
 
     part: PatchPart | None = None
-    second_looks: int = 0
+    second_looks: int | None = None
     seed: int | None = None
     size: int | None = None
     strategy: Strategy | None = None

@@ -20,7 +20,7 @@ def open_round(
     size: int,
     seed: int | None = None,
     part: PatchPart = PatchPart.WHOLE,
-    second_looks: int = 0,
+    second_looks: int | None = None,
 ) -> Round:
     """Add a round and enqueue the job that chooses its patches.
 
@@ -31,7 +31,8 @@ def open_round(
         size: number of patches to choose.
         seed: seed of the random choices; the id of the round by default.
         part: what to ask for of each patch; a round of a strategy without scores asks for whole patches.
-        second_looks: how many of these patches are to be labelled ones, whose labels the newest scoring contradicts.
+        second_looks: how many of these patches are to be labelled ones, whose labels the newest scoring contradicts;
+            by default the share ``second_look_share``, as far as there are such labels.
 
     Raises:
         ConflictError: a round is being made, the pool has no patch left, what the strategy or a second look needs does
@@ -69,7 +70,7 @@ def open_round(
     except IntegrityError as error:
         raise ConflictError("another round was opened at this very moment; wait until it is open") from error
     new.seed = seed if seed is not None else new.id
-    asked = {"second_looks": second_looks} if second_looks else {}
+    asked = {} if second_looks is None else {"second_looks": second_looks}
     jobs.enqueue(session, JobKind.PROPOSE_ROUND, str(new.id), round_id=new.id, **asked)
     return new
 

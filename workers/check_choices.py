@@ -37,37 +37,35 @@ class Checks:
         session: For reading.
         catalog: Settings, and where masks and maps are.
         opened: The round.
-        second_looks: How many second looks were asked for.
+        second_looks: How many second looks were asked for; None: the share that the settings name.
     """
 
     session: Session
     catalog: Catalog
     opened: Round
-    second_looks: int
+    second_looks: int | None
 
     def choose(self) -> list[Choice]:
         """Choose the checks, of distinct patches; fewer than wanted where there are no more."""
         generator = np.random.default_rng([self.opened.seed, _STREAM])
-        settings, chosen = self.catalog.settings, self._looks()
-        rest = self.opened.size - self.second_looks
-        # Rounded at random, so that small rounds have their share, too, over several of them.
-        twice, honeypots = (
-            int(share * rest + generator.random()) for share in (settings.double_label_share, settings.honeypot_share)
-        )
+        settings = self.catalog.settings
+        looks = self.second_looks
+        if looks is None:
+            looks = _rounded(settings.second_look_share * self.opened.size, generator)
+        chosen, rest = self._looks(looks), self.opened.size - looks
+        twice = _rounded(settings.double_label_share * rest, generator)
+        honeypots = _rounded(settings.honeypot_share * rest, generator)
         taken = {choice.patch_id for choice in chosen}
         chosen += self._second_labels(twice, taken, generator)
         taken = {choice.patch_id for choice in chosen}
         return [*chosen, *self._honeypots(honeypots, taken, generator)]
 
-    def _looks(self) -> list[Choice]:
-        if not self.second_looks:
+    def _looks(self, wanted: int) -> list[Choice]:
+        if not wanted:
             return []
         scoring = scorings.newest(self.session)
         shares = {} if scoring is None else contradicted_shares(self.session, self.catalog, scoring)
-        return [
-            Choice(patch_id, ProposalReason.SECOND_LOOK, shares[patch_id])
-            for patch_id in rank(shares)[: self.second_looks]
-        ]
+        return [Choice(patch_id, ProposalReason.SECOND_LOOK, shares[patch_id]) for patch_id in rank(shares)[:wanted]]
 
     def _second_labels(self, wanted: int, taken: set[int], generator: np.random.Generator) -> list[Choice]:
         if not wanted:
@@ -113,6 +111,11 @@ class Checks:
             return None
         found = self.session.get(Score, (self.opened.scoring_id, patch_id, self.opened.measure))
         return None if found is None else found.value
+
+
+def _rounded(count: float, generator: np.random.Generator) -> int:
+    """Round at random, so that small rounds have their share, too, over several of them."""
+    return int(count + generator.random())
 
 
 def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) -> dict[int, float]:

@@ -27,7 +27,7 @@ from workers.jobs import JobContext
 log = logging.getLogger(__name__)
 
 
-def propose_round(context: JobContext, round_id: int, second_looks: int = 0) -> None:
+def propose_round(context: JobContext, round_id: int, second_looks: int | None = None) -> None:
     """Choose the patches of an opened round and store them as its proposals.
 
     They are chosen again if one of their scenes is removed or replaced meanwhile.
@@ -35,7 +35,8 @@ def propose_round(context: JobContext, round_id: int, second_looks: int = 0) -> 
     Args:
         context: the job.
         round_id: the round.
-        second_looks: how many labels to ask for again that the newest scoring contradicts.
+        second_looks: how many labels to ask for again that the newest scoring contradicts; None: the share that the
+            settings name.
 
     Raises:
         ConflictError: the scores that the round ranks by have been removed, or an earlier release made them; or the
@@ -45,7 +46,7 @@ def propose_round(context: JobContext, round_id: int, second_looks: int = 0) -> 
         log.warning("round %d is chosen again: a scene was removed or replaced meanwhile", round_id)
 
 
-def _propose(catalog: Catalog, round_id: int, second_looks: int) -> bool:
+def _propose(catalog: Catalog, round_id: int, second_looks: int | None) -> bool:
     """Choose once; return False if it has to be done again."""
     with catalog.read() as session:
         opened = session.get_one(Round, round_id, options=[joinedload(Round.scoring)])
@@ -67,7 +68,7 @@ def _propose(catalog: Catalog, round_id: int, second_looks: int) -> bool:
 
 
 def _choices(
-    session: Session, catalog: Catalog, opened: Round, checks: Sequence[Choice], second_looks: int
+    session: Session, catalog: Catalog, opened: Round, checks: Sequence[Choice], second_looks: int | None
 ) -> Sequence[Choice]:
     """Let the strategy choose the places of the round that checks leave, among the patches that they leave."""
     if opened.size == second_looks:

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 import services.rounds
-from catalog import candidates, check_candidates, labels, references, rounds, scorings
+from catalog import candidates, check_candidates, labels, references, rounds, scorings, training
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import (
     Job,
     JobKind,
+    JobState,
     Label,
     Patch,
     PatchState,
@@ -20,6 +21,8 @@ from catalog.records import (
     ProposalReason,
     Round,
     RoundState,
+    RunState,
+    RunTrigger,
     Scene,
     SceneRole,
     now,
@@ -41,10 +44,16 @@ from workers.propose_round import propose_round
 SIZE = 10
 
 
-def propose(catalog: Catalog, strategy: str = "random", size: int = SIZE, second_looks: int = 0) -> Round:
+def propose(catalog: Catalog, strategy: str = "random", size: int = SIZE, second_looks: int | None = None) -> Round:
     """Open a round and choose its patches, as API and worker do."""
     with catalog.database.write() as session:
         opened = services.rounds.open_round(session, catalog.settings, strategy, size, 5, second_looks=second_looks)
+    return choose(catalog, opened)
+
+
+def choose(catalog: Catalog, opened: Round) -> Round:
+    """Choose the patches of an opened round, as the worker does."""
+    with catalog.read() as session:
         job = session.scalar(select(Job).where(Job.kind == JobKind.PROPOSE_ROUND).order_by(Job.created_at.desc()))
     assert job is not None
     propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, f"test-{opened.id}"), **job.subject)
@@ -58,7 +67,7 @@ def of(made: Round, reason: ProposalReason) -> list[int]:
     return [proposal.patch_id for proposal in made.proposals if proposal.reason is reason]
 
 
-def change(catalog: Catalog, **settings: float) -> None:
+def change(catalog: Catalog, **settings: object) -> None:
     catalog.settings = catalog.settings.model_copy(update=settings)
 
 
@@ -289,6 +298,35 @@ def test_a_patch_that_a_round_asks_for_again_is_no_honeypot_of_it(
     assert first.id in of(made, reason)
     assert of(made, ProposalReason.KNOWN_TRUTH) == []
     assert len({proposal.patch_id for proposal in made.proposals}) == 4
+
+
+@pytest.mark.parametrize(("share", "looks"), [(0.0, 0), (0.5, 1)])
+def test_rounds_that_open_by_themselves_have_their_share_of_second_looks(
+    catalog: Catalog, scored: list[Patch], share: float, looks: int
+) -> None:
+    change(catalog, second_look_share=share, auto_rounds=True, round_size=2, round_strategy="random")
+    with catalog.database.write() as session:
+        training.begin_run(session, RunTrigger.MANUAL).state = RunState.FINISHED
+        session.execute(update(Job).values(state=JobState.FINISHED))  # of the scoring that tiling called for
+        opened = services.rounds.open_next_automatically(session, catalog.settings)
+    assert opened is not None
+    made = choose(catalog, opened)
+    assert (of(made, ProposalReason.SECOND_LOOK), len(made.proposals)) == ([scored[0].id][:looks], 2)
+
+
+def test_a_number_of_second_looks_counts_over_the_share(catalog: Catalog, scored: list[Patch]) -> None:
+    change(catalog, second_look_share=0.5)
+    assert of(propose(catalog, size=4, second_looks=0), ProposalReason.SECOND_LOOK) == []
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_share_of_second_looks_that_cannot_be_had_is_left_to_the_strategy(catalog: Catalog, size: int) -> None:
+    """Nothing has scored the pool; with one patch the share may be all of the round."""
+    change(catalog, second_look_share=0.5)
+    with catalog.database.write() as session:
+        add_scene(session)
+    made = propose(catalog, size=size)
+    assert [proposal.reason for proposal in made.proposals] == [ProposalReason.RANDOM_START] * size
 
 
 def test_a_round_of_second_looks_alone_that_finds_none_says_so(catalog: Catalog, scored: list[Patch]) -> None:
