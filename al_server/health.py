@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from al_server.auth import identity_or_none
 from al_server.context import current_catalog, json_response
+from services.free_disk import disk_fault
 from services.part_checks import part_faults
 
 log = logging.getLogger(__name__)
@@ -39,17 +40,18 @@ def healthz() -> Response:
 
 @api.get("/readyz", responses={200: Readiness, 503: Readiness})
 def readyz() -> Response:
-    """Tell the state of the database, the queue with its workers, the clock, MLflow and Label Studio; 503 unless ready.
+    """Tell the state of database, disk, queue and workers, clock, MLflow and Label Studio; 503 unless all are ready.
 
-    The clock checks all but the database every few seconds; this waits for none of them. Strangers are told yes or no;
+    The clock checks all but the first two every few seconds; this waits for none of them. Strangers are told yes or no;
     who may read is told the state of each part, with addresses.
     """
+    faults = {"database": None, "disk": disk_fault(current_catalog().settings)}
     try:
         with current_catalog().read() as session:
-            faults = {"database": None, **part_faults(session)}
+            faults |= part_faults(session)
     except SQLAlchemyError:
         log.exception("the database is not ready")
-        faults = {"database": "does not answer; see the log of the server"}  # the error may hold SQL
+        faults["database"] = "does not answer; see the log of the server"  # the error may hold SQL
     ready = not any(faults.values())
     parts = {name: fault or "ok" for name, fault in faults.items()} if identity_or_none() is not None else None
     return json_response(Readiness(ready=ready, parts=parts), 200 if ready else 503)

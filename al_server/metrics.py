@@ -3,7 +3,6 @@
 A metric whose figure is not known is absent; all others are always there, since an absent metric raises no alarm.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
@@ -43,6 +42,7 @@ from catalog.set_aside import Kind
 from catalog.settings import Settings
 from catalog.webhook_records import Delivery, DeliveryState
 from services import canary
+from services.free_disk import free_bytes
 from services.part_checks import part_faults
 from services.version_figures import figures_of
 
@@ -147,7 +147,7 @@ def _add_parts(session: Session, settings: Settings, registry: CollectorRegistry
     for queue, seconds in _waits(session).items():
         waits.labels(queue).set(seconds)
     free = Gauge("glacier_al_disk_free_bytes", "Free space of the file system of the data folder", registry=registry)
-    free.set(shutil.disk_usage(settings.var_dir).free)
+    free.set(free_bytes(settings))
     seen_at = (session.get(RegistryState, 1) or RegistryState()).seen_at
     if seen_at is not None:
         help_text = "Seconds since MLflow last confirmed which version is served"

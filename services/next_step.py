@@ -13,11 +13,8 @@ from typing import Final
 from catalog.records import JobKind, RoundState, SceneRole, SceneState
 from services.durations import in_words
 from services.forecast import Worth
+from services.free_disk import DISK_FULL_BYTES, DISK_LOW_BYTES
 from services.situation import RoundFacts, Situation, Work
-
-DISK_LOW_BYTES: Final = 5 * 10**9
-"""Below this much free space people are warned, and below a tenth nothing is stored any more: as the alerts have it."""
-DISK_FULL_BYTES: Final = DISK_LOW_BYTES // 10
 
 
 class Tone(StrEnum):

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.errors import ConflictError, InvalidInputError, NoSpaceError, NotFoundError
 from catalog.records import Scene, now
-from services.next_step import DISK_LOW_BYTES
+from services.free_disk import DISK_LOW_BYTES
 from services.scene_request import SceneRequest
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,5 @@
 """The state of the loop as one value, from which health and the next step follow (`services.next_step`)."""
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from catalog.settings import Settings
 from catalog.webhook_records import Delivery, DeliveryState
 from services import canary
 from services.forecast import Worth
+from services.free_disk import free_bytes
 from services.part_checks import part_faults
 
 _TOLD_OTHERWISE: Final = (
@@ -170,7 +170,7 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
     given_up = (RoundState.FAILED, RoundState.ABANDONED)
     return Situation(
         faults={name: fault for name, fault in part_faults(session).items() if fault is not None},
-        free_bytes=shutil.disk_usage(settings.var_dir).free,
+        free_bytes=free_bytes(settings),
         failed_jobs=failed_jobs(session),
         failed_events=session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0,
         rejected=_rejected(session),

@@ -14,6 +14,7 @@ from catalog.job_queue import COMPUTE, IO, LABELS, UPKEEP
 from catalog.records import Proposal
 from catalog.registry_records import PartState
 from catalog.settings import Settings
+from services.free_disk import DISK_FULL_BYTES
 from services.part_checks import check_parts
 from services.registry_watch import RegistryWatcher
 from tests.catalog_fixtures import NO_REDIS, add_round, add_scene, as_role, label_of
@@ -69,6 +70,18 @@ def test_a_clock_that_does_not_tick_is_named(client: FlaskClient, catalog: Catal
         for row in session.scalars(select(PartState)):
             row.checked_at -= timedelta(seconds=100)
     assert "not checked for 10" in parts_of(client, catalog)["clock"]
+
+
+@pytest.mark.parametrize(("free", "told"), [(DISK_FULL_BYTES, None), (DISK_FULL_BYTES - 1, "make room, or drawings")])
+def test_a_full_disk_is_named(
+    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, free: int, told: str | None
+) -> None:
+    monkeypatch.setattr("services.free_disk.free_bytes", lambda _: free)
+    monkeypatch.setattr("al_server.health.part_faults", lambda _: {"clock": None})  # all others are ready
+    response = client.get("/readyz", headers=as_role(catalog, "reader"))
+    assert (response.status_code, response.json["ready"]) == ((200, True) if told is None else (503, False))
+    assert (told or "ok") in response.json["parts"]["disk"]
+    assert client.get("/readyz").json == {"ready": told is None, "parts": None}
 
 
 def test_redis_down_is_named(settings: Settings) -> None:

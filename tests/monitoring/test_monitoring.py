@@ -19,6 +19,7 @@ from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.records import Job, JobKind, Scoring, Shard, ShardKind, now
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
+from services.free_disk import DISK_FULL_BYTES, DISK_LOW_BYTES
 from tests.catalog_fixtures import add_scene, add_scoring, as_role
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,11 @@ def test_waiting_jobs_and_free_disk_are_told(exported: dict[str, dict[str, Any]]
     # No clock runs here.
     up = {sample.labels["part"]: sample.value for sample in exported["glacier_al_part_up"]["samples"]}
     assert up == {"clock": 0, "redis": 0, "mlflow": 0, "label-studio": 0}
+
+
+def test_alerts_call_the_disk_full_where_the_server_does() -> None:
+    limits = {rule["alert"]: float(rule["expr"].rpartition("<")[2]) for rule in RULES if "Disk" in rule["alert"]}
+    assert limits == {"GlacierDiskLow": DISK_LOW_BYTES, "GlacierDiskFull": DISK_FULL_BYTES}
 
 
 def test_panels_have_places_of_their_own() -> None:
