@@ -2,6 +2,7 @@
 
 A line has the fields of its call (``extra``) and those that are bound around it (`bound`). The field ``proposal``, the
 uid of a proposal, and the list ``proposals`` follow a label from the webhook to the versions that learnt from it first;
+``correction``, the id of a drawing on the map or in a file, follows one to its application, which makes its proposals;
 ``event``, ``label``, ``run``, ``version`` and ``job`` are ids of our rows, and numbers of versions.
 """
 

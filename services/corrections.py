@@ -5,6 +5,7 @@ is enough to draw the label again, and the patches of a correction are applied, 
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
@@ -24,6 +25,8 @@ from catalog.records import BytesToStore, EventState, JobKind, LabelEvent, Patch
 from imagery.classes import UNKNOWN, ClassScheme
 from imagery.grid import Window
 from services.scenes import window_of
+
+log = logging.getLogger(__name__)
 
 LARGEST_SIDE: Final = 1024
 """Most pixels along a side of a corrected window."""
@@ -204,6 +207,9 @@ def record(
         except IntegrityError:  # another process has just stored it
             return _recorded(session, correction.id, content), False
         jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(event.id): {"event_id": event.id} for event in events})
+    for event, patch_id in zip(events, bodies, strict=True):
+        fields = {"correction": str(correction.id), "patch": patch_id, "event": event.id}
+        log.info("label event %d (%s) is received by %s", event.id, event.action, event.origin, extra=fields)
     return events, True
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from catalog import labels, scene_locks, withdrawals
 from catalog.context import Catalog
 from catalog.installation import hold_installation
+from catalog.logs import bound
 from catalog.pixel_regions import encode_region
 from catalog.records import (
     EventState,
@@ -120,5 +121,6 @@ def apply_correction(catalog: Catalog, event: LabelEvent) -> None:
             edited_px=body.edited_px,
         )
         labels.store(session, label)
-        log.info("label event %d is applied: label %d is stored", row.id, label.id, extra={"label": label.id})
-        withdrawals.withdraw_if_late(session, label)
+        with bound(proposal=proposal.uid, patch=patch.id):
+            log.info("label event %d is applied: label %d is stored", row.id, label.id, extra={"label": label.id})
+            withdrawals.withdraw_if_late(session, label)

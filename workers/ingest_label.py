@@ -55,7 +55,8 @@ def ingest_label(context: JobContext, event_id: int) -> None:
         event = session.get_one(LabelEvent, event_id, options=[undefer(LabelEvent.body)])
         proposal = session.get(Proposal, event.proposal_id) if event.proposal_id is not None else None
     if event.state is EventState.RECEIVED:
-        with bound(proposal=proposal and proposal.uid, event=event_id):
+        correction = event.annotation_uid if event.origin == event_order.MAP else None
+        with bound(proposal=proposal and proposal.uid, correction=correction, event=event_id):
             _ingest(context, event)
     else:  # an earlier attempt settled it, but may have failed before it dropped the mask
         _drop_unused_mask(context, event_id)

@@ -1,5 +1,7 @@
 """Corrections on the map: from what was submitted to labels that compose, are learnt, withdrawn and redrawn."""
 
+import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +14,7 @@ from catalog import training, withdrawals
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.event_order import CORRECTED
+from catalog.logs import JsonFormatter
 from catalog.records import (
     EventState,
     Label,
@@ -32,6 +35,7 @@ from services.places import raster_store
 from tests.imagery.forge import BAND_NAMES
 from tests.workers.desk import Desk, box, brush, saved, sit_down, task_deleted
 from tests.workers.rows import tiled
+from workers import correction_drawing
 from workers.label_repair import make_whole
 from workers.labelled_patches import LabelledPatchDataset
 
@@ -122,6 +126,25 @@ def test_a_whole_patch_is_labelled_and_nobody_else_is_kept_from_a_task_that_wait
         assert (proposal.region, proposal.round_id, proposal.patch.state.value) == (None, None, "labelled")
     pen.submit(np.ones((32, 32)), 32, 32)
     assert pen.desk.states() == ("published", "proposed", "open")
+
+
+def test_a_correction_is_followed_through_the_logs(
+    catalog: Catalog, pen: Pen, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setFormatter(JsonFormatter())
+    with caplog.at_level(logging.INFO):
+        (event,) = pen.submit(np.ones((32, 32)), 0, 0)
+    with catalog.read() as session:
+        proposal = session.get_one(Proposal, event.proposal_id)
+    of_correction = {"correction": event.annotation_uid, "patch": proposal.patch_id, "event": event.id}
+    lines = [json.loads(line) for line in caplog.text.splitlines()]
+    received, applied = (
+        line for line in lines if line["logger"] in {corrections.__name__, correction_drawing.__name__}
+    )
+    assert received["message"] == f"label event {event.id} ({CORRECTED}) is received by map"
+    assert received.items() >= of_correction.items()
+    assert applied["message"].startswith(f"label event {event.id} is applied")
+    assert applied.items() >= (of_correction | {"proposal": proposal.uid, "label": 1}).items()
 
 
 def test_ingesting_again_changes_nothing(catalog: Catalog, pen: Pen):
