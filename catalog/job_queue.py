@@ -24,10 +24,12 @@ IO = "io"
 UPKEEP = "upkeep"
 COMPUTE = "compute"
 QUEUES = (LABELS, IO, UPKEEP, COMPUTE)
+LABELS_LAST = "labels-last"
+"""What the workers of "labels" take when no annotation waits: patches of drawings; a file may have hundreds."""
 COMPUTE_LAST = "compute-last"
 """What the workers of "compute" take when nothing else waits for them: what people ask for beside the loop."""
 LISTS: Final[Mapping[str, tuple[str, ...]]] = {
-    LABELS: (LABELS,),
+    LABELS: (LABELS, LABELS_LAST),
     IO: (IO,),
     UPKEEP: (UPKEEP,),
     COMPUTE: (COMPUTE, COMPUTE_LAST),
@@ -72,8 +74,10 @@ def queue_of(kind: JobKind) -> str:
     return LABELS if kind is JobKind.INGEST_LABEL else IO
 
 
-def _list_of(kind: JobKind) -> str:
-    return COMPUTE_LAST if kind in _LAST else queue_of(kind)
+def _list_of(job: Job) -> str:
+    if job.kind is JobKind.INGEST_LABEL and job.subject.get("comes_last"):
+        return LABELS_LAST
+    return COMPUTE_LAST if job.kind in _LAST else queue_of(job.kind)
 
 
 class JobQueue:
@@ -106,7 +110,7 @@ class JobQueue:
         """
         by_list: dict[str, list[EnqueueData]] = defaultdict(list)
         for job in jobs:
-            by_list[_list_of(job.kind)].append(self._data(job))
+            by_list[_list_of(job)].append(self._data(job))
         try:
             for name, data in by_list.items():
                 self._queues[name].enqueue_many(data)

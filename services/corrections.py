@@ -206,7 +206,8 @@ def record(
                 session.add_all(events)
         except IntegrityError:  # another process has just stored it
             return _recorded(session, correction.id, content), False
-        jobs.enqueue_new(session, JobKind.INGEST_LABEL, {str(event.id): {"event_id": event.id} for event in events})
+        subjects = {str(event.id): {"event_id": event.id, "comes_last": True} for event in events}
+        jobs.enqueue_new(session, JobKind.INGEST_LABEL, subjects)
     for event, patch_id in zip(events, bodies, strict=True):
         fields = {"correction": str(correction.id), "patch": patch_id, "event": event.id}
         log.info("label event %d (%s) is received by %s", event.id, event.action, event.origin, extra=fields)

@@ -42,8 +42,13 @@ from workers.label_drawing import check_not_removed, draw_annotation, event_of_r
 log = logging.getLogger(__name__)
 
 
-def ingest_label(context: JobContext, event_id: int) -> None:
+def ingest_label(context: JobContext, event_id: int, comes_last: bool = False) -> None:
     """Apply a label event. Idempotent, and independent of the order of arrival.
+
+    Args:
+        context: the job.
+        event_id: the event.
+        comes_last: whether the job waits for those of all annotations; only the queue asks (`catalog.job_queue`).
 
     Raises:
         EventError: the event's body cannot be read, or its task is not ours, or its scene was removed.

@@ -62,7 +62,7 @@ def make_worker(queue: str, settings: Settings) -> BaseWorker:
         "worker_ttl": WORKER_TTL_S,
     }
     if queue == LABELS:
-        return LabelWorker([queue], catalog=Catalog(settings), **shared)
+        return LabelWorker(list(LISTS[queue]), catalog=Catalog(settings), **shared)
     return ForkingWorker(list(LISTS[queue]), work_horse_killed_handler=note_killed, **shared)
 
 

@@ -10,7 +10,7 @@ import redis
 from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ServiceDownError
-from catalog.job_queue import COMPUTE, JobQueue
+from catalog.job_queue import COMPUTE, LABELS, JobQueue
 from catalog.records import Job, JobKind, JobState, now
 from catalog.settings import Settings
 from tests.catalog_fixtures import NO_REDIS, pushed
@@ -59,6 +59,22 @@ def test_no_fine_tune_waits_behind_what_people_ask_for(catalog: Catalog, setting
     worker.register_birth()
     taken = [worker.dequeue_job_and_maintain_ttl(timeout=None)[0].args[0] for _ in range(5)]  # type: ignore[index]
     assert taken == [last.id, *(job.id for job in asked)]
+
+
+def test_no_annotation_waits_behind_the_patches_of_a_drawing(catalog: Catalog, settings: Settings) -> None:
+    with catalog.write() as session:
+        patches = [
+            jobs.enqueue(session, JobKind.INGEST_LABEL, str(number), event_id=number, comes_last=True)
+            for number in range(2)
+        ]
+        annotation = jobs.enqueue(session, JobKind.INGEST_LABEL, "2", event_id=2)
+    catalog.sweep()
+    assert len(pushed(catalog)) == 3
+    worker = make_worker(LABELS, settings)
+    worker.register_birth()
+    taken = [worker.dequeue_job_and_maintain_ttl(timeout=None)[0].args[0] for _ in range(3)]  # type: ignore[index]
+    assert taken == [annotation.id, *(job.id for job in patches)]
+    assert catalog.queue.workers()[LABELS] == 1
 
 
 def test_redis_down_keeps_the_rows_and_the_sweep_pushes_them_once_it_is_back(
