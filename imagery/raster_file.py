@@ -372,7 +372,8 @@ def declared_valid(
     valid: NDArray[np.bool_] = np.ones(shape, dtype=np.bool_) if nodata is None else raw != nodata
     # Nodata is compared above, on the numbers themselves. With both flags, the file says which *combination* of numbers
     # in all bands means no data (NODATA_VALUES); with the second one alone, it has a mask, inside or in a file beside.
-    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+    # Without any flag, the band has a mask of its own (GDALGetMaskFlags).
+    if not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags):
         with _read_errors(dataset):
             valid &= dataset.read_masks([index], **_read_arguments([index], window, shape))[0] != 0
     if alpha is not None:

@@ -303,3 +303,49 @@ def test_a_grid_of_the_globe_may_be_centred_on_the_poles(tmp_path: Path, west: f
     path = write_geotiff(tmp_path / "a.tif", np.ones((721, 1440), np.uint8), crs="EPSG:4326", transform=transform)
     with open_raster(str(path)) as dataset:
         assert grid_of(dataset).transform == transform
+
+
+@pytest.mark.parametrize("nodata", ["", "<NoDataValue>9</NoDataValue>"])
+def test_a_mask_of_one_band_of_a_virtual_raster_counts(tmp_path: Path, nodata: str) -> None:
+    write_geotiff(tmp_path / "a.tif", np.stack([NUMBERS, NUMBERS]))
+    masks = np.stack([NUMBERS != 20, NUMBERS != 30]).astype(np.uint8) * 255
+    write_geotiff(tmp_path / "mask.tif", masks)
+    part = 'xOff="0" yOff="0" xSize="8" ySize="8"'
+
+    def source(name: str, index: int) -> str:
+        return (
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>{index}</SourceBand>'
+            f"<SrcRect {part}/><DstRect {part}/></SimpleSource>"
+        )
+
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{index}">{nodata}{source("a.tif", index)}<MaskBand><VRTRasterBand '
+        f'dataType="Byte">{source("mask.tif", index)}</VRTRasterBand></MaskBand></VRTRasterBand>'
+        for index in (1, 2)
+    )
+    a, b, c, d, e, f = NORTH_UP
+    path = tmp_path / "a.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{UTM_45N}</SRS><GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}'
+        f"</GeoTransform>{bands}</VRTDataset>"
+    )
+    _check_masks_of_bands(path, NUMBERS == 9 if nodata else np.zeros_like(NUMBERS, bool))
+
+
+def test_a_mask_file_with_a_mask_for_each_band_counts(tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "a.tif", np.stack([NUMBERS, NUMBERS]))
+    masks = np.stack([NUMBERS != 20, NUMBERS != 30]).astype(np.uint8) * 255
+    mask = write_geotiff(tmp_path / "mask.tif", masks)
+    with rasterio.open(mask, "r+") as dataset:
+        dataset.update_tags(INTERNAL_MASK_FLAGS_1="0", INTERNAL_MASK_FLAGS_2="0")
+    mask.rename(tmp_path / "a.tif.msk")
+    _check_masks_of_bands(path, np.zeros_like(NUMBERS, bool))
+
+
+def _check_masks_of_bands(path: Path, nodata: NDArray[np.bool_]) -> None:
+    """Check that the first band lacks the number 20, the second 30, and both what the file declares as no data."""
+    source = describe([BandSource("red", str(path), 1), BandSource("nir", str(path), 2)])
+    with SceneReader(source) as reader:
+        red, nir = np.isnan(reader.read(["red", "nir"], source.grid.window))
+    np.testing.assert_array_equal(red, nodata | (NUMBERS == 20))
+    np.testing.assert_array_equal(nir, nodata | (NUMBERS == 30))
