@@ -75,6 +75,11 @@ class Below:
 FlagTable = Mapping[str, Bits | Categories | Range | Below]
 """How each flag of a quality band is encoded, by the flag's name."""
 
+_CLOUD_SCORE: Final = "cloud-score-plus"
+_CLOUD_PROBABILITY: Final = "sentinel-2-cloud-probability"
+# Cubic resampling makes numbers that are a tenth of the range beyond it; another scale is ten times as large, or more.
+_BEYOND_RANGE: Final = 1.2
+
 _TABULATED: Final = 1 << 16  # no product's flags have more than 16 bits
 
 SNOW: Final = "snow"
@@ -145,13 +150,13 @@ FLAG_TABLES: Final[Mapping[str, FlagTable]] = {
     },
     # MSK_CLDPRB, per cent. 65 is the threshold of Earth Engine's guide to Sentinel-2 cloud probability, and where the
     # scene classification of ESA begins to speak of high probability; its medium one begins at 35 (Sen2Cor ATBD).
-    "sentinel-2-cloud-probability": {
+    _CLOUD_PROBABILITY: {
         "cloud": Range(65, 100),
         "possible cloud": Range(35, 100),
     },
     # Cloud Score+ (Earth Engine catalogue, GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED): cs and cs_cdf, from 0 (not clear)
     # to 1 (clear). 0.6 is the threshold of its example; values of 0.5 to 0.65 are recommended.
-    "cloud-score-plus": {"cloud": Below(0.6)},
+    _CLOUD_SCORE: {"cloud": Below(0.6)},
     # MSK_CLASSI_B00, from processing baseline 04.00: one band each for opaque cloud, cirrus and snow (ESA, Sentinel-2
     # Products Specification Document). This is the table of the first band, the next one that of the second.
     "sentinel-2-msk-classi": {"cloud": Range(1, 255)},
@@ -212,6 +217,26 @@ def raised(stored: NDArray[Any], table: str, flag: str) -> NDArray[np.bool_]:
         raise SceneError(f"found the flag {flag!r} for {table!r}; expected one of {', '.join(flags)}")
     rule = flags[flag]
     return rule.raised(stored) if isinstance(rule, Below) else rule.raised(stored.astype(np.int64))
+
+
+def impossible_numbers(stored: NDArray[Any], table: str) -> str | None:
+    """Return what numbers of a quality band contradict how they are decoded, in words; None if they may be as expected.
+
+    Numbers on another scale raise no flag, or others: a cloud score stored x 100 is never below 0.6, and a probability
+    of 0 to 1 never 65. Flags that were interpolated or averaged are fractions.
+
+    Args:
+        stored: Numbers of the quality band as stored, of any type and shape, without NaN.
+        table: A key of `FLAG_TABLES`.
+    """
+    highest = float(stored.max(initial=0))
+    fractions = bool((stored != np.round(stored)).any())
+    if table == _CLOUD_SCORE:
+        return f"scores up to {highest:g}; expected 0 (cloud) to 1 (clear)" if highest > _BEYOND_RANGE else None
+    if table == _CLOUD_PROBABILITY:
+        other = highest > 100 * _BEYOND_RANGE or (fractions and highest <= 1)
+        return f"probabilities up to {highest:g}; expected per cent, 0 to 100" if other else None
+    return "fractions; expected the whole numbers of flags, not interpolated ones" if fractions else None
 
 
 def unknown_pixels(stored: NDArray[Any], table: str, masked: Iterable[str]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.quality import flags_of, raised
+from imagery.quality import flags_of, impossible_numbers, raised
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import QualityBand, SceneSource
 from imagery.units import REFLECTANCE
@@ -45,7 +45,8 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         about further channels.
 
     Raises:
-        SceneError: no pixel of the scene is usable, or bands that should hold reflectance hold other numbers.
+        SceneError: no pixel of the scene is usable, or bands that should hold reflectance or flags that mask hold other
+            numbers.
     """
     decoded = [band for band in source.quality if band.table is not None]
     extras = [band.name for band in source.extras]
@@ -57,10 +58,12 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
     has_data = ~np.isnan(bands).any(axis=0)
     masked = np.zeros_like(has_data)
     flags: dict[str, float] = {}
+    doubts_of_flags: list[str] = []
     count = max(1, int(has_data.sum()))
     for band, numbers in zip(decoded, stored, strict=True):
         beyond = np.isnan(numbers)
         masked |= beyond & bool(band.masked)
+        doubts_of_flags += _check_flag_numbers(band, numbers[~beyond])
         known = np.where(beyond, 0, numbers)
         for flag in flags_of(str(band.table)):
             found = raised(known, str(band.table), flag) & ~beyond
@@ -75,6 +78,7 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         usable=_rounded(usable.mean()),
     )
     doubts = [
+        *doubts_of_flags,
         *_check_flags(decoded, flags),
         *_check_gaps(source, bands),
         *_check_reflectance(source, bands[:, usable]),
@@ -82,6 +86,20 @@ def check_pixels(source: SceneSource) -> tuple[PixelShares, float | None, list[s
         *_check_extras(extras, further[:, usable]),
     ]
     return shares, shares.flags.get(_CLOUD), doubts
+
+
+def _check_flag_numbers(band: QualityBand, numbers: NDArray[np.float32]) -> list[str]:
+    """Refuse numbers that are not encoded as the flags of a band that masks; return a doubt if it masks nothing."""
+    fault = impossible_numbers(numbers, str(band.table))
+    if fault is None:
+        return []
+    found = f"{band.path}, band {band.index} ({band.name}): found {fault}"
+    if not band.masked:
+        return [f"{found}: its flags are not to be relied on"]
+    raise SceneError(
+        f"{found}: give the band as its provider stores it, declare its fill (gdal_edit.py -a_nodata), or mask none of "
+        f"its flags, {', '.join(band.masked)} (--mask, 'masked')"
+    )
 
 
 def _check_flags(decoded: list[QualityBand], flags: dict[str, float]) -> list[str]:

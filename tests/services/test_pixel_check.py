@@ -1,5 +1,6 @@
 """What a sample of a scene's pixels tells before the scene is registered."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,3 +145,36 @@ def test_one_number_in_all_bands_is_doubted(tmp_path: Path, fill: float, scale: 
 def test_the_number_that_the_user_states_replaces_a_guess(source: SceneSource) -> None:
     (band,) = source.bands
     assert describe([replace(band, nodata=0.0)], nodata=4000).bands[0].nodata == 4000
+
+
+SCORE, PROBABILITY = "cloud-score-plus", "sentinel-2-cloud-probability"
+
+
+@pytest.mark.parametrize(
+    ("table", "times", "dtype", "fault"),
+    [
+        (SCORE, 1.0, "float32", None),
+        (SCORE, 100.0, "uint8", "found scores up to 100; expected 0 (cloud) to 1 (clear)"),
+        (SCORE, 10000.0, "uint16", "found scores up to 10000; expected 0"),
+        (PROBABILITY, 100.0, "uint8", None),
+        (PROBABILITY, 100.0, "float32", None),
+        (PROBABILITY, 1.0, "float32", "found probabilities up to 1; expected per cent, 0 to 100"),
+        (PROBABILITY, 255.0, "uint8", "found probabilities up to 255; expected per cent, 0 to 100"),
+        ("cloud-mask", 1.0, "float32", "found fractions; expected the whole numbers of flags"),
+        ("cloud-mask", 2.0, "uint8", None),
+    ],
+)
+def test_flags_on_another_scale_are_refused_if_they_mask_and_doubted_if_not(
+    source: SceneSource, tmp_path: Path, table: str, times: float, dtype: str, fault: str | None
+) -> None:
+    """Shares of 0 to 1, stored in several ways."""
+    shares = np.linspace(0, 1, 40 * 50).reshape(1, 40, 50)
+    path = write_geotiff(tmp_path / "flags.tif", (shares * times).astype(dtype))
+    quality = QualityBand("flags", str(path), 1, table, ("cloud",))
+    if fault is None:
+        assert check_pixels(replace(source, quality=(quality,)))[2] == []
+        return
+    with pytest.raises(SceneError, match=f"{re.escape(fault)}.*mask none of its flags, cloud"):
+        check_pixels(replace(source, quality=(quality,)))
+    (doubt,) = check_pixels(replace(source, quality=(replace(quality, masked=()),)))[2]
+    assert fault in doubt
