@@ -6,6 +6,7 @@ edge of the glacier in the image, and the global one, how precisely the image it
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,9 +26,13 @@ glaciers. Laboratories that interpret debris and snow differently differ more: b
 (Raup et al. 2014, "Quality in the GLIMS Glacier Database").
 """
 
-# USGS, "Landsat Collection 2": Tier 1 scenes are placed with a root mean square error of at most 12 m. ESA, "Sentinel-2
-# User Handbook": 12.5 m at two standard deviations with ground control points, thus 6.25 m at one.
-_GEOLOCATION_M: Final = {"landsat": 12.0, "sentinel-2": 6.25}
+# USGS, "Landsat Collection 2": Tier 1 scenes are placed with a root mean square error of at most 12 m. No figure
+# is stated for Tier 2 (L1GT and L1GS without ground control points among it), real-time scenes, and those from before
+# the collections.
+_LANDSAT_TIER_1_M: Final = 12.0
+_TIER_1: Final = re.compile(r"(?<![A-Za-z0-9])L[COTEM]0\d_L[12][A-Z]{2}_\w+_T1(?![A-Za-z0-9])", re.IGNORECASE)
+# ESA, "Sentinel-2 User Handbook": 12.5 m at two standard deviations with ground control points, thus 6.25 m at one.
+_SENTINEL_2_M: Final = 6.25
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,16 @@ def smoothing_shift(changed_px: float, ice: NDArray[np.bool_], known: NDArray[np
     return changed_px / length if length else 0.0
 
 
-def geolocation_error_m(sensor: str | None) -> float | None:
-    """Return the standard deviation of the place of a sensor's images, as its provider states it; None if unknown."""
-    known = (error for name, error in _GEOLOCATION_M.items() if sensor and sensor.startswith(name))
-    return next(known, None)
+def geolocation_error_m(sensor: str | None, image_id: str | None) -> float | None:
+    """Return the standard deviation of an image's place, as its provider states it; None if unknown.
+
+    Args:
+        sensor: A key of `imagery.sensors.SENSORS`, or None.
+        image_id: The provider's name of the image, or None; of Landsat it has to tell Tier 1.
+    """
+    if sensor and sensor.startswith("landsat"):
+        return _LANDSAT_TIER_1_M if _TIER_1.search(image_id or "") else None
+    return _SENTINEL_2_M if sensor and sensor.startswith("sentinel-2") else None
 
 
 def _boundary_length(ice: NDArray[np.bool_], known: NDArray[np.bool_]) -> int:

@@ -214,7 +214,8 @@ def _making(
     is_name: bool,
     intervals: int,
 ) -> Making:
-    stated = geolocation_error_m(scene.sensor)
+    product_id = (scene.product or {}).get("product_id")
+    stated = geolocation_error_m(scene.sensor, image.orig_id) or geolocation_error_m(scene.sensor, product_id)
     of_model = {mapping.line_types.get(name) for name in prediction.class_names[1:]} if prediction else set()
     return Making(
         scene=scene.name,

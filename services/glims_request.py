@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from catalog.context import Catalog
 from catalog.errors import InvalidInputError
-from catalog.records import Label, Scene
+from catalog.records import Label, Scene, now
 from imagery.classes import ClassScheme
 from imagery.errors import ExportError
 from imagery.glaciers import InventoryGlacier
 from imagery.glims import ClassMapping, map_classes
+from imagery.glims_check import FIRST_IMAGE
 from imagery.glims_layers import Analyst, Image
 from imagery.glims_outlines import MIN_AREA_KM2
 from imagery.grid import Window
@@ -170,9 +171,11 @@ def image_of(scene: Scene, request: GlimsRequest) -> tuple[Image, bool]:
     """Return the image of a scene, and whether its identifier is only the scene's name.
 
     Raises:
-        ExportError: Its day or its instrument is not known.
+        ExportError: Its day or its instrument is not known, or no image is of the day that is stated.
     """
     source = source_of(scene)
+    if request.acquired is not None and not FIRST_IMAGE <= request.acquired <= now().date():
+        raise ExportError(f"acquired: found {request.acquired}; expected a day from {FIRST_IMAGE} to today")
     acquired = request.acquired or day_of(scene)
     if acquired is None:
         raise ExportError(

@@ -112,7 +112,7 @@ def long_description(making: Making, analysts: Sequence[str], layers: Mapping[st
         else f"No label tells how far the model's outlines are from an expert's; {EXPERT_PX:g} px is assumed."
     )
     place = (
-        "unknown, and left empty"
+        "unknown, and left empty (--geolocation-error states it)"
         if making.geolocation_m is None
         else f"{making.geolocation_m:g} m ({making.geolocation_source})"
     )

@@ -19,11 +19,10 @@ from pydantic import BaseModel, Field, StringConstraints
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
 from catalog.errors import ConflictError, InvalidInputError, NotFoundError
-from catalog.records import JobKind, Label, Scene, now
+from catalog.records import JobKind, Label, Scene
 from catalog.registry import ModelVersion
 from imagery.errors import ExportError, StoreError
 from imagery.glaciers import read_inventory
-from imagery.glims_check import FIRST_IMAGE
 from imagery.glims_findings import Finding
 from imagery.glims_outlines import MIN_AREA_KM2
 from imagery.store import RasterStore
@@ -307,8 +306,6 @@ def _check(
         raise InvalidInputError(
             f"analysts: found the account {account!r}, of which no label counts; expected {expected}"
         )
-    if options.acquired is not None and not FIRST_IMAGE <= options.acquired <= now().date():
-        raise InvalidInputError(f"acquired: found {options.acquired}; expected a day from {FIRST_IMAGE} to today")
     try:
         image_of(scene, request)
     except ExportError as error:

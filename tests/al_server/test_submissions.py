@@ -26,7 +26,7 @@ NO_SUBMISSION = f"{SUBMISSIONS}/{'0' * 32}"
 
 def test_one_is_asked_for_made_and_taken_away(asking: Asking) -> None:  # noqa: F811
     judge(asking.catalog, corner(asking), asking.forged.truth[:32, :32], minute=1, annotator=ILA)
-    accepted = ask(asking, analysts=[f"{ILA} = {AN_INSTITUTE}"], image_id=" X1 ")
+    accepted = ask(asking, analysts=[f"{ILA} = {AN_INSTITUTE}"], image_id=" X1 ", geolocation_error_m=12)
     assert (accepted.status_code, accepted.json["kind"]) == (202, "export_submission")
     assert accepted.headers["Location"] == f"/api/v1/jobs/{accepted.json['id']}"
     (waiting,) = listed(asking)

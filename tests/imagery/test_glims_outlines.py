@@ -194,6 +194,13 @@ def test_precision_is_the_area_between_two_outlines_over_their_length() -> None:
 def test_pixels_are_measured_on_the_ground_and_images_placed_as_their_providers_say() -> None:
     across, down = pixel_size_m(Grid("EPSG:4326", (0.001, 0, 86, 0, -0.001, 60.05), 100, 100))
     assert (across, down) == pytest.approx((55.8, 111.4), abs=0.1)  # a degree of longitude at 60 degrees north is half
-    assert geolocation_error_m("landsat-8-oli") == 12
-    assert geolocation_error_m("sentinel-2-msi") == 6.25
-    assert geolocation_error_m(None) is None
+    assert geolocation_error_m("sentinel-2-msi", None) == 6.25
+    assert geolocation_error_m(None, "LC08_L1TP_140041_20181026_20200830_02_T1") is None
+    for tier_1 in ("LC08_L1TP_140041_20181026_20200830_02_T1", "LC08_L2SP_140041_20181026_02_T1_SR"):
+        assert geolocation_error_m("landsat-8-oli", tier_1) == 12
+    for other in (
+        *("LC08_L1TP_140041_20181026_20200830_02_T2", "LC08_L1TP_140041_20181026_20200830_02_RT"),
+        *("LC08_L1GT_140041_20181026_20200830_02_T2", "LC81400412018299LGN00", "LC08_140041_20181026"),
+        *("HLS.L30.T45RVL.2018299T044110.v2.0", "site_T1", None),
+    ):
+        assert geolocation_error_m("landsat-8-oli", other) is None

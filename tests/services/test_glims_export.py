@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,12 @@ from tests.workers.rows import patches, tiled
 NAMED = GlimsRequest(analysts=(Analyst("Rao", "Ila", "An institute"),))
 CLASSES = ("background", "clean ice", "debris-covered ice")
 PIXEL_KM2 = 0.0009
+TIER_1 = "LE07_L1TP_140041_20001030_20200917_02_T1"
 
 
 @pytest.fixture
 def pool(catalog: Catalog, tmp_path: Path) -> tuple[Scene, ForgedScene]:
-    scene, forged = tiled(catalog, tmp_path / "LE71400412000304SGS00_B1.tif")
+    scene, forged = tiled(catalog, tmp_path / f"{TIER_1}_B1.tif")
     facts = {"acquired": "2000-10-30", "sensor": "landsat-7-etm+"}
     with catalog.database.write() as session:
         row = session.get_one(Scene, scene.id)
@@ -96,9 +97,7 @@ def test_the_prediction_alone_gives_a_submission_that_passes(
     assert debris.area == pytest.approx((forged.truth == 2).sum(), abs=0.5)
     assert on["line_type"][0] == "debris_cov"
     assert on["glac_id"][0] == fields["glac_id"][0]
-    assert (fields["orig_id"][0], fields["inst_name"][0], fields["src_date"][0]) == (
-        *("LE71400412000304SGS00", "ETM+", "2000-10-30"),
-    )
+    assert (fields["orig_id"][0], fields["inst_name"][0], fields["src_date"][0]) == (*(TIER_1, "ETM+", "2000-10-30"),)
     assert fields["proc_desc"][0].startswith("U-Net version 3, not edited")
     assert pyogrio.list_layers(tmp_path / "out" / "outlines.gpkg")[:, 0].tolist() == [
         *("glaciers", "images", "session", "rgi", "debris")
@@ -265,6 +264,22 @@ def test_uncertainty_grows_with_the_distance_between_model_and_expert(
     assert "12 m (as the provider states it for landsat-7-etm+)" in text
 
 
+def test_the_place_of_a_landsat_image_that_is_not_of_tier_1_is_as_uncertain_as_stated(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    before_the_collections = replace(NAMED, image_id="LE71400412000304SGS00")
+    done = exported(catalog, scene, tmp_path / "out", predicted(forged.truth), before_the_collections)
+    assert np.isnan(layer(tmp_path / "out", "glaciers")[1]["glob_unc_x"]).all()
+    assert "unknown, and left empty (--geolocation-error states it)" in (tmp_path / "out/processing.txt").read_text()
+    assert any("glob_unc_x" in finding.message for finding in done.findings)
+    stated = replace(before_the_collections, geolocation_m=30.0)
+    assert exported(catalog, scene, tmp_path / "stated", predicted(forged.truth), stated).making.geolocation_m == 30
+    scene.product = {"product_id": "LE07_L1TP_140041_20001030_02_T1"}  # as a STAC item names it
+    named = replace(NAMED, image_id="ours")
+    assert exported(catalog, scene, tmp_path / "item", predicted(forged.truth), named).making.geolocation_m == 12
+
+
 def test_a_binary_model_tells_no_debris_and_says_so(
     catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
 ) -> None:
@@ -376,6 +391,14 @@ def test_what_glims_needs_and_nobody_knows_is_asked_for(
     with pytest.raises(ExportError, match=message):
         exported(catalog, scene, tmp_path / "out", predicted(pool[1].truth))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("day", [date(1848, 12, 31), date(2999, 1, 1)])
+def test_a_stated_day_on_which_no_image_was_taken_is_refused(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path, day: date
+) -> None:
+    with pytest.raises(ExportError, match=f"acquired: found {day}; expected a day from 1849-01-01 to today"):
+        exported(catalog, pool[0], tmp_path / "out", predicted(pool[1].truth), replace(NAMED, acquired=day))
 
 
 def test_an_image_without_an_identifier_is_named_after_its_scene_and_this_is_said(

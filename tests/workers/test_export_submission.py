@@ -119,7 +119,11 @@ def test_without_options_it_is_the_package_of_the_map(asking: Asking, tmp_path: 
             np.testing.assert_array_equal(column, expected[1][field])
     contents = contents_of(asking)
     assert contents.findings == check_submission(folder)
-    assert {(finding.severity, finding.layer) for finding in contents.findings} == {(WARNING, "session")}
+    # The image is from before the collections, and the provider states no error of its place.
+    told = {(finding.severity, finding.layer, finding.message.partition(";")[0]) for finding in contents.findings}
+    lacking = {(WARNING, "glaciers", f"found no glob_unc_{axis}") for axis in "xy"}
+    assert lacking < told
+    assert {(severity, name) for severity, name, _ in told - lacking} == {(WARNING, "session")}
     assert (contents.glaciers, contents.labels, contents.layers["images"]) == (2, 0, 1)
     assert contents.area_km2 == pytest.approx((asking.forged.truth != 0).sum() * PIXEL_KM2, rel=2e-3)
     assert (contents.image_id, contents.image_is_named) == ("LE71400412000304SGS00", True)
