@@ -18,6 +18,7 @@ from imagery.products.landsat_names import (
     flags_of_another,
     landsat_file,
     landsat_name,
+    notes_on_ground_control,
 )
 from imagery.products.listing import Listing
 from imagery.products.metadata import Groups, moment, number, parse_mtl
@@ -108,6 +109,7 @@ def recognise_landsat(listing: Listing) -> Product | None:
     metadata = _metadata(listing, files, notes)
     image = metadata.get("IMAGE_ATTRIBUTES", {}) if metadata else {}
     product = metadata.get("PRODUCT_METADATA", {}) if metadata else {}  # Collection 1
+    notes += notes_on_ground_control(_level_1_of(files, metadata), files.product_id)
     sun = number(image.get("SUN_ELEVATION"))
     scalings, level = _scalings(files, sensor, metadata, sun, notes)
     bands: list[BandSource] = []
@@ -164,6 +166,17 @@ def recognise_landsat(listing: Listing) -> Product | None:
         notes=unique(notes),
         left_out=(*left_out, *left_files(files.others)),
     )
+
+
+def _level_1_of(files: _Files, metadata: Groups | None) -> str | None:
+    """Return the level of the Level-1 scene that a product is, or was made of: "L1TP", "L1GT"; None if not told."""
+    if files.name.level.startswith("L1") and files.name.level != "L1":
+        return files.name.level
+    groups = metadata or {}
+    record = groups.get("LEVEL1_PROCESSING_RECORD", {})  # of Level-2
+    return record.get("PROCESSING_LEVEL") or groups.get("PRODUCT_METADATA", {}).get(
+        "DATA_TYPE"
+    )  # before the collections
 
 
 def _find(listing: Listing) -> _Files | None:

@@ -55,6 +55,16 @@ def landsat_name(text: str) -> LandsatName | None:
     return _name(match) if match else None
 
 
+def notes_on_ground_control(level: str | None, product_id: str) -> list[str]:
+    """Return a note if a Landsat scene was placed without ground control points, as a level such as "L1GT" tells."""
+    if level is None or level.upper() not in {"L1GT", "L1GS"}:
+        return []
+    return [
+        f"{product_id} is {level.upper()}, placed without ground control points: it may lie some hundred metres from "
+        "its place; compare it with outlines before it is used"
+    ]
+
+
 def is_of_earth_engine(text: str) -> bool:
     """Return whether a text holds a Landsat scene's name as Earth Engine gives it, without a level."""
     return _OF_EARTH_ENGINE.search(text) is not None

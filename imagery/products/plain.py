@@ -23,7 +23,7 @@ from imagery.products.headers import (
     finest_first,
     sensor_in_name,
 )
-from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name
+from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name, notes_on_ground_control
 from imagery.products.product import Product, level_of_bands, unique
 from imagery.radiometry import (
     LANDSAT_SURFACE,
@@ -108,6 +108,8 @@ def recognise_plain(
             check_tags(bands)
         final, more = _level(levels, level, bands)
     notes += more
+    if product := landsat_name(name):
+        notes += notes_on_ground_control(product.level, product.text)
     acquired = date_in_name(name)
     if acquired is not None:
         notes.append(f"the date {acquired.isoformat()} follows from the name {name}")

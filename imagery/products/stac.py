@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, choose_thermal, sensor_in_name
-from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name
+from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name, notes_on_ground_control
 from imagery.products.metadata import number
 from imagery.products.product import Product, unique
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
@@ -110,6 +110,9 @@ def recognise_item(
         raise SceneError(f"{href}: found the assets {', '.join(item.assets)}; expected at least one reflective band")
     final = _final_level(told, bands, stated, notes)
     sizes = _finest_first(bands, known)
+    named = landsat_name(item.id)
+    correction = _text(properties.get("landsat:correction")) or (named.level if named else None)
+    notes += notes_on_ground_control(correction, item.id)
     if not quality:
         notes.append(f"{href}: found no asset of clouds, so clouds and shadows are not masked")
     return Product(

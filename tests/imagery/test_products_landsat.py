@@ -382,3 +382,22 @@ def test_digital_numbers_remain_possible(level_2: Path) -> None:
     assert {(band.scale, band.offset, band.unit) for band in product.bands} == {(1, 0, DIGITAL_NUMBER)}
     assert product.extras[0].unit == KELVIN
     assert "as asked" in product.notes[-1]
+
+
+@pytest.mark.parametrize("level", ["L1GT", "L1GS"])
+def test_a_scene_without_ground_control_points_is_noted(tmp_path: Path, level_1: Path, level: str) -> None:
+    expected = f"is {level}, placed without ground control points"
+    assert not any(expected in note for note in recognise(str(level_1)).notes)
+    named = L1TP.replace("L1TP", level).replace("_T1", "_T2")
+    for field in ("B3", "B4"):
+        write(tmp_path / "l1" / f"{named}_{field}.TIF", stored("red", 2e-5, -0.1))
+    assert f"{named} {expected}" in " ".join(recognise(str(tmp_path / "l1")).notes)
+    stack = np.stack([stored(name, 2e-5, -0.1) for name in ("green", "red")])
+    file = write(tmp_path / f"{named}.tif", stack, descriptions=("B3", "B4"))
+    assert f"{named} {expected}" in " ".join(recognise(str(file)).notes)
+    landsat_level_2(tmp_path / "l2")
+    group, end = "LEVEL1_PROCESSING_RECORD", "END_GROUP = LANDSAT_METADATA_FILE"
+    record = f'GROUP = {group}\n  PROCESSING_LEVEL = "{level}"\nEND_GROUP = {group}\n'
+    metadata = tmp_path / "l2" / f"{L2SP}_MTL.txt"
+    metadata.write_text(metadata.read_text().replace(end, record + end))
+    assert f"{L2SP} {expected}" in " ".join(recognise(str(tmp_path / "l2")).notes)

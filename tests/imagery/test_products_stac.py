@@ -19,6 +19,7 @@ from imagery.sensors import SURFACE_TEMPERATURE
 from imagery.units import REFLECTANCE, Level
 from tests.imagery.forge import write_geotiff
 from tests.imagery.product_forge import (
+    L1TP,
     L2SP,
     MSI,
     OLI,
@@ -302,3 +303,15 @@ def test_a_folder_says_that_its_stac_item_knows_more(tmp_path: Path) -> None:
     (tmp_path / "item.json").write_text(item(sentinel(tmp_path, add=0), platform="sentinel-2a"))
     (reason,) = [reason for file, reason in recognise(str(tmp_path)).left_out if file == "item.json"]
     assert "give the item instead of the folder" in reason
+
+
+def test_an_item_of_landsat_without_ground_control_points_is_noted(tmp_path: Path) -> None:
+    product = L1TP.replace("L1TP", "L1GT").replace("_T1", "_T2")
+    for field, name in OLI.items():
+        write(tmp_path / f"{product}_{field}.TIF", stored(name, 2e-5, -0.1))
+    path = tmp_path / "item.json"
+    assets = landsat(tmp_path, product, "") | {}
+    del assets["qa_pixel"]
+    for more in ({}, {"landsat:correction": "L1GT"}):
+        path.write_text(item(assets, name=product, platform="landsat-8", **more))
+        assert any("is L1GT, placed without ground control" in note for note in recognise(str(path)).notes)
