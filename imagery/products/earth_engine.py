@@ -9,7 +9,7 @@ import numpy as np
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import date_in_name, satellite_in_name, sensor_in_name
+from imagery.products.headers import date_in_name, notes_on_landsat_of_hls, satellite_in_name, sensor_in_name
 from imagery.products.landsat_names import LandsatName, is_of_earth_engine, landsat_name
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
 from imagery.radiometry import (
@@ -88,7 +88,9 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
         told = _landsat_surface(fields, sensor, named, level, landsat_name(name))
         return _of_collection_1(told) if _is_of_collection_1(located) else told
     if "FMASK" in fields:
-        return _hls(located, sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli"))
+        found = sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli")
+        either = sensor is None and found == "landsat-8-oli"
+        return _hls(located, found, notes_on_landsat_of_hls(date_in_name(name)) if either else [])
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
         by_name = sensor is None and not _only_of_sentinel_2(fields)
         if by_name:
@@ -260,7 +262,7 @@ def _integer_of_browser(located: Sequence[Located]) -> int | None:
         return {"uint8": 255, "uint16": 65535}.get(str(dataset.dtypes[0]))
 
 
-def _hls(located: Sequence[Located], sensor: str) -> Convention | None:
+def _hls(located: Sequence[Located], sensor: str, notes: Sequence[str]) -> Convention | None:
     """HLS by its Fmask: Earth Engine's bands are fractions and degrees Celsius, NASA's stored x 1e-4 and x 0.01."""
     names = names_of(sensor)
     solar = next((item for item in located if names.get(item.designation.lower()) in {"red", "green", "blue"}), None)
@@ -272,7 +274,7 @@ def _hls(located: Sequence[Located], sensor: str) -> Convention | None:
     if fractions:
         reflective = Scaling(1.0, 0.0, 0, REFLECTANCE)
         thermal = Scaling(1.0, HLS_TEMPERATURE.offset, 0, KELVIN)
-    return Convention("HLS surface reflectance", sensor, Level.SURFACE, reflective, thermal)
+    return Convention("HLS surface reflectance", sensor, Level.SURFACE, reflective, thermal, tuple(notes))
 
 
 def _is_level_2(located: Sequence[Located], stated: Level | None, fields: set[str], name: str) -> bool:

@@ -31,6 +31,7 @@ from imagery.scene_source import BandSource
 from imagery.units import KELVIN, REFLECTANCE
 
 _AS_FINE: Final = 1.1
+_FIRST_OF_LANDSAT_9: Final = date(2021, 10, 31)  # its first images (NASA, USGS)
 _CELSIUS: Final = 273.15  # 0 degrees Celsius in kelvin
 RASTER_ENDINGS: Final = (".tif", ".tiff", ".jp2", ".vrt")
 
@@ -204,6 +205,7 @@ def _fill_of_fractions(dataset: DatasetReader, index: int, scaling: Scaling) -> 
     ]
 
 
+_HLS_LANDSAT: Final = r"HLS[._]?L30"
 # In front of two scales, names as providers give them: Landsat's, Sentinel-2's, HLS's.
 _SENSOR_IN_NAME: Final[Mapping[str, str]] = {
     r"L[CO]0?8": "landsat-8-oli",
@@ -213,21 +215,45 @@ _SENSOR_IN_NAME: Final[Mapping[str, str]] = {
     r"LT0?4": "landsat-4-tm",
     r"S2[A-D]?|Sentinel-?2[A-D]?": "sentinel-2-msi",
     r"HLS[._]?S30": "sentinel-2-msi",
-    r"HLS[._]?L30": "landsat-8-oli",
+    _HLS_LANDSAT: "landsat-8-oli",
 }
 
 
 def sensor_in_name(name: str) -> str | None:
     """Return the sensor that a file's or folder's name tells, as providers name their scenes; None if it tells none."""
     for pattern, sensor in _SENSOR_IN_NAME.items():
-        if re.search(rf"(?:^|[^A-Za-z0-9])(?:{pattern})(?=[^A-Za-z]|$)", name, re.IGNORECASE):
+        if _holds(name, pattern):
             return sensor
     return None
 
 
+def is_hls_landsat(name: str) -> bool:
+    """Return whether a file's or folder's name tells HLS L30, which is of Landsat 8 or 9."""
+    return _holds(name, _HLS_LANDSAT)
+
+
+def _holds(name: str, pattern: str) -> bool:
+    return re.search(rf"(?:^|[^A-Za-z0-9])(?:{pattern})(?=[^A-Za-z]|$)", name, re.IGNORECASE) is not None
+
+
+def notes_on_landsat_of_hls(day: date | None) -> list[str]:
+    """Return a note that a granule of HLS L30 is of Landsat 8 or 9, if Landsat 9 had begun by its day or it is unknown.
+
+    Args:
+        day: Of the granule, or its moment; None if unknown.
+    """
+    day = day.date() if isinstance(day, datetime) else day
+    if day is not None and day < _FIRST_OF_LANDSAT_9:
+        return []
+    return [
+        "HLS L30 holds images of Landsat 8 and, from 31 October 2021 on, of Landsat 9, whose bands are the same; "
+        "nothing tells which; taken as landsat-8-oli: say --sensor landsat-9-oli-2 if it is that"
+    ]
+
+
 def satellite_in_name(name: str) -> bool:
     """Return whether a name tells Sentinel-2 beyond doubt: "S2A" or "Sentinel-2"; "S2" alone may be a site."""
-    return re.search(r"(?:^|[^A-Za-z0-9])(?:S2[A-D]|Sentinel-?2[A-D]?)(?=[^A-Za-z]|$)", name, re.IGNORECASE) is not None
+    return _holds(name, r"S2[A-D]|Sentinel-?2[A-D]?")
 
 
 def finest_first(bands: Sequence[BandSource]) -> list[BandSource]:

@@ -21,6 +21,8 @@ from imagery.products.headers import (
     choose_thermal,
     date_in_name,
     finest_first,
+    is_hls_landsat,
+    notes_on_landsat_of_hls,
     sensor_in_name,
 )
 from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name, notes_on_ground_control
@@ -110,6 +112,8 @@ def recognise_plain(
     notes += more
     if product := landsat_name(name):
         notes += notes_on_ground_control(product.level, product.text)
+    if sensor is None and known == "landsat-8-oli" and told is None and is_hls_landsat(name):
+        notes += notes_on_landsat_of_hls(date_in_name(name))
     acquired = date_in_name(name)
     if acquired is not None:
         notes.append(f"the date {acquired.isoformat()} follows from the name {name}")

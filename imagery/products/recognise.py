@@ -80,7 +80,7 @@ def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Co
     if len(granules) > 1:
         raise SceneError(f"{listing.root}: found the granules {', '.join(sorted(granules))}; expected one in a folder")
     if granules and found:
-        return recognise_hls(granules.pop(), found, others)
+        return recognise_hls(granules.pop(), found, others, sensor)
     rasters = [member for member in listing.members if is_raster(member)]
     if not found and len(rasters) == 1:
         return _file(listing.path(rasters[0]), sensor, level, extra)
@@ -115,7 +115,7 @@ def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[
     granule = hls_id(path.rpartition("/")[2])
     _check_whole(path, certain=granule is not None)
     if granule:
-        return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [])
+        return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [], sensor)
     product = recognise_baraka(path) or (None if is_address(path) else recognise_planet_file(path))
     if product:
         return product

@@ -9,7 +9,7 @@ import pystac
 from numpy.typing import NDArray
 
 from imagery.errors import SceneError
-from imagery.products.headers import choose_scaling, choose_thermal, sensor_in_name
+from imagery.products.headers import choose_scaling, choose_thermal, notes_on_landsat_of_hls, sensor_in_name
 from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name, notes_on_ground_control
 from imagery.products.metadata import number
 from imagery.products.product import Product, unique
@@ -73,6 +73,8 @@ def recognise_item(
             "be told the sensor (--sensor)"
         )
     notes: list[str] = []
+    if sensor is None and known == "landsat-8-oli" and _is_hls(item) and not properties.get("platform"):
+        notes += notes_on_landsat_of_hls(item.datetime)
     reader = _Reader(item, known, permit, {key.lower() for key in extra})
     found, left_out = reader.assets()
     told = _level(item) or level

@@ -53,6 +53,58 @@ def test_hls_of_landsat_has_near_infrared_in_b05(tmp_path: Path, tags: bool) -> 
     np.testing.assert_allclose(values(thermal), 262.65)  # -10.50 degrees Celsius
 
 
+NINE = "HLS.L30.T45RVL.2023165T044110.v2.0"
+OF_8, OF_9 = (f"LC0{craft}_L1TP_140041_20230614_20230620_02_T1" for craft in (8, 9))
+
+
+@pytest.mark.parametrize(
+    ("scenes", "sensor", "note"),
+    [
+        (OF_8, "landsat-8-oli", None),
+        (OF_9, "landsat-9-oli-2", None),
+        (f"{OF_8}; {OF_9}", "landsat-8-oli", "made of scenes of Landsat 8 and of Landsat 9; taken as landsat-8-oli"),
+        ("", "landsat-8-oli", "from 31 October 2021 on, of Landsat 9, whose bands are the same; nothing tells which"),
+    ],
+)
+def test_the_tags_of_hls_tell_landsat_8_from_9(tmp_path: Path, scenes: str, sensor: str, note: str | None) -> None:
+    folder = hls(tmp_path / NINE, NINE, L30)
+    for path in folder.glob("*.B*.tif"):
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(LANDSAT_PRODUCT_ID=scenes)
+    product = recognise(str(folder))
+    assert product.sensor == sensor
+    told = [text for text in product.notes if "Landsat" in text]
+    assert len(told) == (note is not None)
+    assert note is None or note in told[0]
+    check_truth(product.bands, 1e-4)
+    if note:
+        stated = recognise(str(folder), sensor="landsat-9-oli-2")
+        assert stated.sensor == "landsat-9-oli-2"
+        assert any("taken as landsat-9-oli-2" in text for text in stated.notes) == bool(scenes)
+    else:
+        with pytest.raises(SceneError, match=f"found a product of {sensor}; expected"):
+            recognise(str(folder), sensor="landsat-8-oli" if sensor.startswith("landsat-9") else "landsat-9-oli-2")
+
+
+def test_hls_from_before_landsat_9_is_of_landsat_8(tmp_path: Path) -> None:
+    folder = hls(tmp_path / HLS_L30, HLS_L30, L30)
+    assert not any("Landsat 9" in note for note in recognise(str(folder)).notes)
+    with pytest.raises(SceneError, match="found a product of landsat-8-oli; expected landsat-9-oli-2"):
+        recognise(str(folder), sensor="landsat-9-oli-2")
+
+
+@pytest.mark.parametrize("flags", [True, False])
+@pytest.mark.parametrize(("day", "doubted"), [("20230614", True), ("20181026", False)])
+def test_a_stack_of_hls_may_be_of_landsat_9(tmp_path: Path, flags: bool, day: str, doubted: bool) -> None:
+    numbers = stack(1e-4, 0, fill=-9999, dtype="int16")
+    if flags:
+        numbers = np.concatenate([numbers, np.full((1, SIDE, SIDE), 64, np.int16)])
+    path = write(tmp_path / f"HLS_L30_{day}.tif", numbers, nodata=-9999, descriptions=(*L30, "Fmask")[: len(numbers)])
+    product = recognise(str(path))
+    assert product.sensor == "landsat-8-oli"
+    assert any("from 31 October 2021 on, of Landsat 9" in note for note in product.notes) == doubted
+
+
 def test_hls_of_sentinel_2_has_a_red_edge_in_b05(tmp_path: Path) -> None:
     product = recognise(str(hls(tmp_path / "granule", HLS_S30, S30)))
     assert product.sensor == "sentinel-2-msi"

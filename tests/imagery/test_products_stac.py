@@ -305,6 +305,19 @@ def test_a_folder_says_that_its_stac_item_knows_more(tmp_path: Path) -> None:
     assert "give the item instead of the folder" in reason
 
 
+@pytest.mark.parametrize(("platform", "doubted"), [({}, True), ({"platform": "landsat-8"}, False)])
+def test_an_item_of_hls_without_a_platform_may_be_of_landsat_9(
+    tmp_path: Path, platform: dict[str, str], doubted: bool
+) -> None:
+    write(tmp_path / "B04.tif", stored("red", 1e-4, 0, fill=-9999, dtype="int16"), nodata=-9999)
+    asset = {"href": "./B04.tif", "type": COG, "eo:bands": [{"name": "B04", "common_name": "red"}]}
+    path = tmp_path / "item.json"
+    path.write_text(item({"B04": asset}, name="HLS.L30.T45RVL.2022288T044110.v2.0", **platform))
+    product = recognise(str(path))
+    assert product.sensor == "landsat-8-oli"
+    assert any("of Landsat 9" in note for note in product.notes) == doubted
+
+
 def test_an_item_of_landsat_without_ground_control_points_is_noted(tmp_path: Path) -> None:
     product = L1TP.replace("L1TP", "L1GT").replace("_T1", "_T2")
     for field, name in OLI.items():
