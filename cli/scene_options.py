@@ -67,7 +67,11 @@ def scene_options(command: Command) -> Command:
             click.option("--prior-date", help="when they were drawn from images: 2003-08-13 or 2003; default: guessed"),
             click.option("--prior-source", help="who drew them; default: guessed"),
             click.option(
-                "--region", nargs=4, type=int, metavar="ROW COL HEIGHT WIDTH", help="a part of the files, in pixels"
+                "--region",
+                nargs=4,
+                type=int,
+                metavar="ROW COL HEIGHT WIDTH",
+                help="a part of the files, in pixels of the one that sets the grid",
             ),
             click.option(
                 "--nodata", type=float, help="stored number that means no data, besides what the files declare"

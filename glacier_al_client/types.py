@@ -1662,7 +1662,7 @@ class OutlineRequest(Schema):
 
 
 class RegionRequest(Schema):
-    """A part of the files, in pixels of the first band's."""
+    """A part of the files, in pixels of the one that sets the grid."""
 
     col_off: int
     height: int
@@ -1673,12 +1673,13 @@ class RegionRequest(Schema):
 class SceneRequest(Schema):
     """A scene to register: either ``path`` (a product's folder, archive or file, a STAC item) or ``bands``.
 
-    The grid of the first band is the scene's; bands of another resolution or CRS are resampled onto it. What a
-    product says need not be said again: ``name`` (of the product), ``sensor``, ``acquired`` (when the image was
-    taken; outlines carry its day, UTC), ``level`` (what reflectances refer to). ``unit`` says that bands hold
-    reflectances where nothing else does, or keeps their stored numbers. ``masked`` names the flags that make a
-    pixel unknown, instead of the setting. Several ``dem`` are tiles, the most trusted first. ``outlines`` are true
-    of the scene; ``prior_outlines`` need not be. ``dry_run`` describes the scene and stores nothing.
+    The grid of the first of ``bands`` is the scene's, flags apart, or that of a product's finest band; bands of
+    another resolution or CRS are resampled onto it. What a product says need not be said again: ``name`` (of the
+    product), ``sensor``, ``acquired`` (when the image was taken; outlines carry its day, UTC), ``level`` (what
+    reflectances refer to). ``unit`` says that bands hold reflectances where nothing else does, or keeps their
+    stored numbers. ``masked`` names the flags that make a pixel unknown, instead of the setting. Several ``dem``
+    are tiles, the most trusted first. ``outlines`` are true of the scene; ``prior_outlines`` need not be.
+    ``dry_run`` describes the scene and stores nothing.
 
     Attributes:
         allow_mixed_levels: Take a scene of another level than that of the others.

@@ -159,12 +159,18 @@ def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
     further = [item.name for item in request.channels]
     if request.bands is not None:
         given = [BandSource(band.name, files(band.path), band.index) for band in request.bands]
-        describe(given)  # refuses files without these bands
+        named = describe(given)  # refuses files without these bands
         located = [Located(band.name, band.path, band.index, f"the band {band.name!r}") for band in given]
         product = recognise_plain(
-            request.name or "the bands", located, sensor=request.sensor, level=request.level, extra=further
+            request.name or "the bands",
+            located,
+            sensor=request.sensor,
+            level=request.level,
+            extra=further,
+            first_sets_grid=True,
         )
-        product = replace(product, product_id=None)
+        note = _check_first(named, product, has_region=request.region is not None)
+        product = replace(product, product_id=None, notes=(*product.notes, *note))
     else:
         path = files(str(request.path))
         product = recognise(path, sensor=request.sensor, level=request.level, extra=further, permit=files.permit)
@@ -173,6 +179,25 @@ def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
     if request.unit == DIGITAL_NUMBER:
         return product.as_digital_numbers()
     return replace(product, bands=bands_in_unit(product.bands, request.unit))
+
+
+def _check_first(named: SceneSource, product: Product, *, has_region: bool) -> list[str]:
+    """Return a note if the first band named is none that sets the grid, such as the panchromatic one, and has another.
+
+    Raises:
+        SceneError: A region is stated, whose pixels are those of the first band named.
+    """
+    first, setting = named.bands[0], product.bands[0]
+    grid = describe([setting]).grid
+    if grid.coincides(named.grid):
+        return []
+    found = f"{first.name}, the first band named, is none that sets the grid"
+    if has_region:
+        raise SceneError(
+            f"found a region in pixels of {first.path}, but {found}; expected it in pixels of "
+            f"{setting.path}: name that file's band first"
+        )
+    return [f"{found}: the grid is that of {setting.path}"]
 
 
 def _describe_source(
@@ -193,6 +218,8 @@ def _describe_source(
     named = {item.name for item in request.channels}
     extras = [extra for extra in product.extras if extra.name not in named]
     notes: list[str] = []
+    if region and request.path and bands.resampled:
+        notes.append(f"the region is in pixels of {bands.bands[0].path}, whose grid is the scene's; others differ")
     if shift := grid.unknown_shift(WGS84):
         notes.append(
             f"no transformation {shift} is known at the scene: on maps it may lie tens to hundreds of metres from its "

@@ -54,6 +54,7 @@ def recognise_plain(
     level: Level | None,
     extra: Collection[str],
     others: Sequence[tuple[str, str]] = (),
+    first_sets_grid: bool = False,
 ) -> Product:
     """Return the product that these bands make up.
 
@@ -64,6 +65,8 @@ def recognise_plain(
         level: What reflectances refer to, as the user states it, or None.
         extra: Names of bands that are further channels.
         others: Files that are no bands, each with the reason.
+        first_sets_grid: Whether the file of the first band comes first, whose grid becomes the scene's; else that of
+            the finest.
 
     Raises:
         SceneError: A band is unknown, or the same as another, or there is none.
@@ -104,7 +107,8 @@ def recognise_plain(
         extras += thermal
         bands = [band for band in bands if band.unit == REFLECTANCE]
     _check_names(name, bands, extras)
-    bands = finest_first(bands)
+    first = bands[0].path
+    bands = sorted(bands, key=lambda band: band.path != first) if first_sets_grid else finest_first(bands)
     with _naming(name):
         if told:
             check_tags(bands)

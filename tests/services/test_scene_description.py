@@ -20,6 +20,7 @@ from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import AnyFile
 from services.scene_request import SceneRequest
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
+from tests.imagery.product_forge import write
 
 SIDE = 64
 BANDS = ("blue", "green", "red", "nir")
@@ -189,3 +190,49 @@ def test_polygons_inside_of_another_of_their_class_are_doubted_as_rock_islands(
         "1 of its polygons lie inside of another of clean ice and count as that: if they are rock islands, cut them "
         "out as holes (QGIS: Difference), or map them to the background by a field"
     ]
+
+
+def two_sizes(folder: Path, **sizes: float) -> list[dict[str, str]]:
+    """Bands over one ground, in pixels of some sizes; the files are those of one band each."""
+    for name, size in sizes.items():
+        side = round(64 * 20 / size)
+        numbers = 1000 + np.arange(side * side, dtype=np.float32).reshape(side, side)
+        write(folder / f"a_{name}.tif", numbers, size=size)
+    return [{"name": name, "path": str(folder / f"a_{name}.tif")} for name in sizes]
+
+
+def test_the_first_band_that_is_named_sets_the_grid_and_the_region(describe: Describe, tmp_path: Path) -> None:
+    swir, nir = two_sizes(tmp_path, swir1=20, nir=10)
+    region = {"row_off": 8, "col_off": 16, "height": 32, "width": 32}
+    found = describe(bands=[swir, nir], region=region)
+    assert (found.summary.pixel_size, [band.name for band in found.summary.bands]) == ((20, 20), ["swir1", "nir"])
+    with rasterio.open(swir["path"]) as dataset:
+        np.testing.assert_array_equal(read(found, "swir1"), dataset.read(1)[8:40, 16:48])
+    assert describe(bands=[nir, swir], region=region).summary.pixel_size == (10, 10)
+    flags = {"name": "scl", "path": str(write(tmp_path / "scl.tif", np.full((32, 32), 4, np.uint8), size=40))}
+    assert describe(bands=[flags, swir, nir], region=region).summary.pixel_size == (20, 20)
+
+
+def test_the_first_band_that_is_named_may_be_no_band_of_the_stack(describe: Describe, tmp_path: Path) -> None:
+    pan, red = two_sizes(tmp_path, B8=10, B4=20)
+    request: dict[str, Any] = {"bands": [pan, red], "sensor": "landsat-8-oli"}
+    found = describe(**request)
+    assert found.summary.pixel_size == (20, 20)
+    (note,) = (note for note in found.summary.notes if "sets the grid" in note)
+    assert note == "B8, the first band named, is none that sets the grid: the grid is that of a_B4.tif"
+    region = {"row_off": 0, "col_off": 0, "height": 32, "width": 32}
+    with pytest.raises(
+        SceneError, match=r"found a region in pixels of .*a_B8.tif.*expected it in pixels of .*a_B4.tif"
+    ):
+        describe(**request, region=region)
+    assert describe(bands=[red, pan], sensor="landsat-8-oli", region=region).summary.pixel_size == (20, 20)
+
+
+def test_the_file_whose_pixels_a_region_of_a_folder_counts_is_told(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "bands").mkdir()
+    two_sizes(tmp_path / "bands", swir1=20, nir=10)
+    region = {"row_off": 0, "col_off": 0, "height": 32, "width": 32}
+    for part in ({}, {"region": region}):
+        found = describe(path=str(tmp_path / "bands"), **part)
+        assert found.summary.pixel_size == (10, 10)
+        assert any("the region is in pixels of a_nir.tif" in note for note in found.summary.notes) == bool(part)
