@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from pyproj import CRS
 
@@ -48,6 +48,10 @@ from services.scene_summary import (
 )
 from services.scene_summary import OutlineSummary as LayerSummary
 from services.unit_rules import bands_in_unit
+
+# A day begins first at UTC+14, and ends last at UTC-12.
+_EARLIEST_MIDNIGHT: Final = timedelta(hours=14)
+_LONGEST_DAY: Final = timedelta(hours=24 + 14 + 12)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         raise OutlineError(f"a scene with the role {request.role.value!r} judges models: expected outlines, found none")
     outlined = check_outlines(outlines, source.grid, scheme)
     prior, prior_summary, doubts_of_prior = _prior_outlines(settings, request, source.grid, files, scheme)
-    acquired = request.acquired or product.acquired
+    acquired, told_of_date = _acquired(request.acquired, product)
     doubts_of_truth = notes_on_truth(outlines, source.grid, acquired)
     tell = partial(
         _tell,
@@ -133,7 +137,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         notes=[
             files.shown(tell(note))
             for note in dict.fromkeys(
-                (*product.notes, *notes, *doubts, *steps, *told, *doubts_of_truth, *doubts_of_prior)
+                (*product.notes, *told_of_date, *notes, *doubts, *steps, *told, *doubts_of_truth, *doubts_of_prior)
             )
         ],
         left_out=[LeftOut(file=files.shown(tell(file)), reason=reason) for file, reason in product.left_out],
@@ -198,6 +202,36 @@ def _check_first(named: SceneSource, product: Product, *, has_region: bool) -> l
             f"{setting.path}: name that file's band first"
         )
     return [f"{found}: the grid is that of {setting.path}"]
+
+
+def _acquired(stated: date | None, product: Product) -> tuple[date | None, list[str]]:
+    """Return when the image was taken, and notes: what the product states counts, then the request, then guesses.
+
+    Raises:
+        SceneError: The request states a day that is not the product's in any time zone.
+    """
+    found = product.acquired
+    if found is None or stated is None:
+        is_guess = found is not None and product.acquired_by is not None
+        return stated or found, [f"the date {_iso(found)} follows from {product.acquired_by}"] if is_guess else []
+    day = stated.date() if isinstance(stated, datetime) else stated
+    if product.acquired_by is not None:
+        doubt = f"taken on {_iso(stated)} as stated, though {_iso(found)} follows from {product.acquired_by}"
+        return stated, [] if _is_within(found, day) else [doubt]
+    if not _is_within(found, day):
+        raise SceneError(
+            f"found the date {_iso(stated)}, as stated, and {_iso(found)} in the product; expected them to agree: "
+            "leave 'acquired' (--acquired) out, or give the product of that day"
+        )
+    return (found if isinstance(found, datetime) else stated), []
+
+
+def _is_within(moment: date, day: date) -> bool:
+    """Return whether a moment (UTC) or day may be on a day in some time zone of the Earth."""
+    if not isinstance(moment, datetime):
+        return moment == day
+    begins = datetime.combine(day, time(), UTC) - _EARLIEST_MIDNIGHT
+    return begins <= moment < begins + _LONGEST_DAY
 
 
 def _describe_source(

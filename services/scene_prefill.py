@@ -16,6 +16,7 @@ from catalog.settings import Settings
 from imagery.masks import OutlineLayer
 from imagery.outline_period import Period
 from imagery.paths import is_address
+from imagery.products.headers import date_in_name
 from imagery.products.plain import KIND
 from imagery.quality import flags_of
 from imagery.scene_source import BandSource, QualityBand, SceneSource
@@ -128,11 +129,16 @@ class _Prefilling:
         nodata = {band.nodata for band in source.bands}
         known = {
             "sensor": self.scene.sensor,
-            "acquired": self.scene.acquired,
+            "acquired": None if self._is_named_by_day() else self.scene.acquired,
             "level": source.level.value if source.level else None,
             "nodata": nodata.pop() if len(nodata) == 1 else None,
         }
         return said | {name: value for name, value in known.items() if value is not None}
+
+    def _is_named_by_day(self) -> bool:
+        """Return whether the day follows from the name of the file or scene: another file may be of another day."""
+        found = date_in_name(self._understood.get("product_id") or self.scene.name)
+        return found is not None and found.isoformat() == (self.scene.acquired or "").replace("Z", "+00:00")
 
     def _masked(self, quality: Sequence[QualityBand]) -> dict[str, Any]:
         """Return the flags that make a pixel unknown, unless they are those of the setting."""

@@ -3,10 +3,11 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
-from catalog.records import SceneRole
+from catalog.records import SceneRole, now
 from imagery.errors import OutlineError
+from imagery.glims_check import FIRST_IMAGE
 from imagery.outline_period import DATE_PATTERN, Period
 from imagery.units import Level
 from services.request_types import MAX_INTEGER, Body, Closed, Integer
@@ -117,8 +118,18 @@ def _day_or_moment(text: str) -> date | datetime:
     return moment.astimezone(UTC)
 
 
+def _check_acquired(moment: date) -> date:
+    day = moment.date() if isinstance(moment, datetime) else moment
+    if not FIRST_IMAGE <= day <= now().date():
+        raise ValueError(f"found {day}; expected a day from {FIRST_IMAGE} to today (UTC)")
+    return moment
+
+
 Acquired = Annotated[
-    AwareDatetime | date, Field(union_mode="left_to_right", examples=["2000-10-30"]), BeforeValidator(_parse_acquired)
+    AwareDatetime | date,
+    Field(union_mode="left_to_right", examples=["2000-10-30"]),
+    BeforeValidator(_parse_acquired),
+    AfterValidator(_check_acquired),
 ]
 
 

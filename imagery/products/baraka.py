@@ -68,6 +68,7 @@ def recognise_baraka(path: str) -> Product | None:
         sensor=SENSOR,
         level=level,
         acquired=date_in_name(stem),
+        acquired_by=f"the name {stem}",
         bands=tuple(
             (thermal if name.startswith("thermal") else scaling).band(name, path, index)
             for index, name in enumerate(_ORDER[:8], start=1)

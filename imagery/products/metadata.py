@@ -109,9 +109,9 @@ def moment(day: str | None, time: str | None = None) -> date | datetime | None:
             return date.fromisoformat(text[:10])
         base, dot, fraction = text.removesuffix("Z").partition(".")
         found = datetime.fromisoformat(base + (f".{fraction[:6]}" if dot and fraction.isdigit() else dot + fraction))
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def number(value: str | None) -> float | None:

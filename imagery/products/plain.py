@@ -118,16 +118,14 @@ def recognise_plain(
         notes += notes_on_ground_control(product.level, product.text)
     if sensor is None and known == "landsat-8-oli" and told is None and is_hls_landsat(name):
         notes += notes_on_landsat_of_hls(date_in_name(name))
-    acquired = date_in_name(name)
-    if acquired is not None:
-        notes.append(f"the date {acquired.isoformat()} follows from the name {name}")
     if not any(band.table for band in parts.quality):
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
         kind=told.kind if told else KIND,
         sensor=known,
         level=final,
-        acquired=acquired,
+        acquired=date_in_name(name),
+        acquired_by=f"the name {name}",
         bands=tuple(bands),
         quality=tuple(parts.quality),
         extras=tuple(extras),

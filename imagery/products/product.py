@@ -33,6 +33,7 @@ class Product:
         cloud_percent: Cloud cover as the provider estimated it (0 to 100), or None.
         notes: Guesses and warnings, to be shown before the product is used.
         left_out: Files or bands that are not used, each with the reason. Nothing is dropped silently.
+        acquired_by: What `acquired` was guessed from ("the name a_20181026.tif"); None if the product itself states it.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Product:
     cloud_percent: float | None = None
     notes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    acquired_by: str | None = None
 
     @property
     def scene_name(self) -> str | None:

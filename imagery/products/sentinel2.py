@@ -132,6 +132,7 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
         sensor=SENSOR,
         level=level_of_bands(level, bands),
         acquired=acquired,
+        acquired_by="the names of its files" if metadata is None and product_id is None else None,
         bands=bands,
         quality=quality,
         extras=extras,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagery.errors import SceneError
 from imagery.products.headers import choose_scaling, choose_thermal, notes_on_landsat_of_hls, sensor_in_name
 from imagery.products.landsat_names import flag_table, flags_of_another, landsat_name, notes_on_ground_control
-from imagery.products.metadata import number
+from imagery.products.metadata import moment, number
 from imagery.products.product import Product, unique
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
 from imagery.products.stac_item import Permit, asset_path, bands_of_asset, read_item
@@ -115,13 +115,15 @@ def recognise_item(
     named = landsat_name(item.id)
     correction = _text(properties.get("landsat:correction")) or (named.level if named else None)
     notes += notes_on_ground_control(correction, item.id)
+    taken = item.datetime or item.common_metadata.start_datetime
     if not quality:
         notes.append(f"{href}: found no asset of clouds, so clouds and shadows are not masked")
     return Product(
         kind=f"STAC item{f' of {item.collection_id}' if item.collection_id else ''}",
         sensor=known,
         level=final,
-        acquired=item.datetime or item.common_metadata.start_datetime,
+        acquired=moment(taken.isoformat()) if taken else None,
+        acquired_by=None if item.datetime else "the item's start_datetime",
         bands=sizes,
         quality=tuple(quality),
         extras=tuple(extras),

@@ -107,6 +107,11 @@ def test_a_moment_without_a_zone_or_no_date_at_all_is_refused(register: Register
     )
 
 
+@pytest.mark.parametrize("given", ["1848-12-31", "2999-01-01", "2999-01-01T00:00:00Z", "0001-01-01", "9999-12-31"])
+def test_a_day_on_which_no_image_was_taken_is_refused(register: Register, given: str) -> None:
+    assert_problem(register(acquired=given), 422, "acquired", "expected a day from 1849-01-01 to today (UTC)")
+
+
 def test_bands_may_lie_in_several_files_and_a_part_of_them_be_the_scene(
     register: Register, catalog: Catalog, forged: ForgedScene
 ) -> None:

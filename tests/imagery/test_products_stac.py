@@ -305,6 +305,18 @@ def test_a_folder_says_that_its_stac_item_knows_more(tmp_path: Path) -> None:
     assert "give the item instead of the folder" in reason
 
 
+def test_the_date_of_an_item_is_in_utc_and_certain_unless_it_is_a_period(tmp_path: Path) -> None:
+    path = tmp_path / "item.json"
+    assets = sentinel(tmp_path, add=0)
+    path.write_text(item(assets, platform="sentinel-2a", datetime="2022-10-15T03:00:00+05:45"))
+    product = recognise(str(path))
+    assert (product.acquired, product.acquired_by) == (datetime(2022, 10, 14, 21, 15, tzinfo=UTC), None)
+    period = {"start_datetime": "2022-10-01T00:00:00Z", "end_datetime": "2022-10-31T00:00:00Z"}
+    path.write_text(item(assets, platform="sentinel-2a", datetime=None, **period))
+    product = recognise(str(path))
+    assert (product.acquired, product.acquired_by) == (datetime(2022, 10, 1, tzinfo=UTC), "the item's start_datetime")
+
+
 @pytest.mark.parametrize(("platform", "doubted"), [({}, True), ({"platform": "landsat-8"}, False)])
 def test_an_item_of_hls_without_a_platform_may_be_of_landsat_9(
     tmp_path: Path, platform: dict[str, str], doubted: bool

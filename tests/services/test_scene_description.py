@@ -20,13 +20,14 @@ from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import AnyFile
 from services.scene_request import SceneRequest
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
-from tests.imagery.product_forge import write
+from tests.imagery.product_forge import landsat_level_2, write
 
 SIDE = 64
 BANDS = ("blue", "green", "red", "nir")
 # Metres: 3000 in the west, 3 m more with every column.
 RAMP = np.tile(3000 + 3 * np.arange(SIDE, dtype=np.float64), (SIDE, 1))
 FOOT = 0.3048
+AT = "2018-10-26T04:41:10.123456Z"
 
 Describe = Callable[..., DescribedScene]
 
@@ -236,3 +237,53 @@ def test_the_file_whose_pixels_a_region_of_a_folder_counts_is_told(describe: Des
         found = describe(path=str(tmp_path / "bands"), **part)
         assert found.summary.pixel_size == (10, 10)
         assert any("the region is in pixels of a_nir.tif" in note for note in found.summary.notes) == bool(part)
+
+
+@pytest.mark.parametrize(
+    ("stated", "kept"),
+    [
+        ("2018-10-26", "2018-10-26T04:41:10.123456Z"),
+        ("2018-10-25", "2018-10-26T04:41:10.123456Z"),  # in Hawaii
+        ("2018-10-25T23:00:00-10:00", "2018-10-26T04:41:10.123456Z"),
+        ("2018-10-27", None),
+        ("2018-10-24", None),
+        ("2019-10-26", None),
+    ],
+)
+def test_a_day_that_the_product_does_not_state_is_refused(
+    describe: Describe, tmp_path: Path, stated: str, kept: str | None
+) -> None:
+    request = {"path": str(landsat_level_2(tmp_path / "l2")), "acquired": stated}
+    if kept is None:
+        with pytest.raises(SceneError, match=f"found the date {stated}, as stated, and {AT} in the product"):
+            describe(**request)
+    else:
+        assert describe(**request).scene.acquired == kept
+
+
+def test_a_stated_moment_makes_the_day_that_metadata_state_more_exact(describe: Describe, tmp_path: Path) -> None:
+    path = str(landsat_level_2(tmp_path / "l2", metadata=False))
+    assert describe(path=path).scene.acquired == "2018-10-26"
+    assert describe(path=path, acquired="2018-10-26T04:41:00Z").scene.acquired == "2018-10-26T04:41:00Z"
+    with pytest.raises(SceneError, match="found the date 2018-10-27T04:41:00Z, as stated, and 2018-10-26 in the"):
+        describe(path=path, acquired="2018-10-27T04:41:00Z")
+
+
+@pytest.mark.parametrize(
+    ("stated", "kept", "note"),
+    [
+        (None, "2018-10-26", "the date 2018-10-26 follows from the name a_20181026.tif"),
+        ("2018-10-26", "2018-10-26", None),
+        (
+            *("2018-10-27", "2018-10-27"),
+            "taken on 2018-10-27 as stated, though 2018-10-26 follows from the name a_20181026.tif",
+        ),
+    ],
+)
+def test_a_date_that_follows_from_a_name_yields_to_one_that_is_stated(
+    describe: Describe, tmp_path: Path, stated: str | None, kept: str, note: str | None
+) -> None:
+    path = str(write_geotiff(tmp_path / "a_20181026.tif", colours(), descriptions=BANDS))
+    found = describe(path=path, acquired=stated)
+    assert found.scene.acquired == kept
+    assert [text for text in found.summary.notes if "2018-10-26" in text] == ([note] if note else [])

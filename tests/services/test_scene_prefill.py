@@ -76,6 +76,15 @@ def test_a_file_is_named_with_everything_that_was_stated_of_it(settings: Setting
     assert found["dem"] == [{"path": "dem.tif", "unit": "m", "scale": pytest.approx(0.3048), "offset": 0.0}]
 
 
+def test_a_day_that_follows_from_the_name_is_not_stated_since_another_file_may_be_of_another(
+    settings: Settings, root: Path
+) -> None:
+    forge_scene(root / "langtang_20181026.tif")
+    assert "acquired" not in known(settings, {"path": "langtang_20181026.tif"}).request
+    stated = {"path": "langtang_20181026.tif", "acquired": "2018-10-27"}
+    assert known(settings, stated).request["acquired"] == "2018-10-27"
+
+
 def test_bands_that_were_given_one_by_one_are_named_one_by_one(settings: Settings, root: Path) -> None:
     for name in ("red", "nir"):
         write(root / f"{name}.tif", stored(name, 1.0, 0.0, dtype="float32"))
