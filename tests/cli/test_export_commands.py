@@ -84,9 +84,8 @@ def test_outlines_for_glims_are_written_and_checked_by_one_command(
     scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path
 ) -> None:
     name = scene[0].name
-    result = call(
-        "glims", name, tmp_path / "out", "--analyst", "ila@glacier.local=Rao, Ila, An institute", "--image-id", "X"
-    )
+    stated = ("--analyst", "ila@glacier.local=Rao, Ila, An institute", "--image-id", "X")
+    result = call("glims", name, tmp_path / "out", *stated, "--geolocation-error", "12")
     assert result.exit_code == 0, result.output
     # 5,900 pixels of 30 m on the map are 5.31 km2 there, and 0.07 % more on the ellipsoid.
     assert "1 glaciers, 5.314 km2; clean ice is glac_bound, debris-covered ice is debris_cov." in result.output
@@ -94,6 +93,8 @@ def test_outlines_for_glims_are_written_and_checked_by_one_command(
     assert "trained on 7 labelled windows" in (tmp_path / "out" / "processing.txt").read_text()
     again = call("check", tmp_path / "out")
     assert (again.exit_code, again.output.count("error:")) == (0, 0)
+    warned = call("glims", name, tmp_path / "unplaced", *stated)  # X does not tell Tier 1
+    assert (warned.exit_code, "found no glob_unc_x; expected a value" in warned.output) == (0, True)
 
 
 def test_ice_is_divided_along_an_inventory_and_has_intervals_where_no_expert_judged(
