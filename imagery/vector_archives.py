@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagery.errors import OutlineError
-from imagery.vector_files import ENDINGS, Bounds, Features, LayerHeader, VectorFile, open_plain
+from imagery.vector_files import ENDINGS, SHAPEFILE_PARTS, Bounds, Features, LayerHeader, VectorFile, open_plain
 
-_SHAPEFILE_PARTS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # The outlines of a large RGI region take about 300 MB. A zip bomb declares more, or is stopped when it reaches this.
 _LARGEST_BYTES: Final = 1 << 29
 _MOST_MEMBERS: Final = 10_000
@@ -182,7 +181,7 @@ def _parts(name: str, stem: str, members: Mapping[str, zipfile.ZipInfo]) -> list
     return [
         part
         for part in members
-        if part.removesuffix(PurePosixPath(part).suffix).lower() == stem.lower() and _ending(part) in _SHAPEFILE_PARTS
+        if part.removesuffix(PurePosixPath(part).suffix).lower() == stem.lower() and _ending(part) in SHAPEFILE_PARTS
     ]
 
 

@@ -7,6 +7,7 @@ left in GDAL (`imagery.gdal_limits`), and the driver that then opened the file i
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,9 @@ _PARQUET: Final = (".parquet", ".geoparquet")
 _ARCHIVES: Final = (".zip", ".kmz")
 ENDINGS: Final = (*_OGR_FORMATS, *_PARQUET, *_ARCHIVES)
 """Endings of the files that are read."""
+SHAPEFILE_PARTS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+"""Endings of the files of a shapefile that are used."""
+_SPATIAL_INDEXES: Final = (".qix", ".sbn")  # of a shapefile
 
 # Of a .dbf file: none, and "ANSI", the code page of whatever Windows wrote it (https://www.clicketyclick.dk/databases/
 # xbase/format/dbf.html). GDAL reads both as ISO 8859-1.
@@ -248,15 +252,35 @@ class OgrFile:
     def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
         """Return the features whose bounds touch a box."""
         pyogrio = limited_pyogrio()
-        parts = [
-            pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), bbox=box, return_fids=True)
-            for box in boxes
-        ]
+        with self._without_index() as (name, layer):
+            parts = [
+                pyogrio.raw.read(name, layer=layer or header.name, columns=list(columns), bbox=box, return_fids=True)
+                for box in boxes
+            ]
         order = [str(name) for name in parts[0][0]["fields"]]
         ids, first = np.unique(np.concatenate([part[1] for part in parts]), return_index=True)
         wkb = np.concatenate([part[2] for part in parts])[first]
         values = {name: np.concatenate([part[3][place] for part in parts])[first] for place, name in enumerate(order)}
         return Features(ids.astype(np.int64), wkb, values)
+
+    @contextmanager
+    def _without_index(self) -> Iterator[tuple[str, str | None]]:
+        """Yield a name of the file, and that of its layer if it differs, under which GDAL finds no spatial index.
+
+        GDAL trusts an index beside a shapefile, also one that other software left from an older version of the file:
+        outlines that were moved or added since would not be found.
+        """
+        path = Path(self._path)
+        is_shapefile = self._driver == _SHAPEFILE
+        beside = [part for part in path.parent.iterdir() if part.stem == path.stem] if is_shapefile else []
+        if not any(part.suffix.lower() in _SPATIAL_INDEXES for part in beside):
+            yield self._name, None
+            return
+        with tempfile.TemporaryDirectory(prefix="outlines-") as folder:
+            for part in beside:
+                if part.suffix.lower() in SHAPEFILE_PARTS:
+                    Path(folder, f"layer{part.suffix}").symlink_to(part.absolute())
+            yield str(Path(folder, f"layer{path.suffix}")), "layer"
 
     def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         """Return attribute values of all features, in the order of the file."""

@@ -18,7 +18,7 @@ from pyproj import CRS
 from imagery.border import Border, BorderSource
 from imagery.errors import OutlineError
 from imagery.grid import Grid
-from imagery.vector_files import filled_layers
+from imagery.vector_files import choose_layer, filled_layers, open_vector
 from imagery.vectors import read_layer
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_polygons
 
@@ -265,3 +265,37 @@ def test_a_border_is_read_from_an_archive_too(tmp_path: Path) -> None:
     path = _zip(tmp_path / "a.zip", {part.name: part for part in parts.values()})
     shutil.rmtree(tmp_path / "parts")
     assert Border(BorderSource(str(path)), GRID).inside(GRID.affine, (100, 160)).sum() == 900
+
+
+def test_an_index_left_from_an_older_shapefile_hides_nothing(tmp_path: Path) -> None:
+    """One glacier of 50 lay far away in the older file, by the index of which GDAL does not find it on the scene."""
+    far = [shapely.box(X + 90_000 + 1000 * place, Y, X + 90_900 + 1000 * place, Y + 900) for place in range(50)]
+    options = {"geometry_type": "Polygon", "crs": UTM_45N, "field_data": [np.arange(50)], "fields": ["number"]}
+    pyogrio.raw.write(tmp_path / "old.shp", shapely.to_wkb(far), SPATIAL_INDEX="YES", **options)
+    path = write_polygons(tmp_path / "ice.shp", {"ice": [SQUARE, *far[1:]]})
+    shutil.copy(tmp_path / "old.qix", tmp_path / "ice.qix")
+    read = pyogrio.raw.read(path, bbox=SQUARE.bounds, return_fids=True)
+    assert read[1].tolist() == [], "GDAL trusts the index"
+    assert _area_px(path) == 900
+
+
+@pytest.mark.parametrize("ending", [".shp", ".SHP"])
+def test_a_shapefile_with_an_index_is_read_as_without(tmp_path: Path, ending: str) -> None:
+    squares = [SQUARE, shapely.box(X + 90_000, Y - 900, X + 90_900, Y)]
+    options = {"geometry_type": "Polygon", "crs": UTM_45N, "fields": ["größe"], "encoding": "UTF-8"}
+    values = [np.array(["groß", "klein"], dtype=object)]
+    pyogrio.raw.write(
+        tmp_path / "plain.shp", shapely.to_wkb(squares), field_data=values, SPATIAL_INDEX="YES", **options
+    )
+    for part in list(tmp_path.iterdir()):
+        part.rename(tmp_path / f"a!b{part.suffix.upper() if ending.isupper() else part.suffix}")
+    path = str(tmp_path / f"a!b{ending}")
+    with open_vector(path) as file:
+        header = choose_layer(path, file, None)
+        found = file.read(header, [SQUARE.bounds], header.fields)
+    indexed = read_layer(path, None, GRID)
+    for part in list(tmp_path.iterdir()):
+        if part.suffix.lower() == ".qix":
+            part.unlink()
+    assert (found.ids.tolist(), [list(column) for column in found.columns.values()]) == ([0], [["groß"]])
+    assert indexed.sha256 == read_layer(path, None, GRID).sha256
