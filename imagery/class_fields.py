@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from imagery.classes import BACKGROUND, ClassScheme
@@ -28,6 +27,7 @@ from imagery.glacier_vocabulary import (
     normalise,
     recognise_inventory,
 )
+from imagery.outline_period import read_date
 from imagery.vector_files import LayerHeader, choose_layer, open_vector
 from imagery.vectors import CLASS_FIELD, ClassFilter, find_field, no_field, value_text
 
@@ -45,6 +45,7 @@ _ANY: Final = re.compile("")
 _CODES: Final = re.compile(f"{_TELLS.pattern}|code", re.IGNORECASE)
 _MEASURE: Final = re.compile(r"-?\d+\.\d+(?:e.*)?|-?\d{4,}")
 _WORD: Final = re.compile(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]")  # Chinese writes one in two characters
+_STATUS: Final = ("status", "glac_stat", "gone_date")  # fields of RGI 6 and GLIMS, in lower case
 _MOST_VALUES: Final = 50  # a field with more is a name or a number, not a class
 _MOST_SHOWN, _FEW_SHOWN = 12, 4  # values listed in a message, of one field and of each of many
 
@@ -134,13 +135,11 @@ def propose(path: str, layer: str | None, scheme: ClassScheme) -> ClassField | N
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
         candidates = [name for name in header.fields if _MAY_TELL.search(name)]
-        status = [name for name in header.fields if name.casefold() == "status"]
-        columns = file.attributes(header, [*candidates, *status]) if candidates or status else {}
+        columns = file.attributes(header, candidates) if candidates else {}
     words = _Words(scheme)
     inventory = recognise_inventory(frozenset(name.casefold() for name in header.fields)) if words.glaciers else None
     notes = [f"recognised as {inventory.name}: {inventory.note}"] if inventory else []
-    if inventory:
-        notes += [note for name in status if (note := _nominal(columns[name]))]
+    notes += notes_on_status(path, layer, scheme)
     found = [item for name in candidates if (item := _values_of(name, columns[name], words))]
     if found:
         field, values = _chosen(path, header, found, columns)
@@ -207,6 +206,39 @@ def unrecognised_fields(path: str, layer: str | None, scheme: ClassScheme) -> li
         OutlineError: As `imagery.vectors.read_layer`.
     """
     return _untold(path, layer, _Words(scheme))
+
+
+def notes_on_status(path: str, layer: str | None, scheme: ClassScheme) -> list[str]:
+    """Return notes on features of an inventory that outline no ice by their status, but are burnt as the others are.
+
+    They are glaciers of RGI 6 whose outline is only a circle (`Status` 2), and those of GLIMS that are gone
+    (`glac_stat` "gone", or a `gone_date`).
+
+    Args:
+        path: The vector file.
+        layer: The layer; None only if the file has exactly one with features.
+        scheme: The classes.
+
+    Raises:
+        OutlineError: As `imagery.vectors.read_layer`.
+    """
+    with open_vector(path) as file:
+        header = choose_layer(path, file, layer)
+        known = [name for name in header.fields if name.casefold() in _STATUS]
+        columns = file.attributes(header, known) if known and _Words(scheme).glaciers else {}
+    texts = {name.casefold(): [value_text(value) for value in column] for name, column in columns.items()}
+    nominal = texts.get("status", []).count("2")
+    gone = {row for row, text in enumerate(texts.get("glac_stat", [])) if normalise(text) == "gone"}
+    gone |= {row for row, text in enumerate(texts.get("gone_date", [])) if read_date(text)}
+    notes = []
+    if nominal and recognise_inventory(frozenset(name.casefold() for name in header.fields)):
+        notes.append(f"{nominal} nominal glaciers (Status 2), whose outlines are circles: leave them out")
+    if gone:
+        notes.append(
+            f"{len(gone)} features are of glaciers that are gone (glac_stat, gone_date), and count as ice here: "
+            "leave out those that were gone when the image was taken"
+        )
+    return notes
 
 
 def check_values(path: str, layer: str | None, field: str, values: Collection[str]) -> None:
@@ -427,12 +459,6 @@ def _untold(path: str, layer: str | None, words: _Words, names: re.Pattern[str] 
         f"its fields {'; '.join(told)} were not recognised: if one tells classes, name it with --class-field and --map"
         f"{_encoding_doubt(header, told)}"
     ]
-
-
-def _nominal(status: NDArray[Any]) -> str | None:
-    """Return a note on glaciers of RGI 6 whose outline is only a circle (Status 2)."""
-    count = int((np.array([value_text(value) for value in status], dtype=object) == "2").sum())
-    return f"{count} nominal glaciers (Status 2), whose outlines are circles: leave them out" if count else None
 
 
 def _taken_as(item: ClassValue) -> str:

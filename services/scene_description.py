@@ -13,7 +13,7 @@ from pyproj import CRS
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
 from imagery.border import BorderSource
-from imagery.class_fields import unrecognised_fields
+from imagery.class_fields import notes_on_status, unrecognised_fields
 from imagery.classes import ClassScheme
 from imagery.describe_elevation import Coverage, check_coverage, describe_dem, notes_on_steps
 from imagery.describe_scene import describe
@@ -318,8 +318,10 @@ def _outlines(
         else:
             named = outline_layers(path, item.layer, scheme, item.class_name, item.class_field, item.classes)
             outlines += _of_period(named, item)
+            doubts = notes_on_status(path, item.layer, scheme)
             if item.class_name is not None:
-                notes += [f"{place}: {text}" for text in unrecognised_fields(path, item.layer, scheme)]
+                doubts += unrecognised_fields(path, item.layer, scheme)
+            notes += [f"{place}: {text}" for text in doubts]
     return outlines, notes
 
 

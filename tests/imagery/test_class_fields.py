@@ -8,7 +8,14 @@ import pyogrio
 import pytest
 import shapely
 
-from imagery.class_fields import ClassField, check_values, describe_fields, propose, unrecognised_fields
+from imagery.class_fields import (
+    ClassField,
+    check_values,
+    describe_fields,
+    notes_on_status,
+    propose,
+    unrecognised_fields,
+)
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError
 from imagery.glacier_vocabulary import is_debris_name
@@ -410,3 +417,33 @@ def test_ascii_needs_no_encoding(tmp_path: Path) -> None:
     _write(path, _row(3), type=["one", "two", "two"])
     path.with_suffix(".cpg").unlink()
     assert describe_fields(str(path), None) == "its fields and their values: type ('two' (2), 'one' (1))"
+
+
+def test_glaciers_that_are_gone_are_counted_in_a_note_however_the_layer_is_named(tmp_path: Path) -> None:
+    """By the status of GLIMS, and by the date; of the third only the date tells it."""
+    path = _write(
+        tmp_path / "glims_polygons.shp",
+        _row(4),
+        glac_id=["G1", "G2", "G3", "G4"],
+        glac_stat=["exists", "gone", "exists", "Gone"],
+        gone_date=[None, "2010-01-01T00:00:00", "2012-01-01", None],
+    )
+    note = (
+        "3 features are of glaciers that are gone (glac_stat, gone_date), and count as ice here: leave out "
+        "those that were gone when the image was taken"
+    )
+    proposal = propose(path, None, GLACIER_SCHEME)
+    assert proposal is not None
+    assert note in proposal.notes
+    assert notes_on_status(path, None, GLACIER_SCHEME) == [note]
+    kept = _write(tmp_path / "kept.shp", _row(1), glac_id=["G1"], glac_stat=["exists"], gone_date=[None])
+    assert notes_on_status(kept, None, GLACIER_SCHEME) == []
+
+
+def test_nominal_glaciers_are_counted_in_a_note(tmp_path: Path) -> None:
+    path = _write(tmp_path / "rgi60.shp", _row(3), RGIId=["RGI60-1", "RGI60-2", "RGI60-3"], Status=[0, 2, 2])
+    assert notes_on_status(path, None, GLACIER_SCHEME) == [
+        "2 nominal glaciers (Status 2), whose outlines are circles: leave them out"
+    ]
+    other = _write(tmp_path / "other.shp", _row(1), Status=[2])
+    assert notes_on_status(other, None, GLACIER_SCHEME) == []

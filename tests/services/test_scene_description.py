@@ -287,3 +287,19 @@ def test_a_date_that_follows_from_a_name_yields_to_one_that_is_stated(
     found = describe(path=path, acquired=stated)
     assert found.scene.acquired == kept
     assert [text for text in found.summary.notes if "2018-10-26" in text] == ([note] if note else [])
+
+
+def test_glaciers_that_are_gone_are_told_of_a_layer_that_is_named_for_a_class(
+    describe: Describe, tmp_path: Path
+) -> None:
+    scene = str(write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS))
+    x, y = NORTH_UP[2], NORTH_UP[5]
+    path = tmp_path / "glims.gpkg"
+    fields: dict[str, Any] = {"fields": ["glac_stat"], "field_data": [np.array(["gone"], dtype=object)]}
+    pyogrio.raw.write(
+        path, shapely.to_wkb([shapely.box(x, y - 600, x + 600, y)]), geometry_type="Polygon", crs=UTM_45N, **fields
+    )
+    by_field = {"class_field": "glac_stat", "classes": {"gone": "clean ice"}}
+    for named in ({"class": "clean ice"}, by_field):
+        notes = describe(path=scene, outlines=[{"path": str(path), **named}]).summary.notes
+        assert [note for note in notes if "1 features are of glaciers that are gone" in note]
