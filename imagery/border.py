@@ -38,6 +38,7 @@ class Border:
 
     Attributes:
         sha256: Checksum of the border near the scene, as stored in its file (see `imagery.vectors.VectorLayer`).
+        notes: What was repaired and left out, for people; pixels that only what was left out would hold have no data.
     """
 
     def __init__(self, source: BorderSource, grid: Grid) -> None:
@@ -51,7 +52,7 @@ class Border:
             OutlineError: The file cannot be used (see `imagery.vectors.read_layer`), or no polygon overlaps the scene.
         """
         # Imported here because it loads pandas, which scenes without a border do not need.
-        from imagery.vector_geometry import polygonal
+        from imagery.vector_geometry import describe_left_out, describe_repairs, polygonal
         from imagery.vectors import read_layer
 
         layer = read_layer(source.path, source.layer, grid)
@@ -65,6 +66,10 @@ class Border:
             )
         self._tree = shapely.STRtree(self._polygons)
         self.sha256 = layer.sha256
+        self.notes = (
+            *([describe_repairs(layer.repairs)] if layer.repairs else []),
+            *([describe_left_out(layer.left_out)] if layer.left_out else []),
+        )
 
     def inside(self, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return which pixels have their centre inside the border.

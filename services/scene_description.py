@@ -12,7 +12,7 @@ from pyproj import CRS
 
 from catalog.records import Scene, SceneRole
 from catalog.settings import Settings
-from imagery.border import BorderSource
+from imagery.border import Border, BorderSource
 from imagery.class_fields import notes_on_status, unrecognised_fields
 from imagery.classes import ClassScheme
 from imagery.describe_elevation import Coverage, check_coverage, describe_dem, notes_on_steps
@@ -104,6 +104,7 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         paths=[
             *(raster.path for raster in source.rasters),
             *(item.path for item in (*outlines, *(prior.layers if prior else ()))),
+            *([source.border.path] if source.border else []),
         ],
     )
     summary = SceneSummary(
@@ -276,6 +277,8 @@ def _describe_source(
         dem=dem,
         border=border,
     )
+    if border:
+        notes += [f"border {border.path}: {note}" for note in Border(border, grid).notes]
     check_size(settings, grid, source.resampled, *patches)
     return source, notes
 

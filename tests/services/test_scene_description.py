@@ -19,7 +19,7 @@ from imagery.scene_source import SceneSource
 from services.scene_description import DescribedScene, describe_scene
 from services.scene_files import AnyFile
 from services.scene_request import SceneRequest
-from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
+from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff, write_polygons
 from tests.imagery.product_forge import landsat_level_2, write
 
 SIDE = 64
@@ -287,6 +287,24 @@ def test_a_date_that_follows_from_a_name_yields_to_one_that_is_stated(
     found = describe(path=path, acquired=stated)
     assert found.scene.acquired == kept
     assert [text for text in found.summary.notes if "2018-10-26" in text] == ([note] if note else [])
+
+
+def test_what_a_border_leaves_out_or_repairs_is_told(describe: Describe, tmp_path: Path) -> None:
+    scene = str(write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS))
+    x, y = NORTH_UP[2], NORTH_UP[5]
+    bow = shapely.Polygon([(x, y), (x + 600, y - 600), (x + 600, y), (x, y - 600)])
+    line = shapely.LineString([(x, y), (x + 600, y - 600)])
+    folder = tmp_path / "borders"
+    folder.mkdir()
+    border = write_polygons(folder / "border.gpkg", {"border": [bow, line]})
+    notes = [
+        note
+        for note in describe(path=scene, border={"path": str(border)}).summary.notes
+        if note.startswith("border border.gpkg: ")
+    ]
+    assert len(notes) == 2
+    assert "invalid outlines: 1 repaired, 0 dropped for having no area; Self-intersection (1)" in notes[0]
+    assert notes[1].endswith("left out because they are no polygons: LineString (1); the first is feature 2")
 
 
 def test_glaciers_that_are_gone_are_told_of_a_layer_that_is_named_for_a_class(
