@@ -6,14 +6,17 @@ They may be displaced, incomplete and out of date. Nobody is judged by them, and
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer
-from imagery.outline_dating import date_outlines
+from imagery.outline_dating import Dating, date_outlines
 from services.outline_check import OutlineSummary
 from services.outline_dates import notes_on_doubled
+
+# Layers whose years differ by more are not given one date.
+_MOST_YEARS_APART: Final = 1
 
 
 @dataclass(frozen=True)
@@ -113,19 +116,24 @@ def describe_priors(
     Raises:
         OutlineError: A file cannot be read.
     """
-    notes = []
-    for path, layer, period in dict.fromkeys((item.path, item.layer, item.period) for item in layers):
-        found = date_outlines(path, layer, grid, period)
-        if date is None and found.middle is not None:
-            date = found.middle
-            spread = f"{found.first} to {found.last}" if found.first != found.last else f"{found.first}"
-            notes.append(
-                f"prior outlines: the date {date} is guessed, the median of {found.field!r} ({spread}; {found.dated} "
-                f"of {found.features} features)"
-            )
-        if source is None and found.source is not None:
-            source = found.source
-            notes.append(f"prior outlines: the source {source!r} is guessed from the fields of {path}")
+    files = dict.fromkeys((item.path, item.layer, item.period) for item in layers)
+    found = [
+        (f"{path}, layer {layer}" if layer else path, date_outlines(path, layer, grid, period))
+        for path, layer, period in files
+    ]
+    notes: list[str] = []
+    if date is None:
+        date, notes = _common_date(found)
+    if source is None:
+        sources: dict[str, str] = {}
+        for place, dating in found:
+            if dating.source is not None:
+                sources.setdefault(dating.source, place)
+        source = " and ".join(sources) or None
+        notes += [
+            f"prior outlines: the source {each!r} is guessed from the fields of {place}"
+            for each, place in sources.items()
+        ]
     notes += [f"prior outlines: {note}" for note in notes_on_doubled(layers, grid)]
     unknown = [name for name, value in (("date", date), ("source", source)) if value is None]
     if unknown:
@@ -135,6 +143,31 @@ def describe_priors(
         notes.append(f"prior outlines: {told.sentence}")
     digest = hashlib.sha256("\n".join(f"{item.outline.class_name} {item.sha256}" for item in summary.layers).encode())
     return PriorOutlines(tuple(layers), date, source, ring_m, digest.hexdigest()), notes
+
+
+def _common_date(found: Sequence[tuple[str, Dating]]) -> tuple[str | None, list[str]]:
+    """Return the date of the first layer that tells one, None if the years of the layers are too far apart; and notes.
+
+    Args:
+        found: Where each layer is, and what it tells.
+    """
+    dates, told = [], []
+    for place, dating in found:
+        if dating.middle is not None:
+            spread = f"{dating.first} to {dating.last}" if dating.first != dating.last else f"{dating.first}"
+            median = f"the median of {dating.field!r} ({spread}; {dating.dated} of {dating.features} features)"
+            told.append((place, median))
+            dates.append(dating.middle)
+    if not dates:
+        return None, []
+    date = dates[0]
+    if len(set(dates)) == 1:
+        return date, [f"prior outlines: the date {date} is guessed, {told[0][1]}"]
+    each = "; ".join(f"{day} in {place}, {median}" for day, (place, median) in zip(dates, told, strict=True))
+    years = [int(day[:4]) for day in dates]
+    if max(years) - min(years) > _MOST_YEARS_APART:
+        return None, [f"prior outlines: the layers are of different dates, so that none is taken for all: {each}"]
+    return date, [f"prior outlines: the date {date}, of the first layer, is guessed for all: {each}"]
 
 
 def _listed(names: Collection[str] | Any) -> str:

@@ -98,6 +98,45 @@ def test_what_a_person_states_is_not_guessed(catalog: Catalog, tmp_path: Path) -
     assert not [note for note in checked.summary.notes if "guess" in note]
 
 
+def dated(path: Path, date: str, **fields: str) -> str:
+    x, y = NORTH_UP[2], NORTH_UP[5]
+    columns = {"src_date": date, **fields}
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(np.array([shapely.box(x, y - 600, x + 300, y - 300)])),
+        field_data=[np.array([value], object) for value in columns.values()],
+        fields=list(columns),
+        geometry_type="Polygon",
+        crs=UTM_45N,
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("later", "date"), [("2003-08-01", "2003-07-30"), ("2004-01-01", "2003-07-30"), ("2005", None)]
+)
+def test_layers_of_other_dates_are_told_and_have_no_common_date_if_years_apart(
+    catalog: Catalog, tmp_path: Path, later: str, date: str | None
+) -> None:
+    files = [
+        dated(tmp_path / "ice.gpkg", "2003-07-30", rgi_id="1"),
+        dated(tmp_path / "debris.gpkg", later, line_type="debris_cov", glac_id="G086780E28060N"),
+    ]
+    given = [{"path": files[0], "class": CLEAN}, {"path": files[1], "class": DEBRIS}]
+    checked = check(catalog, request(tmp_path, prior_outlines=given), AnyFile())
+    shown = checked.summary.prior_outlines
+    assert shown is not None
+    assert (shown.date, shown.source) == (date, "Randolph Glacier Inventory 7 and GLIMS")
+    (note,) = (note for note in checked.summary.notes if "2003-07-30 in ice.gpkg" in note)
+    assert note.endswith(
+        f": 2003-07-30 in ice.gpkg, the median of 'src_date' (2003-07-30; 1 of 1 features); {later} in debris.gpkg, "
+        f"the median of 'src_date' ({later}; 1 of 1 features)"
+    )
+    start = "the layers are of different dates, so that none is taken for all" if date is None else f"the date {date}"
+    assert note.startswith(f"prior outlines: {start}")
+    assert any("the source 'GLIMS' is guessed from the fields of debris.gpkg" in note for note in checked.summary.notes)
+
+
 @pytest.mark.parametrize("role", ["validation", "test"])
 def test_scenes_that_judge_take_none(tmp_path: Path, role: str) -> None:
     with pytest.raises(
