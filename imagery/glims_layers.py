@@ -50,7 +50,8 @@ class Image:
         instrument: Sensor ("OLI").
         platform: Satellite ("Landsat 8").
         acquired: Day.
-        footprint: Polygon in longitude and latitude.
+        footprint: Polygon in longitude and latitude; two beside each other across the antimeridian.
+        centre: Longitude and latitude of its centre.
     """
 
     orig_id: str
@@ -58,6 +59,7 @@ class Image:
     platform: str
     acquired: date
     footprint: Any
+    centre: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -291,14 +293,14 @@ def _others(
 
 
 def _images(image: Image) -> Layer:
-    centre = shapely.centroid(image.footprint)
+    lon, lat = image.centre
     fields = {
         "orig_id": _texts([image.orig_id]),
         "inst_name": _texts([image.instrument]),
         "platform": _texts([image.platform]),
         "acq_time": _texts([image.acquired.isoformat()]),
-        "imgctrlon": np.array([shapely.get_x(centre)]),
-        "imgctrlat": np.array([shapely.get_y(centre)]),
+        "imgctrlon": np.array([lon]),
+        "imgctrlat": np.array([lat]),
     }
     return Layer("Polygon", _one(image.footprint), fields)
 

@@ -189,5 +189,6 @@ def image_of(scene: Scene, request: GlimsRequest) -> tuple[Image, bool]:
     texts = [scene.name, *(raster.path for raster in source.bands)]
     found = next((match[0] for text in texts if (match := _PRODUCT.search(text))), None)
     image_id = request.image_id or found or scene.name
-    image = Image(image_id, instrument, platform, acquired, source.grid.footprint_wgs84())
+    grid = source.grid
+    image = Image(image_id, instrument, platform, acquired, grid.footprint_wgs84(), grid.centre_wgs84())
     return image, request.image_id is None and found is None

@@ -387,10 +387,10 @@ def _place(grid: Grid) -> dict[str, Any]:
     """Return where the middle of a scene is, and how large a pixel is there."""
     a, b, _, d, e, _ = grid.transform
     middle = Window(grid.height // 2, grid.width // 2, 1, 1)
-    center = grid.footprint_wgs84(middle).centroid
+    lon, lat = grid.centre_wgs84(middle)
     across, down = pixel_size_m(grid)
     return {
-        "center": (round(center.x, 5), round(center.y, 5)),
+        "center": (round(lon, 5), round(lat, 5)),
         "pixel_size": ((a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5),
         "pixel_unit": CRS.from_user_input(grid.crs).axis_info[0].unit_name,
         "pixel_size_m": (round(across, 2), round(down, 2)),

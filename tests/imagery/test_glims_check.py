@@ -40,7 +40,9 @@ def outlines() -> GlacierOutlines:
 
 @pytest.fixture(scope="module")
 def layers(outlines: GlacierOutlines) -> Layers:
-    image = Image("LE71400412000304SGS00", "ETM+", "Landsat 7", date(2000, 10, 30), GRID.footprint_wgs84())
+    image = Image(
+        "LE71400412000304SGS00", "ETM+", "Landsat 7", date(2000, 10, 30), GRID.footprint_wgs84(), GRID.centre_wgs84()
+    )
     analysis = Analysis(
         day=date(2026, 1, 2),
         analysts=(Analyst("Nøstlinger", "Ada", "An institute"), Analyst("Rao", "Ila", "Another")),

@@ -23,6 +23,7 @@ from imagery.glaciers import InventoryGlacier
 from imagery.glims import LineType
 from imagery.glims_findings import ERROR, WARNING
 from imagery.glims_layers import Analyst
+from imagery.grid import Grid
 from imagery.outline_intervals import OutlineIntervals
 from imagery.outline_table import TerrainStrip
 from imagery.projection import reproject
@@ -30,7 +31,7 @@ from services import glims_export
 from services.glims_export import Submission, delivered_prediction, export_glims
 from services.glims_lineage import standing_labels
 from services.glims_request import GlimsRequest, Prediction
-from services.scenes import window_of
+from services.scenes import source_of, window_of
 from tests.catalog_fixtures import NOON
 from tests.imagery.forge import NORTH_UP, ForgedScene
 from tests.services.judging import judge
@@ -375,6 +376,20 @@ def test_glaciers_divided_along_an_inventory_keep_its_ids_and_pass_the_check(
         "polygons of rgi.gpkg: 2 glaciers have the id of one of these"
         in (tmp_path / "out" / "processing.txt").read_text()
     )
+
+
+def test_the_centre_of_an_image_across_the_antimeridian_lies_in_it(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    x, y = shapely.get_coordinates(reproject(shapely.Point(180.0, -17.0), "EPSG:4326", "EPSG:32701"))[0]
+    grid = Grid("EPSG:32701", (30.0, 0.0, x - 2400, 0.0, -30.0, y + 1500), width=160, height=100)
+    scene.source = replace(source_of(scene), grid=grid).to_json()
+    exported(catalog, scene, tmp_path / "out", predicted(forged.truth))
+    meta, _, wkb, columns = pyogrio.raw.read(tmp_path / "out" / "images.shp")
+    fields = dict(zip(meta["fields"], columns, strict=True))
+    assert shapely.from_wkb(wkb)[0].geom_type == "MultiPolygon"
+    assert (abs(fields["imgctrlon"][0]), fields["imgctrlat"][0]) == pytest.approx((180.0, -17.0), abs=1e-4)
 
 
 @pytest.mark.parametrize(

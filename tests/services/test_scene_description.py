@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from catalog.settings import Settings
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError, SceneError
+from imagery.projection import reproject
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from services.scene_description import DescribedScene, describe_scene
@@ -321,3 +322,12 @@ def test_glaciers_that_are_gone_are_told_of_a_layer_that_is_named_for_a_class(
     for named in ({"class": "clean ice"}, by_field):
         notes = describe(path=scene, outlines=[{"path": str(path), **named}]).summary.notes
         assert [note for note in notes if "1 features are of glaciers that are gone" in note]
+
+
+def test_the_centre_of_a_scene_across_the_antimeridian_lies_on_it(describe: Describe, tmp_path: Path) -> None:
+    """The pixel in the middle of the scene lies on both sides of 180 degrees."""
+    x, y = shapely.get_coordinates(reproject(shapely.Point(180.0, -17.0), "EPSG:4326", "EPSG:32701"))[0]
+    place = (30.0, 0.0, x - 30 * (SIDE / 2 + 0.5), 0.0, -30.0, y + 30 * (SIDE / 2 + 0.5))
+    path = write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS, crs="EPSG:32701", transform=place)
+    lon, lat = describe(path=str(path)).summary.center
+    assert (abs(lon), lat) == pytest.approx((180.0, -17.0), abs=1e-4)
