@@ -13,7 +13,7 @@ from cli.output import as_json, json_option, print_json, print_table
 from cli.prediction_wait import wait_for_prediction
 from imagery.area_interval import AreaInterval
 from imagery.change import common_grid
-from imagery.glaciers import read_glaciers
+from imagery.glaciers import read_inventory
 from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, Change, ChangeRow, DatedMap, compare
 from services.change_files import summary, write_files
@@ -59,10 +59,10 @@ def change(
         with catalog.read() as session:
             scenes = [scene_by_name(session, name) for name in (earlier, later)]
         first, second = _maps(catalog, scenes, Subject(subject))
-    polygons = []
+    known = None
     if glaciers is not None:
-        polygons = read_glaciers(glaciers, layer, common_grid(first.source.grid, second.source.grid), glacier_id)
-    found = compare(first, second, scheme, polygons)
+        known = read_inventory(glaciers, layer, common_grid(first.source.grid, second.source.grid), glacier_id)
+    found = compare(first, second, scheme, known)
     output.mkdir(parents=True, exist_ok=True)
     write_files(output, found)
     if as_json():
@@ -107,6 +107,8 @@ def _print(found: Change, output: Path) -> None:
         )
         for row in totals
     ]
+    for note in found.notes:
+        click.echo(f"The polygons of the glaciers: {note}.")
     columns = ("class", "before, km²", "after, km²", "change, km²", "significant", "error by")
     print_table(columns, rows, caption=_caption(totals))
     click.echo(f"Written to {output}: change.csv, change.gpkg, change.json, change.png")

@@ -15,7 +15,7 @@ from cli.installation import installed_catalog
 from cli.output import as_json, json_option, print_json, print_table, tell
 from cli.prediction_wait import wait_for_prediction
 from imagery.errors import ExportError
-from imagery.glaciers import read_inventory
+from imagery.glaciers import InventoryPart, read_inventory
 from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding, has_errors
 from imagery.glims_outlines import MIN_AREA_KM2
@@ -171,7 +171,7 @@ def glims(
             image_id=image_id,
             instrument=instrument,
             acquired=acquired.date() if acquired else None,
-            inventory=tuple(read_inventory(glaciers, layer, source_of(row).grid, glacier_id)) if glaciers else (),
+            inventory=read_inventory(glaciers, layer, source_of(row).grid, glacier_id) if glaciers else InventoryPart(),
             inventory_name=Path(glaciers).name if glaciers else "",
         )
         prediction = None if labels_only else _prediction(catalog, row)
@@ -249,7 +249,12 @@ def _describe(folder: Path, done: Submission) -> None:
     kinds = ", ".join(f"{name} is {kind or 'left out'}" for name, kind in making.mapping.line_types.items())
     click.echo(f"{folder}: {making.glaciers} glaciers, {making.area_km2:.3f} km2; {kinds}.")
     if making.inventory:
-        click.echo(f"{making.of_inventory} of them are glaciers of {making.inventory}; the others lie outside these.")
+        unnamed = f", {making.without_id} of polygons of it without an id" if making.without_id else ""
+        click.echo(
+            f"{making.of_inventory} of them are glaciers of {making.inventory}{unnamed}; the others lie outside these."
+        )
+        for note in making.inventory_notes:
+            click.echo(f"{making.inventory}: {note}.")
     click.echo(f"{making.intervals} of them have a 95 % interval of the area.")
     if making.is_name:
         click.echo(f"No identifier of the image was found: {making.image_id} is the scene's name (see --image-id).")

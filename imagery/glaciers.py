@@ -1,14 +1,15 @@
 """The polygons of glaciers with their ids, as inventories deliver them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from imagery.errors import OutlineError
 from imagery.grid import Grid
 from imagery.vector_files import choose_layer, open_vector
-from imagery.vector_geometry import decode
+from imagery.vector_geometry import decode, describe_left_out, describe_repairs
 from imagery.vector_placing import Placement
-from imagery.vectors import find_field, value_text
+from imagery.vectors import check_kept, find_field, first_field, value_text, without_place
 
 ID_FIELDS: Final = ("rgi_id", "RGIId", "glac_id")
 """Fields that hold a glacier's id: in the Randolph Glacier Inventory 7 and 6, and in GLIMS."""
@@ -22,16 +23,37 @@ class InventoryGlacier:
     """A glacier of an inventory.
 
     Attributes:
-        name: Its id in the inventory.
+        name: Its id in the inventory; without one its id in GLIMS, or else the number of its feature and the file's
+            name, so that it shares its name with no other feature.
         glims_id: Its id in GLIMS, if the inventory states one.
         polygon: In the CRS of the scene's grid.
         title: What people call it, if the inventory says so.
+        has_id: Whether `name` is its id in the inventory.
     """
 
     name: str
     glims_id: str | None
     polygon: Any
     title: str | None = None
+    has_id: bool = True
+
+
+@dataclass(frozen=True)
+class InventoryPart:
+    """The part of an inventory near a scene.
+
+    Attributes:
+        glaciers: Several features of one id stay several items.
+        notes: What was repaired or left out, and how many features have no id; for people, without the file's name.
+    """
+
+    glaciers: tuple[InventoryGlacier, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def named_polygons(self) -> list[tuple[str, Any]]:
+        """Name and polygon of each item."""
+        return [(glacier.name, glacier.polygon) for glacier in self.glaciers]
 
 
 def names_glaciers(path: str, layer: str | None) -> bool:
@@ -41,68 +63,73 @@ def names_glaciers(path: str, layer: str | None) -> bool:
         OutlineError: The file cannot be used.
     """
     with open_vector(path) as file:
-        fields = choose_layer(path, file, layer).fields
-    return any(find_field(fields, name) for name in ID_FIELDS)
+        return first_field(choose_layer(path, file, layer).fields, ID_FIELDS) is not None
 
 
 def count_glaciers(path: str, layer: str | None, grid: Grid, id_field: str | None) -> int:
     """Return how many polygons an inventory has near a scene; arguments and errors as `read_inventory`."""
-    return len(read_inventory(path, layer, grid, id_field))
-
-
-def read_glaciers(
-    path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
-) -> list[tuple[str, Any]]:
-    """Return id and polygon of the glaciers near a scene; see `read_inventory`."""
-    glaciers = read_inventory(path, layer, grid, id_field, required=required)
-    return [(glacier.name, glacier.polygon) for glacier in glaciers]
+    return len(read_inventory(path, layer, grid, id_field).glaciers)
 
 
 def read_inventory(
     path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
-) -> list[InventoryGlacier]:
+) -> InventoryPart:
     """Read the glaciers near a scene.
+
+    Invalid polygons are repaired or refused as by `imagery.vectors.read_layer`.
 
     Args:
         path: A local vector file, in any CRS (see `imagery.vectors.read_layer`).
         layer: The layer; None only if the file has exactly one with features.
         grid: The scene's grid.
-        id_field: The field that holds the id; by default the first of `ID_FIELDS` that the layer has, and without any
-            the feature's number.
+        id_field: The field that holds the id; by default the first of `ID_FIELDS` that the layer has. Features without
+            an id are glaciers of their own.
         required: Whether it is an error if no glacier is near.
 
-    Returns:
-        The glaciers. Several features of one id stay several items.
-
     Raises:
-        OutlineError: The file cannot be used, lacks the field, or has no polygon near the scene.
+        OutlineError: The file cannot be used, lacks the field, or has no polygon near the scene; or a polygon cannot be
+            repaired without losing most of it.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
-        names = [id_field] if id_field else list(ID_FIELDS)
-        field = next((found for name in names if (found := find_field(header.fields, name))), None)
+        field = find_field(header.fields, id_field) if id_field else first_field(header.fields, ID_FIELDS)
         if id_field and field is None:
             raise OutlineError(f"{path}: found no field {id_field!r}; expected one of {', '.join(header.fields)}")
-        glims_field = next((found for name in _GLIMS_FIELDS if (found := find_field(header.fields, name))), None)
+        glims_field, title_field = first_field(header.fields, _GLIMS_FIELDS), first_field(header.fields, _TITLE_FIELDS)
         placement = Placement(grid, header.crs, header.extent)
-        title_field = next((found for name in _TITLE_FIELDS if (found := find_field(header.fields, name))), None)
         wanted = dict.fromkeys(name for name in (field, glims_field, title_field) if name)
         near = file.read(header, placement.boxes, list(wanted))
-        shapes = decode(near.ids, near.wkb)
-        labels = near.columns[field] if field else near.ids
-        nothing = [None] * len(near.ids)
-        glims = near.columns[glims_field] if glims_field else nothing
-        titles = near.columns[title_field] if title_field else nothing
-        ids = {
-            int(feature): (value_text(label), value_text(known) or None, value_text(title) or None)
-            for feature, label, known, title in zip(near.ids, labels, glims, titles, strict=True)
-        }
-        glaciers = [
-            InventoryGlacier(*ids[int(feature)][:2], placed, ids[int(feature)][2])
-            for place, feature in enumerate(shapes.features)
-            for placed in placement.place(shapes.polygons[place : place + 1])
-            if placed.intersects(grid.footprint())
+        shapes = decode(near.ids, near.wkb, placement.turn)
+        check_kept(path, shapes.repairs)
+        left_out = (*shapes.left_out, *without_place(file, header, shapes.left_out))
+        placed = [placement.place(shapes.polygons[index : index + 1]) for index in range(len(shapes.polygons))]
+    texts = {name: [value_text(value) for value in column] for name, column in near.columns.items()}
+    nothing = [""] * len(near.ids)
+    ids, glims, titles = (texts.get(name or "", nothing) for name in (field, glims_field, title_field))
+    row_of = {feature: row for row, feature in enumerate(near.ids.tolist())}
+    footprint = grid.footprint()
+    glaciers: list[InventoryGlacier] = []
+    without_id: set[int] = set()
+    for feature, polygons in zip(shapes.features.tolist(), placed, strict=True):
+        row = row_of[feature]
+        name = ids[row] or glims[row] or f"feature {feature} of {Path(path).name}"
+        found = [
+            InventoryGlacier(name, glims[row] or None, polygon, titles[row] or None, has_id=bool(ids[row]))
+            for polygon in polygons
+            if polygon.intersects(footprint)
         ]
+        glaciers += found
+        if found and not ids[row] and not glims[row]:
+            without_id.add(feature)
+    notes = [describe_repairs(shapes.repairs)] if shapes.repairs else []
+    notes += [describe_left_out(left_out)] if left_out else []
     if required and not glaciers:
-        raise OutlineError(f"{path}: found no glacier on the ground of the image; expected some")
-    return glaciers
+        told = f" ({'; '.join(notes)})" if notes else ""
+        raise OutlineError(f"{path}: found no glacier on the ground of the image{told}; expected some")
+    if without_id:
+        where = f"in the field {field!r}" if field else f"(none of the fields {', '.join(ID_FIELDS)})"
+        notes.append(
+            f"{len(without_id)} polygons have no id {where}: each is a glacier of its own, named by the number of its "
+            f"feature; the first is feature {min(without_id)}"
+        )
+    return InventoryPart(tuple(glaciers), tuple(notes))

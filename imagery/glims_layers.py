@@ -246,11 +246,11 @@ def _common_fields(
 
 def _inventory_ids(outlines: GlacierOutlines) -> dict[str, NDArray[Any]]:
     """Return the ids of glaciers in an inventory, unless they are those of GLIMS, which have a field already."""
-    known = [glacier for glacier in outlines.inventory if glacier is not None]
-    if all(glacier.name == glacier.glims_id for glacier in known):
+    ids = [glacier.name if glacier and glacier.has_id else "" for glacier in outlines.inventory]
+    if all(glacier.name == glacier.glims_id for glacier in outlines.inventory if glacier and glacier.has_id):
         return {}
-    field = RGI_ID if all(glacier.name.startswith("RGI") for glacier in known) else INVENTORY_ID
-    return {field: _texts([glacier.name if glacier else "" for glacier in outlines.inventory])}
+    field = RGI_ID if all(each.startswith("RGI") for each in ids if each) else INVENTORY_ID
+    return {field: _texts(ids)}
 
 
 def _interval_fields(areas: Sequence[AreaInterval | None]) -> dict[str, NDArray[Any]]:

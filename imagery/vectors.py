@@ -118,8 +118,8 @@ def read_layer(
             wanted &= dated
         near = Features(near.ids[wanted], near.wkb[wanted])
         shapes = decode(near.ids, near.wkb, placement.turn)
-        _check_kept(path, shapes.repairs)
-        left_out = (*shapes.left_out, *_without_place(file, header, shapes.left_out))
+        check_kept(path, shapes.repairs)
+        left_out = (*shapes.left_out, *without_place(file, header, shapes.left_out))
         if len(near.ids) and not len(shapes.polygons) and not shapes.repairs:
             lines = any("Line" in item.reason for item in shapes.left_out)
             raise OutlineError(
@@ -219,15 +219,19 @@ def _is_of_class(
     return wanted
 
 
-def _without_place(file: VectorFile, header: LayerHeader, found: Collection[LeftOut]) -> list[LeftOut]:
+def without_place(file: VectorFile, header: LayerHeader, found: Collection[LeftOut]) -> list[LeftOut]:
     """List the features that no search by place can find, apart from those found already."""
     known = {item.feature for item in found}
     missing = (int(number) for number in file.without_place(header))
     return [LeftOut(number, "no geometry") for number in missing if number not in known]
 
 
-def _check_kept(path: str, repairs: Sequence[Repair]) -> None:
-    """Refuse polygons of which a repair loses most: what is lost would be background."""
+def check_kept(path: str, repairs: Sequence[Repair]) -> None:
+    """Refuse polygons of which a repair loses most: what is lost would be background.
+
+    Raises:
+        OutlineError: There is one.
+    """
     lost = [repair for repair in repairs if repair.lost]
     if lost:
         raise OutlineError(

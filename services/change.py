@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from imagery.change import (
 from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
 from imagery.coregistration import Shift, estimate_shift
 from imagery.errors import SceneError
+from imagery.glaciers import InventoryPart
 from imagery.grid import Grid
 from imagery.polygons import mask_to_map_polygons
 from imagery.projection import ELLIPSOID, to_wgs84
@@ -112,6 +113,7 @@ class Change:
         known_km2: Ground that is known at both dates.
         rows: The table: all glaciers together first, then each; single classes first, then all classes together.
         ground: The pieces that changed.
+        notes: What to know of the polygons of the glaciers.
     """
 
     first: DatedMap
@@ -124,6 +126,7 @@ class Change:
     known_km2: float
     rows: tuple[ChangeRow, ...]
     ground: tuple[ChangedGround, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def years(self) -> float | None:
@@ -145,20 +148,21 @@ def check_order(first: str, first_day: date | None, second: str, second_day: dat
         )
 
 
-def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Sequence[tuple[str, Any]] = ()) -> Change:
+def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, inventory: InventoryPart | None = None) -> Change:
     """Compare two scenes of one ground; their sensors, resolutions and CRSs may differ.
 
     Args:
         first: The earlier scene.
         second: The later scene.
         scheme: The scheme of the classes, which names all of them together.
-        glaciers: Ids and polygons, in the CRS of the coarser scene (`imagery.change.common_grid`); polygons of one id
+        inventory: The glaciers, in the CRS of the coarser scene (`imagery.change.common_grid`); polygons of one name
             are one glacier. Without any, each connected patch of mapped ground counts as a glacier.
 
     Raises:
         SceneError: The scenes share no ground, no ground is known at both dates, the second is the earlier one, or the
             maps have different classes.
     """
+    inventory = inventory or InventoryPart()
     check_order(first.scene, first.acquired, second.scene, second.acquired)
     if first.class_names != second.class_names:
         raise SceneError(
@@ -171,7 +175,7 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
     if (codes == UNKNOWN).all():
         raise SceneError(f"found no ground that is known in both {first.scene} and {second.scene}; expected some")
     shift = estimate_shift(first.source, second.source, grid)
-    numbers, names = number_glaciers(before, after, glaciers, grid)
+    numbers, names = number_glaciers(before, after, inventory.named_polygons, grid)
     compared = np.where(codes == UNKNOWN, 0, numbers)
     intervals = _intervals(first, compared, grid), _intervals(second, compared, grid)
     return Change(
@@ -185,6 +189,7 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, glaciers: Se
         _known_km2(codes, grid),
         _table(before, after, numbers, names, first.class_names, scheme.foreground, grid, intervals),
         _changed_ground(before, after, codes, first.class_names, grid, shift),
+        inventory.notes,
     )
 
 

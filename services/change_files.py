@@ -141,6 +141,7 @@ def summary(change: Change) -> dict[str, Any]:
         ],
         "experts_source": EXPERTS_SOURCE,
         "glaciers": len({row.glacier for row in change.rows} - {ALL_GLACIERS}),
+        "glacier_notes": list(change.notes),
     }
 
 

@@ -118,7 +118,7 @@ def export_glims(
         grid,
         smoothing_px=request.smoothing_px,
         min_area_km2=request.min_area_km2,
-        inventory=request.inventory,
+        inventory=request.inventory.glaciers,
         window=request.window,
     )
     if not len(outlines.wgs84):
@@ -216,6 +216,7 @@ def _making(
 ) -> Making:
     product_id = (scene.product or {}).get("product_id")
     stated = geolocation_error_m(scene.sensor, image.orig_id) or geolocation_error_m(scene.sensor, product_id)
+    divided = [glacier for glacier in outlines.inventory if glacier is not None]
     of_model = {mapping.line_types.get(name) for name in prediction.class_names[1:]} if prediction else set()
     return Making(
         scene=scene.name,
@@ -244,7 +245,9 @@ def _making(
         dropped_km2=outlines.dropped_km2,
         at_edge=int(outlines.touches_edge.sum()),
         inventory=request.inventory_name,
-        of_inventory=sum(glacier is not None for glacier in outlines.inventory),
+        inventory_notes=request.inventory.notes,
+        of_inventory=sum(glacier.has_id or glacier.glims_id is not None for glacier in divided),
+        without_id=sum(not glacier.has_id and glacier.glims_id is None for glacier in divided),
         intervals=intervals,
     )
 

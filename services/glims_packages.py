@@ -15,7 +15,7 @@ from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.records import Job, JobKind, Label, Scene
 from imagery.errors import ExportError
-from imagery.glaciers import read_inventory
+from imagery.glaciers import InventoryPart, read_inventory
 from imagery.grid import Window
 from services import raster_keys
 from services.delivery import DeliveryOptions, fingerprint
@@ -104,7 +104,8 @@ def request_of(catalog: Catalog, scene: Scene, window: Window | None, inventory:
     Raises:
         OutlineError: The inventory of the settings cannot be read.
     """
-    glaciers = tuple(read_inventory(inventory, None, source_of(scene).grid, required=False)) if inventory else ()
+    grid = source_of(scene).grid
+    glaciers = read_inventory(inventory, None, grid, required=False) if inventory else InventoryPart()
     return GlimsRequest(
         waiting=False,
         smoothing_px=catalog.settings.outline_smoothing_px,

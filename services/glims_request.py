@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -14,7 +14,7 @@ from catalog.errors import InvalidInputError
 from catalog.records import Label, Scene, now
 from imagery.classes import ClassScheme
 from imagery.errors import ExportError
-from imagery.glaciers import InventoryGlacier
+from imagery.glaciers import InventoryPart
 from imagery.glims import ClassMapping, map_classes
 from imagery.glims_check import FIRST_IMAGE
 from imagery.glims_layers import Analyst, Image
@@ -87,7 +87,7 @@ class GlimsRequest:
     image_id: str | None = None
     instrument: str | None = None
     acquired: date | None = None
-    inventory: tuple[InventoryGlacier, ...] = ()
+    inventory: InventoryPart = field(default_factory=InventoryPart)
     inventory_name: str = ""
     window: Window | None = None
 

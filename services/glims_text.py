@@ -38,7 +38,9 @@ class Making:
         dropped_km2: Their area.
         at_edge: Number of glaciers that end at the edge of the image or at unknown ground.
         inventory: Name of the inventory's file along which ice was divided; empty without one.
+        inventory_notes: What was repaired or left out in it, and how many polygons have no id.
         of_inventory: Number of glaciers that have the id of one of the inventory.
+        without_id: Number of glaciers in polygons of the inventory that have no id.
         intervals: Number of glaciers whose area has a 95 % interval.
     """
 
@@ -66,7 +68,9 @@ class Making:
     dropped_km2: float
     at_edge: int
     inventory: str
+    inventory_notes: tuple[str, ...]
     of_inventory: int
+    without_id: int
     intervals: int
 
 
@@ -174,8 +178,11 @@ def _division(making: Making) -> str:
             "It is not divided along ice divides:\ntributaries that touch are one outline, which RGI calls a glacier "
             "complex. Divide it before you submit, where it is\nseveral glaciers (--glaciers takes an inventory)."
         )
-    outside = making.glaciers - making.of_inventory
+    outside = making.glaciers - making.of_inventory - making.without_id
+    unnamed = f" {making.without_id} lie in polygons without an id." if making.without_id else ""
+    notes = "".join(f"\n{making.inventory}: {note}." for note in making.inventory_notes)
     return f"""It is divided along the
 polygons of {making.inventory}: {making.of_inventory} glaciers have the id of one of these (glac_id where it is that of
-GLIMS, else rgi_id or inv_id). {outside} lie outside all of them and are connected ice. Strips along these polygons that
-are not wider than {NARROW_PX:g} pixels belong to the glacier beside them. Where polygons overlap, the later counts."""
+GLIMS, else rgi_id or inv_id).{unnamed} {outside} lie outside all of them and are connected ice. Strips along these
+polygons that are not wider than {NARROW_PX:g} pixels belong to the glacier beside them. Where polygons overlap, the
+later counts.{notes}"""

@@ -1,10 +1,12 @@
-"""The glaciers on a scene that have an id: those of the inventory of the settings, else of its prior outlines."""
+"""The glaciers on a scene: those of the inventory of the settings, else those with an id of its prior outlines."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.records import Scene
 from imagery.glaciers import InventoryGlacier, names_glaciers, read_inventory
+from imagery.grid import Grid
 from services.delivery import DeliveryOptions
 from services.scenes import priors_of, source_of
 
@@ -26,7 +28,7 @@ def known_glaciers(scene: Scene, options: DeliveryOptions) -> list[InventoryGlac
     """
     grid = source_of(scene).grid
     if options.glacier_inventory:
-        return read_inventory(options.glacier_inventory, None, grid, required=False)
+        return list(_read(options.glacier_inventory, None, grid))
     prior = priors_of(scene)
     layers = dict.fromkeys((layer.path, layer.layer) for layer in prior.layers) if prior else {}
     found = []
@@ -34,5 +36,13 @@ def known_glaciers(scene: Scene, options: DeliveryOptions) -> list[InventoryGlac
         if not Path(path).is_file():
             log.warning("the prior outlines %s of scene %s are gone: their glaciers are not known", path, scene.name)
         elif names_glaciers(path, layer):
-            found += [glacier for glacier in read_inventory(path, layer, grid, required=False) if glacier.name]
+            found += [glacier for glacier in _read(path, layer, grid) if glacier.has_id]
     return found
+
+
+def _read(path: str, layer: str | None, grid: Grid) -> Sequence[InventoryGlacier]:
+    """Return the glaciers of an inventory near a scene, and log the notes on them."""
+    part = read_inventory(path, layer, grid, required=False)
+    for note in part.notes:
+        log.warning("%s: %s", path, note)
+    return part.glaciers

@@ -260,7 +260,7 @@ def request_by(catalog: Catalog, store: RasterStore, scene: Scene, known: KnownS
                 "ended; ask for the outlines anew, and send it again"
             ) from error
         grid = source_of(scene).grid
-        glaciers = tuple(read_inventory(str(file), options.inventory_layer, grid, options.glacier_id))
+        glaciers = read_inventory(str(file), options.inventory_layer, grid, options.glacier_id)
     return replace(request, inventory=glaciers, inventory_name=asked.inventory.name)
 
 

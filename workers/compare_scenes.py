@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from catalog.errors import ConflictError
 from imagery.change import common_grid
-from imagery.glaciers import read_glaciers
+from imagery.glaciers import read_inventory
 from services.change import compare
 from services.change_files import write_files
 from services.change_maps import Subject, maps_to_compare
@@ -57,7 +57,7 @@ def compare_scenes(
     known = None if loaded is None else loaded.version
     before, after = maps_to_compare(catalog, first, second, Subject(subject), known, scoring)
     grid, inventory = common_grid(source_of(first).grid, source_of(second).grid), options.glacier_inventory
-    glaciers = read_glaciers(inventory, None, grid, required=False) if inventory else []
+    glaciers = read_inventory(inventory, None, grid, required=False) if inventory else None
     found = compare(before, after, class_scheme(catalog), glaciers)
     with catalog.read() as session:
         first, second = find_scene(session, earlier), find_scene(session, later)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import shapely
+import shapely.affinity
 from flask.testing import FlaskClient
 
 from catalog.context import Catalog
@@ -63,3 +63,20 @@ def test_the_inventory_of_the_settings_comes_first(
     path = write_glaciers(tmp_path / "inventory.gpkg", {("G1", None): shapely.box(*forged.grid.bounds)})
     catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(path)})
     assert glaciers(client, catalog, scene) == [("G1", None)]
+
+
+def test_polygons_without_an_id_are_glaciers_of_their_own_in_an_inventory_and_left_out_of_prior_outlines(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, forged = pool
+    west, east = halves(forged).values()
+    south = shapely.affinity.translate(west, yoff=-1000)
+    unnamed: dict[tuple[Any, str | None], Any] = {("RGI-1", None): west, (None, None): east, ("", None): south}
+    path = write_glaciers(tmp_path / "rgi.gpkg", unnamed)
+    with catalog.database.write() as session:
+        prior = PriorOutlines((OutlineLayer(str(path), None, "clean ice"),), None, None, 0.0, "2" * 64)
+        session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
+    assert glaciers(client, catalog, scene) == [("RGI-1", None)]
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(path)})
+    own = [("feature 2 of rgi.gpkg", None), ("feature 3 of rgi.gpkg", None)]
+    assert glaciers(client, catalog, scene) == [("RGI-1", None), *own]

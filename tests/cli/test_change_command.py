@@ -135,6 +135,28 @@ def test_each_glacier_of_an_inventory_has_lines_of_its_own(scenes: tuple[Scene, 
     assert west + east == pytest.approx(float(table["all", "glacier"]["area_before_km2"]))
 
 
+def test_polygons_without_an_id_are_glaciers_of_their_own_which_is_told(
+    scenes: tuple[Scene, Scene], tmp_path: Path
+) -> None:
+    spans = ((0, 50), (50, 65), (65, 160))
+    parts = [shapely.box(C + A * left, F + E * 120, C + A * right, F) for left, right in spans]
+    file = tmp_path / "rgi.gpkg"
+    pyogrio.raw.write(
+        file, shapely.to_wkb(np.array(parts)), field_data=[np.array(["RGI-west", None, None], dtype=object)],
+        fields=["rgi_id"], geometry_type="Polygon", crs="EPSG:32645", layer="glaciers", driver="GPKG",
+    )  # fmt: skip
+    printed = run("early", "late", "--of", "outlines", "--output", str(tmp_path), "--glaciers", str(file))
+    table = lines(tmp_path)
+    widths = {"RGI-west": 10, "feature 2 of rgi.gpkg": 15, "feature 3 of rgi.gpkg": 25}  # of 50 columns
+    assert {glacier for glacier, _ in table} == {"all", *widths}
+    whole = float(table["all", "glacier"]["area_before_km2"])
+    for glacier, width in widths.items():
+        assert float(table[glacier, "glacier"]["area_before_km2"]) == pytest.approx(whole * width / 50, rel=1e-4)
+    (note,) = json.loads((tmp_path / "change.json").read_text())["glacier_notes"]
+    assert note.startswith("2 polygons have no id in the field 'rgi_id'")
+    assert note in " ".join(printed.split())
+
+
 def test_a_glacier_of_several_polygons_is_one_line(scenes: tuple[Scene, Scene], tmp_path: Path) -> None:
     """The glacier of 2000 px is a MultiPolygon in degrees, whose parts are moved onto the scene one by one."""
     spans = ((0, 50), (50, 60), (60, 160))

@@ -19,7 +19,7 @@ from catalog.registry import ModelVersion
 from imagery import masks
 from imagery.classes import UNKNOWN
 from imagery.errors import ExportError
-from imagery.glaciers import InventoryGlacier
+from imagery.glaciers import InventoryGlacier, InventoryPart
 from imagery.glims import LineType
 from imagery.glims_findings import ERROR, WARNING
 from imagery.glims_layers import Analyst
@@ -357,7 +357,7 @@ def test_glaciers_divided_along_an_inventory_keep_its_ids_and_pass_the_check(
             ("RGI2000-v7.0-G-15-1", "G086780E28060N", 0, 40), ("RGI2000-v7.0-G-15-2", None, 40, 70),
         )
     ]  # fmt: skip
-    request = replace(NAMED, inventory=tuple(known), inventory_name="rgi.gpkg")
+    request = replace(NAMED, inventory=InventoryPart(tuple(known)), inventory_name="rgi.gpkg")
     done = exported(catalog, scene, tmp_path / "out", predicted(classes), request)
     assert [finding.severity for finding in done.findings] == [WARNING], "the first does not cover the place of its id"
     found, fields = layer(tmp_path / "out", "glaciers")
@@ -376,6 +376,31 @@ def test_glaciers_divided_along_an_inventory_keep_its_ids_and_pass_the_check(
         "polygons of rgi.gpkg: 2 glaciers have the id of one of these"
         in (tmp_path / "out" / "processing.txt").read_text()
     )
+
+
+def test_polygons_of_an_inventory_without_an_id_are_glaciers_of_their_own_and_give_no_id(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    scene, _ = pool
+    classes = np.zeros((100, 160), np.uint8)
+    classes[10:40, 10:100] = 1
+    a, _, c, _, e, f = NORTH_UP
+    glaciers = [
+        InventoryGlacier(name, None, shapely.box(c + a * left, f + e * 100, c + a * right, f), has_id=name[0] == "R")
+        for name, left, right in (("RGI60-15.1", 0, 40), ("feature 2 of a.shp", 40, 70), ("feature 3 of a.shp", 70, 99))
+    ]
+    known = InventoryPart(tuple(glaciers), ("2 polygons have no id",))
+    request = replace(NAMED, inventory=known, inventory_name="a.shp")
+    done = exported(catalog, scene, tmp_path / "out", predicted(classes), request)
+    found, fields = layer(tmp_path / "out", "glaciers")
+    pieces = sorted((name or "", round(item.area)) for name, item in zip(fields["rgi_id"], found, strict=True))
+    assert pieces == [("", 900), ("", 900), ("RGI60-15.1", 900)]
+    assert len(set(fields["glac_id"])) == 3
+    assert (done.making.of_inventory, done.making.without_id) == (1, 2)
+    text = (tmp_path / "out" / "processing.txt").read_text()
+    assert "1 glaciers have the id of one of these" in text
+    assert "2 lie in polygons without an id. 0 lie outside all of them" in text
+    assert "\na.shp: 2 polygons have no id.\n" in text
 
 
 def test_the_centre_of_an_image_across_the_antimeridian_lies_in_it(
