@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
+import shapely
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,6 +34,7 @@ from tests.al_server.test_detail_pages import words
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
 from tests.cli.test_change_command import HALF, NORTH_UP, TEXTURE, add
+from tests.imagery.forge import write_glaciers
 from tests.services.predicting import store_prediction
 from tests.workers.rows import finish
 from workers import compare_scenes as job
@@ -127,6 +129,24 @@ def test_outlines_are_compared_and_the_files_are_those_of_the_command(
     assert "early , 2000-10-30, mapped by the outlines registered with the scene" in shown
     assert f"0.00 {LOST_KM2:.2f} yes buffer" in shown
     assert "what changed" in words(client, catalog, "/changes")
+
+
+def test_polygons_of_the_inventory_without_an_id_are_glaciers_of_their_own_which_the_page_tells(
+    client: FlaskClient, catalog: Catalog, scenes: tuple[Scene, Scene], ask: Ask, tmp_path: Path
+) -> None:
+    left, bottom, right, top = source_of(scenes[0]).grid.bounds
+    spans = ((left, left + 65 * 30), (left + 65 * 30, right))  # 25 columns of the glacier each
+    halves = {("", str(place)): shapely.box(start, bottom, end, top) for place, (start, end) in enumerate(spans)}
+    path = write_glaciers(tmp_path / "rgi.gpkg", halves)
+    catalog.settings = catalog.settings.model_copy(update={"glacier_inventory": str(path)})
+    asked = ask(*scenes, of="outlines")
+    work(catalog, asked.json["job"]["id"])
+    files = get(client, catalog, f"{CHANGES}/{asked.json['id']}").json["files"]
+    table = csv.DictReader(io.StringIO(get(client, catalog, files["csv"]).text))
+    lost = {row["glacier"]: float(row["lost_km2"]) for row in table if row["class"] == "clean ice"}
+    assert lost.pop("all") == pytest.approx(LOST_KM2, rel=0.01)
+    assert lost == pytest.approx({f"feature {number} of rgi.gpkg": LOST_KM2 / 2 for number in (1, 2)}, rel=0.01)
+    assert "The inventory: 2 polygons have no id" in words(client, catalog, f"/changes/{asked.json['id']}")
 
 
 def test_maps_of_the_version_that_is_asked_for_are_made_where_they_are_missing(
