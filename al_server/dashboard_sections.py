@@ -37,6 +37,7 @@ from catalog.rounds import listed
 from catalog.settings import PatchPart, Strategy
 from catalog.settings_sources import config_file
 from catalog.webhook_records import DeliveryState
+from imagery import everest_files
 from imagery.classes import ClassScheme
 from services import canary, forecast, outgoing_events, promotion
 from services.backup import last_backup
@@ -263,7 +264,7 @@ def _reconciliations() -> Select[Reconciliation]:
 
 
 def scenes() -> Shown:
-    """Return a page of the scenes, and where they lie."""
+    """Return a page of the scenes, where they lie, and whether the example can be registered."""
     with current_catalog().read() as session:
         rows, pager = show_page(
             "scenes",
@@ -274,7 +275,8 @@ def scenes() -> Shown:
             endpoint=PAGE,
         )
         found = [serialize_scene(item) for item in rows]
-    return {"scenes": found, "places": _places(found), "scenes_pager": pager}
+    has_example = everest_files.is_installed()
+    return {"scenes": found, "places": _places(found), "scenes_pager": pager, "has_example": has_example}
 
 
 def _places(found: Sequence[SceneAnswer]) -> list[tuple[SceneAnswer, str]]:

@@ -145,12 +145,12 @@ def _setting_up(situation: Situation) -> Step | None:
     tiling = {role: situation.scenes.get((role, SceneState.REGISTERED), 0) for role in (pool, judge)}
     ready = {role: situation.scenes.get((role, SceneState.READY), 0) for role in (pool, judge)}
     if not ready[pool] + tiling[pool]:
-        text = "Register a scene to map: drop its folder into the scene folder of the server, then add it here."
+        text = "Register a scene to map: press 'Add a scene', and drop its product there."
         return Step(text, Tone.ACT, Act.ADD_SCENE, pool.value)
     if not ready[judge] + tiling[judge]:
         text = (
-            "Register a validation scene with outlines, by which versions are judged: drop its folder into the scene "
-            "folder of the server, then add it here."
+            "Register a validation scene with outlines, by which versions are judged: press 'Add a scene', and drop "
+            "its product and its outlines there."
         )
         return Step(text, Tone.ACT, Act.ADD_SCENE, judge.value)
     if not ready[pool] or (not ready[judge] and not situation.rounds):

@@ -1,6 +1,7 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
 from flask.testing import FlaskClient
 
 from al_server.dashboard import SECTIONS
@@ -9,6 +10,7 @@ from catalog.context import Catalog
 from catalog.decision_records import Promotion
 from catalog.records import JobKind, Proposal, Scene, SceneRole, SceneState, now
 from catalog.registry import CHAMPION, ModelVersion
+from imagery import everest_files
 from services.registry_watch import RegistryWatcher
 from services.rounds import abandon, open_round
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
@@ -55,13 +57,23 @@ def load(client: FlaskClient, catalog: Catalog) -> Page:
 def test_an_empty_system_says_how_to_begin(client: FlaskClient, catalog: Catalog) -> None:
     page = load(client, catalog)
     for expected in (
-        "glacier-al scene everest",
+        "None yet.",  # scenes, which a reader does not register
         "glacier-al round",
         "Nothing is running or queued",
         "not checked since its start: the clock does that",  # no clock has ticked on this catalog
     ):
         assert expected in " ".join(page.text.split())
     assert page.loaded == LOADED
+
+
+def test_an_operator_is_told_of_the_example_where_its_files_are_installed(
+    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_installed in (True, False):
+        monkeypatch.setattr(everest_files, "is_installed", lambda there=is_installed: there)
+        shown = client.get("/dashboard/scenes", headers=as_role(catalog, "operator")).text
+        assert "<code>glacier-al scene add</code> registers your own" in shown
+        assert ("<code>glacier-al scene everest</code> an example" in shown) == is_installed
 
 
 def test_mlflow_down_is_told_and_the_rest_shown(client: FlaskClient, catalog: Catalog) -> None:

@@ -22,12 +22,18 @@ SOON = Work(running=True, eta_s=170)
 FEW = NewLabels(count=8, needed=20, due_at=NOON + timedelta(minutes=40))
 
 STATES = {
-    "no pool scene": (EMPTY, Tone.ACT, Act.ADD_SCENE, "Register a scene to map: drop its folder"),
+    "no pool scene": (
+        EMPTY,
+        Tone.ACT,
+        Act.ADD_SCENE,
+        "Register a scene to map: press 'Add a scene', and drop its product there.",
+    ),
     "no validation scene": (
         Situation(scenes={(POOL, READY): 1}),
         Tone.ACT,
         Act.ADD_SCENE,
-        "Register a validation scene with outlines",
+        "Register a validation scene with outlines, by which versions are judged: press 'Add a scene', and drop its "
+        "product and its outlines there.",
     ),
     "scenes tiling": (
         Situation(scenes={(POOL, TILING): 1, (JUDGE, TILING): 1}, tiling=SOON),
