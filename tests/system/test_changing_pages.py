@@ -5,18 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect
 
 from catalog import references
 from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.records import Label
+from catalog.records import Label, Scene
 from catalog.reference_records import Reference
 from catalog.withdrawal_records import Withdrawal
-from services import users
+from imagery.masks import OutlineLayer
+from services import scene_changes, users
+from services.change_maps import Subject
 from tests import dashboard_world as world
+from tests.cli.test_change_command import TEXTURE, add
+from tests.imagery.forge import NORTH_UP
 from tests.system.our_pages import PASSWORD, catalog_at, log_in, serious_faults, serving
+from tests.workers.test_compare_scenes import work
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PEOPLE = {"anna": Role.ADMINISTRATOR, "olga": Role.OPERATOR, "rita": Role.READER}
@@ -259,6 +266,38 @@ def test_two_scenes_without_common_ground_are_not_compared(open_as: Open) -> Non
     expect(page.locator("#compare .fault")).to_have_text("scene 'khumbu' has no outlines; compare predictions")
 
 
+@pytest.fixture
+def compared(server: Catalog) -> str:
+    """The path of the page of a finished comparison: a glacier that has lost its lowest 12 rows in ten years."""
+    before: NDArray[np.uint8] = np.zeros((120, 160), dtype=np.uint8)
+    before[30:70, 40:90] = 1
+    after = before.copy()
+    after[58:70] = 0
+    first = add(server, "early", "2000-10-30", TEXTURE, NORTH_UP, outlines=before)
+    second = add(server, "late", "2010-10-30", TEXTURE, NORTH_UP, outlines=after)
+    with server.write() as session:
+        earlier, later = (session.get_one(Scene, scene.id) for scene in (first, second))
+        for scene in (earlier, later):
+            scene.outlines = [vars(OutlineLayer("a.gpkg", None, "clean ice"))]
+    change = scene_changes.ask(server, earlier, later, Subject.OUTLINES, None)
+    work(server, change.job.id)
+    return f"/changes/{change.uid}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_comparison_reads_well_on_a_phone_and_in_the_dark(
+    open_as: Open, compared: str, width: int, scheme: str
+) -> None:
+    page = open_as("rita", compared, width, color_scheme=scheme)
+    expect(page.get_by_role("region", name="Areas")).to_contain_text("clean ice")
+    picture = page.locator(".change img")
+    expect(picture).to_have_js_property("complete", True)
+    assert picture.evaluate("picture => picture.naturalWidth") > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert serious_faults(page) == []
+
+
 def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:
     page = open_as("olga", "/quality")
     with server.write() as session:
@@ -270,7 +309,9 @@ def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
-@pytest.mark.parametrize("path", ["/people", "/installation", "/events", "/quality", "/changes", "/patches/1"])
+@pytest.mark.parametrize(
+    "path", ["/people", "/installation", "/events", "/quality", "/changes", "/patches/1", "/account"]
+)
 def test_they_read_well_on_a_phone_and_in_the_dark(open_as: Open, path: str, width: int, scheme: str) -> None:
     page = open_as("anna", path, width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -14,7 +14,7 @@ from catalog.records import EventState, LabelEvent
 from catalog.settings import Settings
 from services import users
 from tests.real_services import free_port
-from tests.system.our_pages import PASSWORD, serving
+from tests.system.our_pages import PASSWORD, serious_faults, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -107,3 +107,23 @@ def test_log_in_and_out_and_a_form_of_another_origin(server: Catalog, foreign_pa
     page.wait_for_url(f"{own}/login")
     with server.read() as session:
         assert session.query(LogIn).count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_reads_well_on_a_phone_and_in_the_dark(server: Catalog, browser: Browser, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda said: faults.append(said.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{server.settings.api_url}/login")
+    assert serious_faults(page) == []
+    assert faults == []
+    page.fill("#name", "anna")
+    page.fill("#password", "wrong password")
+    page.click("main button")
+    page.locator("[role=alert]").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert serious_faults(page) == []
+    context.close()
