@@ -132,6 +132,7 @@ lock: | $(BIN)/uv  ## resolve the dependencies anew into locks/; with UPGRADE=1 
 
 pictures: demo  ## take the pictures of the documentation, of the system that the demo leaves
 	@GLACIER_AL_VAR_DIR=var/demo/system $(BIN)/python -m tools.screenshots --up
+	@BENCHMARK_FOLDER=var/demo $(BIN)/python -m benchmarks.annotator_page --rounds 1 --picture docs/img/labelling-page.png
 
 docs: setup  ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict
