@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Request
 from sqlalchemy import select
 
-from benchmarks.annotator_page import READY, log_in, time_stroke, time_view
+from benchmarks.annotator_page import READY, log_in, time_opening, time_stroke, time_view
 from benchmarks.offered_patches import offer_patches
 from benchmarks.scored_scene import PATCH_SIZE_PX
 from catalog.context import Catalog
@@ -65,9 +65,12 @@ class Desk:
         if address.scheme in {"http", "https"}:
             self.requested.add(address.netloc)
 
-    def open(self, proposal: Proposal) -> None:
+    def address(self, proposal: Proposal) -> str:
         url = self.catalog.settings.label_studio_url
-        self.page.goto(f"{url}/projects/{proposal.project_id}/data?task={proposal.task_id}")
+        return f"{url}/projects/{proposal.project_id}/data?task={proposal.task_id}"
+
+    def open(self, proposal: Proposal) -> None:
+        self.page.goto(self.address(proposal))
         self.ready()
 
     def ready(self) -> None:
@@ -236,9 +239,11 @@ def test_a_skip_says_why(desk: Desk) -> None:
     assert sorted(states) == [ProposalState.PUBLISHED] * 3 + [ProposalState.SKIPPED]
 
 
-def test_a_stroke_and_a_view_show_while_one_waits(desk: Desk) -> None:
+def test_a_patch_a_view_and_a_stroke_show_while_one_waits(desk: Desk) -> None:
     """What `benchmarks.annotator_page` measures; a busy machine is forgiven much."""
-    desk.open(desk.proposals[2])
+    desk.open(desk.proposals[1])  # an annotator's browser has Label Studio's own files already
+    assert time_opening(desk.page, desk.address(desk.proposals[2])) < 15.0  # the aim is 3 s
+    desk.ready()
     assert time_view(desk.page) < 2.0
     assert time_stroke(desk.page) < 1.0
 

@@ -29,6 +29,7 @@ from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PEOPLE = {"anna": Role.ADMINISTRATOR, "olga": Role.OPERATOR, "rita": Role.READER}
 BUDGET_BYTES = 500_000
+BUDGET_S = 6.0  # the aim is 1.5 s (docs/benchmarks.md); a busy machine is forgiven much
 LIVE_MS = 10_000  # an event is told within a second or two; the machine may be busy
 
 
@@ -387,6 +388,8 @@ def test_the_first_view_is_small_and_reads_without_scripts(server: Catalog, brow
     began = time.monotonic()
     page.goto(server.settings.api_url)
     expect(page.locator("#curve canvas")).to_be_visible()
-    print(f"first view: {sum(loaded)} bytes in {len(loaded)} responses, {time.monotonic() - began:.2f} s")
+    seconds = time.monotonic() - began
+    print(f"first view: {sum(loaded)} bytes in {len(loaded)} responses, {seconds:.2f} s")
     assert 0 < sum(loaded) < BUDGET_BYTES
+    assert seconds < BUDGET_S
     context.close()

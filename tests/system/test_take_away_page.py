@@ -44,6 +44,7 @@ pytestmark = [
 RATIOS: Final = {"clean ice": (1.05, 0.9, 1.2), "debris-covered ice": (0.95, 0.6, 1.3)}
 SERVED, OTHER = 2, 1
 BUDGET_BYTES: Final = 500_000
+BUDGET_S: Final = 6.0  # the aim is 1.5 s (docs/benchmarks.md); a busy machine is forgiven much
 BLUE, ORANGE = (0x38, 0xBD, 0xF8), (0xF9, 0x73, 0x16)  # of the two classes
 
 
@@ -160,11 +161,13 @@ def test_the_first_view_of_the_map_is_small(page: Page, catalog: Catalog, browse
     began = time.monotonic()
     first.goto(f"{catalog.settings.api_url}/map")
     first.get_by_role("button", name="Download").wait_for()
-    print(f"the panel is there after {time.monotonic() - began:.2f} s")
+    seconds = time.monotonic() - began
+    print(f"the panel is there after {seconds:.2f} s")
     first.wait_for_load_state("networkidle")
     pictures, rest = (sum(loaded[kind]) for kind in (True, False))
     print(f"first view: {rest} bytes, and {pictures} bytes of {len(loaded[True])} pictures")
     assert 0 < rest < BUDGET_BYTES
+    assert seconds < BUDGET_S
     context.close()
 
 
