@@ -147,11 +147,16 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, catalog: Catalog) -> Iterator[Page]:
-    """A reader's page; what the console complains of, and requests to elsewhere, are failures."""
+def faults() -> list[str]:
+    """What the console complained of, and requests to elsewhere."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, catalog: Catalog, faults: list[str]) -> Iterator[Page]:
+    """A reader's page, on which no fault may be left at the end."""
     own = catalog.settings.api_url
     context = browser.new_context()
-    faults: list[str] = []
     context.on("request", lambda asked: asked.url.startswith((own, "data:")) or faults.append(asked.url))
     page = context.new_page()
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
@@ -405,6 +410,27 @@ def test_a_look_that_fails_leaves_what_was_predicted(page: Page, catalog: Catalo
     page.clock.fast_forward(30_000)
     expect(page.locator(".predict .bad")).to_be_empty()
     expect(page.locator(".predicted")).to_contain_text("Version 1: ")
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("predict-worker.js", "the worker that predicts stopped: it could not be loaded"),
+        ("ort-wasm-simd-threaded.wasm", "no available backend found"),
+    ],
+)
+def test_what_could_not_be_loaded_is_loaded_at_the_next_click(
+    page: Page, catalog: Catalog, faults: list[str], file: str, says: str
+) -> None:
+    serve(catalog, MULTICLASS)
+    open_map(page, catalog)
+    page.route(f"**/{file}", lambda route: route.abort())
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predict [role=alert]")).to_contain_text(says, timeout=60_000)
+    faults.clear()  # the console tells what could not be loaded
+    page.unroute(f"**/{file}")
+    page.get_by_role("button", name="Around the centre").click()
+    expect(page.locator(".predicted")).to_contain_text("Version 1: 160 x 100 px", timeout=60_000)
 
 
 KEPT = "caches.open('glacier-al-model').then((cache) => cache.keys()).then((keys) => keys.length)"

@@ -23,15 +23,22 @@ export async function hasGraphicsCard(): Promise<boolean> {
   return adapter !== null && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
 }
 
+/** A runtime could not be opened. onnxruntime-web remembers that, and refuses every later attempt in the same worker. */
+export class OpenError extends Error {}
+
 /** Return a session of a graph, and what feeds it. */
 export async function open(backend: Backend, onnx: Uint8Array): Promise<[Ort, Session]> {
   if (backend === "graphics card" && (await adapterOf()) === null) {
     throw new Error("this browser offers no graphics card to pages (WebGPU); choose the processor");
   }
-  if (!loaded.has(backend)) loaded.set(backend, start(backend));
-  const ort = await (loaded.get(backend) as Promise<Ort>);
   const providers = backend === "processor" ? ["wasm"] : ["webgpu"];
-  return [ort, await ort.InferenceSession.create(onnx, { executionProviders: providers, ...QUIET })];
+  try {
+    if (!loaded.has(backend)) loaded.set(backend, start(backend));
+    const ort = await (loaded.get(backend) as Promise<Ort>);
+    return [ort, await ort.InferenceSession.create(onnx, { executionProviders: providers, ...QUIET })];
+  } catch (error) {
+    throw new OpenError((error as Error).message);
+  }
 }
 
 async function start(backend: Backend): Promise<Ort> {

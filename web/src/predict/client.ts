@@ -1,4 +1,4 @@
-/** The page's side of the worker that predicts. */
+/** The page's side of the worker that predicts. The first request starts it, and the next one after it failed. */
 
 import type { Backend, Loaded, Outcome, Reply, Request } from "./messages";
 import type { Area, Size } from "./tiling";
@@ -18,18 +18,9 @@ interface Waiting {
 type Question = Request extends infer One ? (One extends Request ? Omit<One, "id"> : never) : never;
 
 export class Predictor {
-  private readonly worker = new Worker("/static/app/predict-worker.js", { type: "module", name: "predict" });
+  private worker: Worker | null = null;
   private readonly waiting = new Map<number, Waiting>();
   private last = 0;
-
-  constructor() {
-    this.worker.addEventListener("message", (event: MessageEvent<Reply>) => this.hear(event.data));
-    this.worker.addEventListener("error", (event) => {
-      const error = new Error(`the worker that predicts stopped: ${event.message || "it could not be loaded"}`);
-      for (const { reject } of this.waiting.values()) reject(error);
-      this.waiting.clear();
-    });
-  }
 
   /**
    * Load what is served, or look whether it has changed.
@@ -50,15 +41,33 @@ export class Predictor {
       if (reply.kind !== "predicted") throw new Error("the worker answered something else");
       return reply.outcome;
     });
-    return [outcome, () => this.worker.postMessage({ id, kind: "cancel" } satisfies Request)];
+    return [outcome, () => this.worker?.postMessage({ id, kind: "cancel" } satisfies Request)];
   }
 
   private ask(question: Question, progress: Waiting["progress"] = () => {}): Promise<Answer> {
     const id = ++this.last;
+    const worker = (this.worker ??= this.start());
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, progress });
-      this.worker.postMessage({ ...question, id });
+      worker.postMessage({ ...question, id });
     });
+  }
+
+  private start(): Worker {
+    const worker = new Worker("/static/app/predict-worker.js", { type: "module", name: "predict" });
+    worker.addEventListener("message", (event: MessageEvent<Reply>) => this.hear(event.data));
+    worker.addEventListener("error", (event) => {
+      this.end(new Error(`the worker that predicts stopped: ${event.message || "it could not be loaded"}`));
+    });
+    return worker;
+  }
+
+  /** End the worker, and with it all that it was asked. */
+  private end(error: Error): void {
+    this.worker?.terminate();
+    this.worker = null;
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
   }
 
   private hear(reply: Reply): void {
@@ -68,6 +77,7 @@ export class Predictor {
       waiting.progress(reply.done, reply.total);
       return;
     }
+    if (reply.kind === "failed" && reply.isLost) return this.end(new Error(reply.message));
     this.waiting.delete(reply.id);
     if (reply.kind === "failed") waiting.reject(reply.cancelled ? new CancelledError(reply.message) : new Error(reply.message));
     else waiting.resolve(reply);

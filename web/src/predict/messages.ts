@@ -33,4 +33,5 @@ export type Reply =
   | { id: number; kind: "progress"; done: number; total: number }
   | { id: number; kind: "loaded"; changed: boolean; loaded: Loaded }
   | { id: number; kind: "predicted"; outcome: Outcome }
-  | { id: number; kind: "failed"; message: string; cancelled: boolean };
+  /** `isLost`: only another worker can succeed. */
+  | { id: number; kind: "failed"; message: string; cancelled: boolean; isLost: boolean };

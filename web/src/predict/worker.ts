@@ -1,6 +1,6 @@
 /** A worker that holds the served network and predicts: the page stays responsive, and only here WebAssembly is allowed. */
 
-import { hasGraphicsCard, open, QUIET } from "./backends";
+import { hasGraphicsCard, open, OpenError, QUIET } from "./backends";
 import type { Card } from "./card";
 import { ask, fetchServed } from "./download";
 import type { Backend, Loaded, Outcome, Reply, Request } from "./messages";
@@ -51,7 +51,8 @@ async function answer(request: Exclude<Request, { kind: "cancel" }>): Promise<vo
       failed = error.message;
       held = null; // the next prediction is the processor's
     }
-    page.postMessage({ id, kind: "failed", message: (error as Error).message, cancelled: error instanceof Cancelled });
+    const { message } = error as Error;
+    page.postMessage({ id, kind: "failed", message, cancelled: error instanceof Cancelled, isLost: error instanceof OpenError });
   } finally {
     cancelled.delete(id);
   }
