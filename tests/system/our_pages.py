@@ -43,6 +43,17 @@ def log_in(page: Page, url: str, name: str, to: str = "/") -> None:
     page.wait_for_url(f"{url}{to}")
 
 
+def show(page: Page, is_shown: bool) -> None:
+    """Show or hide a page, as its browser does when another tab is chosen; those of tests always show."""
+    page.evaluate(
+        """(isShown) => {
+            Object.defineProperty(document, "hidden", { configurable: true, value: !isShown });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        is_shown,
+    )
+
+
 def serious_faults(page: Page) -> list[str]:
     """Return what axe-core finds on a page that is serious or worse."""
     found = page.evaluate(f"{AXE.read_text()}\n; axe.run(document, {{ resultTypes: ['violations'] }})")

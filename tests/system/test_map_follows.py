@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from al_server import live
 from catalog import registry_copy
@@ -23,7 +23,7 @@ from tests.catalog_fixtures import NOBODY
 from tests.real_services import free_port
 from tests.served_version import add_version, serve
 from tests.services.judging import judge
-from tests.system.our_pages import PASSWORD, log_in, serving
+from tests.system.our_pages import PASSWORD, log_in, serving, show
 from tests.workers.rows import patches, tiled
 
 pytestmark = [
@@ -92,6 +92,39 @@ def test_scenes_and_versions_show_by_themselves(
     assert {item["properties"]["patch"] for item in second.value.json()["features"]} == {patch.id}
     assert faults == []
     context.close()
+
+
+def test_hidden_pages_hold_no_connection_and_take_in_later_what_changed(
+    empty: Catalog, browser: Browser, tmp_path: Path
+) -> None:
+    """Browsers allow six connections to a server: more pages than that are open here."""
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(7)]
+    log_in(pages[0], empty.settings.api_url, "olga", to="/map")
+    for page in pages:
+        page.goto(f"{empty.settings.api_url}/map#layers=")
+        expect(page.locator("#panel")).to_contain_text("There is no scene to show yet")
+        with page.expect_event("requestfailed", is_live):
+            show(page, False)
+    scene, _ = tiled(empty, tmp_path / "scene.tif")
+    with page.expect_request(is_live) as missed:
+        show(page, True)
+    expect(page.locator("#scene")).to_contain_text(scene.name, timeout=LIVE_MS)
+    expect(pages[0].locator("#panel")).to_contain_text("There is no scene to show yet")
+    show(page, False)
+    with page.expect_request(is_live) as later:
+        show(page, True)
+    assert since(later.value) != since(missed.value), "what it heard before would be told again"
+    context.close()
+
+
+def is_live(request: Request) -> bool:
+    return "/api/v1/live" in request.url
+
+
+def since(request: Request) -> str:
+    """Return what a page said that it knows."""
+    return request.url.partition("?since=")[2]
 
 
 def test_all_versions_can_be_chosen_however_many_there_are(empty: Catalog, browser: Browser, tmp_path: Path) -> None:

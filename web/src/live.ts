@@ -8,21 +8,33 @@ const AGAIN_MS = 10_000;
 
 type Listener = (topics: readonly Topic[]) => void;
 
-const listeners: Listener[] = []; // of one connection a page: browsers allow six to a server
+const listeners: Listener[] = [];
+let last = ""; // the id of the event that was heard last
+let current: EventSource | null = null;
+let again = 0; // the timer of the next attempt
 
 /**
  * Call `changed` with the topics that changed since the page was made, as its element with `data-live` says; on other
- * pages with all of them first. What is missed while the connection is broken is told when there is one again.
+ * pages with all of them first. What is missed while the page is hidden or the connection is broken is told when it shows
+ * and there is one again.
  */
 export function listen(changed: Listener): void {
   if (listeners.push(changed) > 1) return;
-  connect(document.querySelector<HTMLElement>("[data-live]")?.dataset["live"] ?? "");
+  last = document.querySelector<HTMLElement>("[data-live]")?.dataset["live"] ?? "";
+  document.addEventListener("visibilitychange", connectIfShown);
+  connectIfShown();
+}
+
+/** Have one connection while the page shows, and none while it is hidden: browsers allow six to a server, for all tabs. */
+function connectIfShown(): void {
+  clearTimeout(again);
+  current?.close();
+  current = document.hidden ? null : connect();
 }
 
 /** Connect; a browser does so again by itself after a lost connection, but not after an answer that is an error. */
-function connect(since: string): void {
-  const source = new EventSource(since ? `/api/v1/live?since=${since}` : "/api/v1/live");
-  let last = since;
+function connect(): EventSource {
+  const source = new EventSource(last ? `/api/v1/live?since=${last}` : "/api/v1/live");
   source.addEventListener("open", () => reachable(true));
   source.addEventListener("changed", (event) => {
     const { data, lastEventId } = event as MessageEvent<string>;
@@ -31,8 +43,9 @@ function connect(since: string): void {
   });
   source.addEventListener("error", () => {
     reachable(false);
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(last), AGAIN_MS);
+    if (source.readyState === EventSource.CLOSED) again = window.setTimeout(connectIfShown, AGAIN_MS);
   });
+  return source;
 }
 
 /**
