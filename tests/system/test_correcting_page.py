@@ -26,7 +26,7 @@ from services.scenes import source_of, window_of
 from tests.imagery.forge import ForgedScene
 from tests.imagery.test_label_polygons import rectangle, write_drawn
 from tests.real_services import free_port
-from tests.system.correcting_page import CorrectingPage
+from tests.system.correcting_page import NO_DOUBLE_CLICK, CorrectingPage
 from tests.system.our_pages import PASSWORD, serious_faults, serving
 from tests.workers.rows import context_of, finish, tiled
 from workers.ingest_label import ingest_label
@@ -275,6 +275,26 @@ def test_undo_skips_what_changed_nothing(place: Place, browser: Browser) -> None
     expect(redo).to_be_enabled()
     editor.keys("Control+Shift+z")
     assert editor.summary() == painted
+    assert editor.faults == []
+
+
+def test_superpixels_have_the_size_that_was_chosen_last(place: Place, browser: Browser) -> None:
+    held: list[Route] = []
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    editor.page.route("**/superpixels*side_px=32", lambda route: held.append(route))  # noqa: PLW0108
+    editor.keys("2", "s")
+    with editor.page.expect_request("**/superpixels*side_px=32"):
+        editor.page.select_option("#superpixel-side", "32")
+    editor.page.select_option("#superpixel-side", "8")
+    editor.page.wait_for_selector("text=Loading the window", state="detached")
+    with editor.page.expect_event("requestfinished", lambda asked: "side_px=32" in asked.url):
+        held[0].continue_()
+    editor.page.evaluate(NO_DOUBLE_CLICK)
+    editor.click(30, 140)
+    cut = superpixels(bands_of(place.scene), 8)
+    changed = (cut == cut[30, 140]) & (old_outlines(place) != 2)
+    assert editor.summary()["debris-covered ice"] == changed.sum()
     assert editor.faults == []
 
 

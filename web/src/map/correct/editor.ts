@@ -120,6 +120,7 @@ export class Editor implements Desk {
     this.superpixelSide = side;
     this.superpixels = null;
     void this.load("superpixels");
+    this.bar.show();
   }
 
   showView(name: string): void {
@@ -227,9 +228,12 @@ export class Editor implements Desk {
 
   private async load(what: "bands" | "superpixels"): Promise<void> {
     try {
-      const { scene, window } = this.session;
+      const { session: { scene, window }, superpixelSide } = this;
       if (what === "bands") this.bands ??= await bandsOf(scene, window);
-      else this.superpixels ??= await superpixelsOf(scene, window, this.superpixelSide);
+      else if (!this.superpixels) {
+        const found = await superpixelsOf(scene, window, superpixelSide);
+        if (superpixelSide === this.superpixelSide) this.superpixels = found; // else others were asked for meanwhile
+      }
     } catch (error) {
       tell((error as Error).message, "fault");
     }
