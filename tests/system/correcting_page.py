@@ -1,5 +1,7 @@
 """The page on which a window of the map is corrected, driven as a person would: by mouse and keys."""
 
+from typing import Any
+
 from playwright.sync_api import Browser, Page
 
 from tests.system.our_pages import log_in
@@ -12,9 +14,9 @@ NO_DOUBLE_CLICK = "() => new Promise((done) => setTimeout(done, 300))"
 class CorrectingPage:
     """The editor of a window of a scene, and what the browser said meanwhile."""
 
-    def __init__(self, browser: Browser, url: str, name: str, width: int = 1440) -> None:
+    def __init__(self, browser: Browser, url: str, name: str, width: int = 1440, **options: Any) -> None:
         self.faults: list[str] = []
-        self.page: Page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+        self.page: Page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
         self.page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         own = (url, "data:", "blob:")
@@ -45,6 +47,20 @@ class CorrectingPage:
         for row, column in pixels[1:]:
             mouse.move(*self.at(row + 0.5, column + 0.5), steps=4)
         mouse.up()
+
+    def touch(self, *steps: tuple[tuple[int, int], ...]) -> None:
+        """Move fingers over the middles of pixels, one for each finger that is down; at the end all are lifted."""
+        touchscreen = self.page.context.new_cdp_session(self.page)
+        down = 0
+        for step in (*steps, ()):
+            kind = "touchMove" if step else "touchEnd"
+            if len(step) > down:
+                kind = "touchStart"
+            places = [self.at(row + 0.5, column + 0.5) for row, column in step]
+            points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+            touchscreen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            down = len(step)
+        touchscreen.detach()
 
     def ring(self, *corners: tuple[float, float], ends_at: int = 0) -> None:
         """Click the corners (row, column) of a polygon, and its first again."""

@@ -278,6 +278,37 @@ def test_undo_skips_what_changed_nothing(place: Place, browser: Browser) -> None
     assert editor.faults == []
 
 
+@pytest.mark.parametrize("tool", ["b", "f", "m"])
+def test_two_fingers_move_the_view_and_draw_nothing(place: Place, browser: Browser, tool: str) -> None:
+    editor = CorrectingPage(browser, place.url, "anna", width=390, has_touch=True, color_scheme="dark")
+    editor.open_window()
+    assert serious_faults(editor.page) == []
+    editor.keys("2")
+    editor.touch(((8, 100),), ((8, 120),), ((8, 140),))
+    painted = editor.summary()
+    assert painted["debris-covered ice"] > 0
+
+    editor.keys(tool)
+    editor.page.wait_for_selector("text=Loading the window", state="detached")
+    editor.touch(
+        ((50, 60),),
+        ((50, 66),),
+        ((50, 66), (80, 110)),
+        ((45, 60), (84, 116)),
+        ((40, 54), (88, 122)),
+        ((40, 54),),  # the second finger is lifted
+        ((30, 54),),
+    )
+    assert editor.summary() == painted
+    editor.page.click("text=Show the whole window")
+    editor.touch(((50, 60),), ((50, 60), (80, 110)))  # a tap
+    assert editor.summary() == painted
+    editor.keys("Control+z")
+    assert set(editor.summary().values()) == {0}
+    expect(editor.page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert editor.faults == []
+
+
 def test_superpixels_have_the_size_that_was_chosen_last(place: Place, browser: Browser) -> None:
     held: list[Route] = []
     editor = CorrectingPage(browser, place.url, "anna")

@@ -77,7 +77,7 @@ export class Editor implements Desk {
     document.body.classList.add("correcting");
     this.canvas = new CorrectionCanvas(target, session, this.colours, scene, () => this.tool === "move" || this.spaceHeld);
     this.showView(view);
-    this.canvas.map.addInteraction(pointer(this.canvas, () => this.gesture()));
+    this.canvas.map.addInteraction(pointer(this.canvas, () => this.gesture(), () => this.takeBack()));
     this.brush = new BrushCursor(this.canvas);
     this.showBrush();
     this.bar = new ToolBar(tools, this, view);
@@ -198,6 +198,12 @@ export class Editor implements Desk {
     if (this.tool === "superpixels" && this.superpixels) return assigning(this, this.superpixels);
     if (this.tool === "strokes" && this.bands) return mending(this, this.bands);
     return null;
+  }
+
+  /** Take back the step that is being drawn. */
+  private takeBack(): void {
+    this.session.cancelStep();
+    this.canvas.show();
   }
 
   private restored(): void {

@@ -12,10 +12,20 @@ export interface Gesture {
   end(): void;
 }
 
-/** An interaction that hands the places below the main button to a gesture; null: the tool draws nothing. */
-export function pointer(canvas: CorrectionCanvas, gestureOf: () => Gesture | null): Pointer {
+/**
+ * An interaction that hands the places below the main button or a finger to a gesture. Two fingers move the view: the first
+ * one always arrives alone, and what it drew is taken back.
+ *
+ * @param gestureOf - begins a gesture; null: the tool draws nothing
+ * @param takeBack - takes back what the gesture drew
+ */
+export function pointer(canvas: CorrectionCanvas, gestureOf: () => Gesture | null, takeBack: () => void): Pointer {
   let gesture: Gesture | null = null;
   let last: Place = [0, 0];
+  const cancel = () => {
+    if (gesture) takeBack();
+    gesture = null;
+  };
   return new Pointer({
     handleDownEvent: (event: MapBrowserEvent) => {
       const { button } = event.originalEvent as PointerEvent;
@@ -26,11 +36,13 @@ export function pointer(canvas: CorrectionCanvas, gestureOf: () => Gesture | nul
       return true;
     },
     handleDragEvent: (event: MapBrowserEvent) => {
+      if ((event.activePointers?.length ?? 1) > 1) return cancel();
       const place = canvas.placeAt(event.coordinate);
       gesture?.to(last, place);
       last = place;
     },
-    handleUpEvent: () => {
+    handleUpEvent: (event: MapBrowserEvent) => {
+      if (event.activePointers?.length) cancel(); // another finger is still down
       gesture?.end();
       gesture = null;
       return false;

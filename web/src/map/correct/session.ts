@@ -159,6 +159,12 @@ export class Session {
     this.future = [];
   }
 
+  /** Put back what the step that was begun changed. */
+  cancelStep(): void {
+    if (this.open) this.putBack(this.open);
+    this.open = null;
+  }
+
   undo(): void {
     if (this.open) return; // it is still being drawn
     const state = this.past.pop();
@@ -206,10 +212,14 @@ export class Session {
 
   private restore(state: State, other: State[]): void {
     other.push(this.state());
-    this.grid.values.set(decodeRuns(state.runs, this.grid.values.length));
-    this.mending = state.mending;
+    this.putBack(state);
     this.edits += 1;
     this.keep();
+  }
+
+  private putBack(state: State): void {
+    this.grid.values.set(decodeRuns(state.runs, this.grid.values.length));
+    this.mending = state.mending;
   }
 }
 
