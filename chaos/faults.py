@@ -50,13 +50,14 @@ class Saboteur:
         self._seed = seed
         self._database_port = database_port
         self._clock = clock
-        self._momentary: Mapping[Kind, Callable[[Fault], bool]] = {
+        self._by_kind: Mapping[Kind, Callable[[Fault], bool]] = {
             Kind.KILL: self._kill,
             Kind.KILL_TREE: self._kill,
             Kind.KILL_JOB: self._kill,
             Kind.KILL_UP: self._kill_up,
             Kind.LOSE_REDIS: self._lose_redis,
             Kind.RESTART_DATABASE: self._restart_database,
+            Kind.NETWORK: self._damage_calls,
         }
 
     @property
@@ -71,7 +72,7 @@ class Saboteur:
 
     def apply(self, fault: Fault) -> bool:
         """Apply a fault, and wait until it is over; return whether it found what it is about."""
-        return self._momentary[fault.kind](fault) if fault.kind in self._momentary else self._last(fault)
+        return self._by_kind.get(fault.kind, self._last)(fault)
 
     def _kill(self, fault: Fault) -> bool:
         tree = self._system.tree(fault.target)
@@ -108,8 +109,6 @@ class Saboteur:
                 store = self._system.var_dir / "store"
                 store.mkdir(exist_ok=True)
                 found = stack.enter_context(self._folder.read_only(store))
-            elif fault.kind is Kind.NETWORK:
-                stack.enter_context(self._bad_network(fault))
             elif fault.kind is Kind.CLOCK and self._clock is not None:
                 stack.callback(self._clock.set_ahead, 0)
                 self._clock.set_ahead(fault.ahead_s)
@@ -119,15 +118,17 @@ class Saboteur:
                 stack.enter_context(_little_memory(tree) if fault.kind is Kind.MEMORY else _frozen(tree))
             yield found
 
-    @contextmanager
-    def _bad_network(self, fault: Fault) -> Iterator[None]:
+    def _damage_calls(self, fault: Fault) -> bool:
+        """Damage calls to a service for a while; return whether there was one to damage."""
         settings = self._system.settings
         url = settings.mlflow_url if fault.target == "mlflow" else settings.label_studio_url
+        before = len(self._proxy.calls)
         self._proxy.choose = _damage_some(fault, urlsplit(url).netloc, self._seed)
         try:
-            yield
+            time.sleep(fault.seconds)
         finally:
             self._proxy.choose = lambda _: None
+        return any(damage is not None for _, damage in self._proxy.calls[before:])
 
     def _backends(self) -> Sequence[psutil.Process]:
         """Return the processes of PostgreSQL that serve a connection each."""

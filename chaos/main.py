@@ -1,6 +1,7 @@
 """``make chaos``: break a running system in every way that can be had, and look whether anything was lost.
 
-``python -m chaos.main [--seed N] [--faults N] [--events N] [--minutes M] [--gap S] [--kind K] [--postgresql]``
+``python -m chaos.main [--seed N] [--faults N] [--events N] [--minutes M] [--gap S] [--kind K] [--first K]
+[--postgresql]``
 
 A seed gives the same sequence of faults, annotators and ground again. What the processes are doing at the moment of a
 fault is not repeated: a failure may need some tries with its seed. Ends with exit code 1 if an invariant is broken.
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--gap", type=float, default=4.0, help="mean seconds between two faults")
     made.add_argument("--round-size", type=int, default=48, help="patches of a round")
     made.add_argument("--kind", type=Kind, action="append", help="kind of faults, repeatable; default: all")
+    made.add_argument("--first", type=Kind, action="append", default=[], help="kind of the next of the first faults")
     made.add_argument("--postgresql", action="store_true", help="use a PostgreSQL server, and restart it, too")
     return made
 
@@ -63,7 +65,8 @@ def main() -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # our own calls are never damaged, and the system's go through our proxy
     kinds = given.kind or tuple(Kind)
-    plan = Plan(given.seed, given.faults, given.events, given.minutes, given.pause, given.gap, given.round_size, kinds)
+    amounts = (given.faults, given.events, given.minutes, given.pause, given.gap, given.round_size)
+    plan = Plan(given.seed, *amounts, kinds, given.first)
     if given.postgresql and not is_installed():
         sys.exit("found no PostgreSQL server programs; install them (apt-get install postgresql)")
     keep = FOLDER / f"seed-{plan.seed}"

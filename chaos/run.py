@@ -51,6 +51,7 @@ class Plan:
         gap_s: Mean time between two faults.
         round_size: Patches of a round: so many that labels are drawn for a while.
         kinds: Kinds of faults, of those that can be had here.
+        first: Kinds of the first faults, in this order, besides.
     """
 
     seed: int
@@ -61,6 +62,7 @@ class Plan:
     gap_s: float = 4.0
     round_size: int = 48
     kinds: Sequence[Kind] = tuple(Kind)
+    first: Sequence[Kind] = ()
 
 
 @dataclass
@@ -107,7 +109,8 @@ def run(
         keep: Folder for the log of all faults and the logs of all processes.
 
     Raises:
-        RuntimeError: The system did not start, or did not come to rest, or none of the faults can be had here.
+        RuntimeError: The system did not start, or did not come to rest, or none of the faults can be had here, or one
+            of the first cannot.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(small_folder())
@@ -121,6 +124,8 @@ def run(
         possible = [kind for kind in saboteur.possible if kind in plan.kinds]
         if not possible:
             raise RuntimeError(f"none of the faults {', '.join(plan.kinds)} can be had here; see docs/chaos.md")
+        if impossible := set(plan.first) - set(saboteur.possible):
+            raise RuntimeError(f"the faults {', '.join(sorted(impossible))} cannot be had here; see docs/chaos.md")
         outcome = Outcome(database="SQLite" if database_url is None else "PostgreSQL")
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -133,7 +138,7 @@ def run(
         for annotator in annotators:
             annotator.start()
         started = time.monotonic()
-        faults = schedule(plan.seed, plan.faults, possible, plan.gap_s)
+        faults = schedule(plan.seed, plan.faults, possible, plan.gap_s, plan.first)
         with opened(system) as catalog:
             _sabotage(system, catalog, saboteur, faults, outcome, plan, say, keep)
         outcome.seconds["faults"] = time.monotonic() - started

@@ -89,7 +89,9 @@ _LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.REA
 _LARGEST_SHIFT_S: Final = 30 * 86_400  # more than any lease, interval or wait here
 
 
-def schedule(seed: int, count: int, possible: Collection[Kind], gap_s: float) -> list[Fault]:
+def schedule(
+    seed: int, count: int, possible: Collection[Kind], gap_s: float, first: Sequence[Kind] = ()
+) -> list[Fault]:
     """Return the faults of a run.
 
     Args:
@@ -97,11 +99,12 @@ def schedule(seed: int, count: int, possible: Collection[Kind], gap_s: float) ->
         count: How many.
         possible: The kinds that can be had on this machine.
         gap_s: Mean time between the end of a fault and the next one.
+        first: Kinds of the first faults, in this order; those of the others are drawn.
     """
     rng = random.Random(seed)
     kinds = [kind for kind in Kind if kind in possible]
-    drawn = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds], k=count)
-    return [_fault(rng, number, kind, gap_s) for number, kind in enumerate(drawn, start=1)]
+    drawn = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds], k=max(0, count - len(first)))
+    return [_fault(rng, number, kind, gap_s) for number, kind in enumerate([*first, *drawn][:count], start=1)]
 
 
 def _fault(rng: random.Random, number: int, kind: Kind, gap_s: float) -> Fault:

@@ -18,6 +18,14 @@ def test_faults_are_numbered_and_only_possible_ones_are_drawn() -> None:
     assert set(counts) == set(Kind) - {Kind.DISK_FULL}
 
 
+def test_the_first_faults_are_of_the_kinds_that_are_asked_for() -> None:
+    first = [Kind.KILL_TREE, Kind.FREEZE, Kind.FREEZE]
+    faults = schedule(7, 40, [Kind.NETWORK], 4.0, first)
+    assert [fault.kind for fault in faults] == [*first, *[Kind.NETWORK] * 37]
+    assert [fault.kind for fault in schedule(7, 2, [Kind.NETWORK], 4.0, first)] == first[:2]
+    assert schedule(7, 40, list(Kind), 4.0, []) == schedule(7, 40, list(Kind), 4.0)
+
+
 def test_what_freezes_outlasts_a_lease() -> None:
     frozen = [fault for fault in schedule(0, 300, list(Kind), 4.0) if fault.kind is Kind.FREEZE]
     assert frozen and all(fault.seconds > LEASE_S for fault in frozen)
