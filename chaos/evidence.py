@@ -1,8 +1,10 @@
 """What the database, Label Studio, MLflow and the files hold when a system has come to rest."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from mlflow import MlflowClient
@@ -30,8 +32,12 @@ from labeling.regions import iterate_regions
 from labeling.tasks import PROPOSAL
 from services.label_studio import label_studio
 from services.places import raster_store
+from services.stored_files import expected_files, orphans
 from workers.label_drawing import draw
 from workers.run_tracking import UID_TAG, tracking_of
+
+# How `imagery.store.checksum_file` names a checksum.
+_CHECKSUM: Final = re.compile(r"(.*)/\.([^/]+)\.sha256")
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,13 @@ class Evidence:
         acknowledged: Annotation id to the number that its last acknowledged version carries.
         labels: Standing labels.
         masks: Mask of each standing label by its id; None where the file is missing or cannot be read.
-        label_files: Keys of the masks of all labels, superseded ones included.
         proposals, patches, rounds, events, jobs, runs, promotions, intents: All rows.
         versions: Version number in MLflow to its run.
         aliases: Alias in MLflow to its version.
         mlflow_runs: All runs of our experiment.
         files: Keys of all files in the raster store.
+        orphans: Keys of those, and of files of which only the checksum is left, that belong to no row.
+        missing: Keys of files that a row refers to, and that are not in the store.
     """
 
     annotations: Sequence[Annotation]
@@ -87,7 +94,6 @@ class Evidence:
     acknowledged: Mapping[int, float]
     labels: Sequence[Label]
     masks: Mapping[int, NDArray[np.uint8] | None]
-    label_files: frozenset[str]
     proposals: Sequence[Proposal]
     patches: Sequence[Patch]
     rounds: Sequence[Round]
@@ -100,6 +106,8 @@ class Evidence:
     aliases: Mapping[str, int]
     mlflow_runs: Sequence[MlflowRun]
     files: frozenset[str]
+    orphans: Sequence[str]
+    missing: Sequence[str]
 
 
 def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float]) -> Evidence:
@@ -115,8 +123,9 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         promotions = list(session.scalars(select(Promotion)))
         intents = list(session.scalars(select(PromotionIntent)))
         labels = list(session.scalars(select(Label).where(Label.superseded_at.is_(None))))
-        label_files = frozenset(session.scalars(select(Label.mask_key)))
     registry = registry_of(catalog.settings)
+    files = all_files(Path(catalog.settings.raster_store))
+    without_row, missing = compare_files(catalog, files)
     return Evidence(
         annotations=[
             _annotation(item, task["id"], str(task["data"].get(PROPOSAL)))
@@ -127,7 +136,6 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         acknowledged=acknowledged,
         labels=labels,
         masks={label.id: _mask(catalog, label) for label in labels},
-        label_files=label_files,
         proposals=proposals,
         patches=patches,
         rounds=rounds,
@@ -139,8 +147,30 @@ def gather(catalog: Catalog, project_id: int, acknowledged: Mapping[int, float])
         versions={version.version: version.run_id for version in registry.versions(100_000)},
         aliases=registry.aliases(),
         mlflow_runs=_mlflow_runs(catalog),
-        files=_files(Path(catalog.settings.raster_store)),
+        files=files,
+        orphans=without_row,
+        missing=missing,
     )
+
+
+def compare_files(catalog: Catalog, files: Collection[str]) -> tuple[list[str], list[str]]:
+    """Compare the files of the raster store with the rows, as ``glacier-al doctor`` does.
+
+    Args:
+        catalog: The catalog.
+        files: Keys of all files in the store, and of checksums without a file.
+
+    Returns:
+        The keys of files, and of files of which only the checksum is left, that belong to no row; and those of files
+        that a row refers to, and that are missing.
+    """
+    store = raster_store(catalog)
+    stored = set(store.all_keys())
+    described = {f"{match[1]}/{match[2]}" for key in files if (match := _CHECKSUM.fullmatch(key))}
+    with catalog.read() as session:
+        without_row = orphans(session, store, sorted(stored | described))
+        expected = {file.key for file in expected_files(session, clicks=catalog.settings.interactive_clicks)}
+    return without_row, sorted(expected - stored)
 
 
 def _annotation(item: Mapping[str, object], task_id: int, proposal: str) -> Annotation:
@@ -178,7 +208,7 @@ def _mlflow_runs(catalog: Catalog) -> list[MlflowRun]:
             return found
 
 
-def _files(store: Path) -> frozenset[str]:
+def all_files(store: Path) -> frozenset[str]:
     """Return the keys of a store, and its checksums that belong to no file."""
     found = {path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()}
     return frozenset(found - {checksum_file(key) for key in found})

@@ -17,15 +17,9 @@ from chaos.ledger import PERIODIC
 from services.promotion import SERVING
 
 _ENDED: Final = frozenset({"FINISHED", "FAILED", "KILLED"})
-# How `imagery.store.RasterStore` names a file that it is writing, and a checksum.
+# How `imagery.store.RasterStore` names a file that it is writing.
 _HALF_WRITTEN: Final = re.compile(r"/\.[^/]+\.[0-9a-f]{32}$")
-_CHECKSUM: Final = re.compile(r"^(.*)/\.([^/]+)\.sha256$")
 _OF_RUN: Final = {RunState.FINISHED: "FINISHED", RunState.FAILED: "FAILED", RunState.KILLED: "KILLED"}
-
-
-def _described(key: str) -> str:
-    """Return the key of the file that a checksum of the store is about; of another file, its own key."""
-    return _CHECKSUM.sub(r"\1/\2", key)
 
 
 def annotations_are_labels(found: Evidence) -> Iterable[str]:
@@ -168,15 +162,17 @@ def no_orphan_in_other_systems(found: Evidence) -> Iterable[str]:
             yield f"MLflow run {run.id} names the training run {run.uid}, which does not exist"
 
 
-def no_orphan_file(found: Evidence) -> Iterable[str]:
-    """Every file of the store is whole, and every mask of a label and every checkpoint belongs to a row."""
+def files_are_those_of_rows(found: Evidence) -> Iterable[str]:
+    """Every file of the store is whole and belongs to a row, and every file that a row refers to is there."""
     for key in sorted(found.files):
         if _HALF_WRITTEN.search(key):
             yield f"the file {key} is half written"
-        elif key.startswith("labels/") and _described(key) not in found.label_files:
-            yield f"the mask {key} belongs to no label"
         elif key.startswith("training/"):
             yield f"the checkpoint {key} belongs to no open run"
+    for key in found.orphans:
+        yield f"the file {key} belongs to no row"
+    for key in found.missing:
+        yield f"the file {key}, to which a row refers, is missing"
 
 
 def failures_name_their_cause(found: Evidence) -> Iterable[str]:
@@ -200,7 +196,7 @@ INVARIANTS: Final[dict[str, Callable[[Evidence], Iterable[str]]]] = {
     "one champion, with a record of who, when and why": one_champion_with_a_record,
     "no run is left running": no_run_is_left_running,
     "no orphan task, version or run": no_orphan_in_other_systems,
-    "no orphan file": no_orphan_file,
+    "no orphan file, and none missing": files_are_those_of_rows,
     "no job failed without a cause": failures_name_their_cause,
 }
 

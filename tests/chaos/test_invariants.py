@@ -49,7 +49,6 @@ SOUND = Evidence(
     acknowledged={5: 3.0},
     labels=[Label(id=9, **LABEL)],
     masks={9: MASK},
-    label_files=frozenset({"labels/5.tif"}),
     proposals=[
         Proposal(id=1, uid="a", patch_id=1, round_id=1, state=ProposalState.LABELLED),
         Proposal(id=2, uid="b", patch_id=2, round_id=1, state=ProposalState.SKIPPED),
@@ -72,6 +71,8 @@ SOUND = Evidence(
     aliases={"champion": 1, "learner": 1},
     mlflow_runs=[MlflowRun("m1", "FINISHED", "run-1"), MlflowRun("m2", "KILLED", "run-1")],
     files=frozenset({"labels/5.tif", "labels/.5.tif.sha256", "scorings/1/patches.npy"}),
+    orphans=[],
+    missing=[],
 )
 
 
@@ -133,7 +134,8 @@ LABELS, KEPT, STATES, CHAMPION, RUNNING, ORPHANS, FILES, CAUSES = INVARIANTS
         (ORPHANS, {"versions": {1: "m1", 2: "m1"}}, "version 2 of MLflow run m1 belongs to no finished training run"),
         (ORPHANS, {"versions": {}}, "training run 1 names version 1, which MLflow does not have"),
         (ORPHANS, {"mlflow_runs": [MlflowRun("m9", "KILLED", None)]}, "MLflow run m9 names the training run None"),
-        (FILES, {"files": SOUND.files | {"labels/6.tif"}}, "the mask labels/6.tif belongs to no label"),
+        (FILES, {"orphans": ["scorings/7/patches.npy"]}, "the file scorings/7/patches.npy belongs to no row"),
+        (FILES, {"missing": ["scenes/1/prior.tif"]}, "the file scenes/1/prior.tif, to which a row refers, is missing"),
         (FILES, {"files": SOUND.files | {f"labels/.5.tif.{'1f' * 16}"}}, "is half written"),
         (
             FILES,
