@@ -233,3 +233,12 @@ def test_calls_need_the_role_that_the_table_says(app: Flask, method: str, path: 
             break
         headers = {"Authorization": token}
         assert app.test_client().open(address, method=method, headers=headers).status_code == 403
+
+
+def test_the_runbook_says_of_each_role_what_its_calls_are_about():
+    table = text_of(ROOT / "docs" / "operations.md").partition("| role | may |")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table.lower().replace("-", " "), re.MULTILINE))
+    calls = [(path, role) for _, path, role in documented_calls() if path.startswith("/api/") and role in rows]
+    assert set(rows) == {role for _, role in calls}
+    about = {(role, path.split("/")[3].replace("-", " ").removesuffix("s")) for path, role in calls}
+    assert sorted((role, what) for role, what in about if what not in rows[role]) == []
