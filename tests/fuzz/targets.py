@@ -15,13 +15,19 @@ import pyarrow as pa
 import rasterio
 import shapely
 from pyarrow import parquet
+from pydantic import ValidationError
 
+from al_server.correction_schemas import CorrectionRequest
+from al_server.sent_files import ending_of
+from catalog.errors import InvalidInputError
 from catalog.told_texts import MOST_CHARACTERS, told
+from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError, SceneError
 from imagery.gdal_limits import limited_pyogrio
 from imagery.glims import DEBRIS, GLACIERS, IMAGES, SESSION
 from imagery.glims_archives import check_archive
 from imagery.grid import Grid
+from imagery.label_polygons import JUDGED, read_label_polygons
 from imagery.products.metadata import parse_mtl
 from imagery.products.recognise import recognise
 from imagery.raster_file import grid_of, open_raster, read_window
@@ -32,6 +38,7 @@ from labeling.interactive import parse_request, read_clicks
 from labeling.regions import decode_result
 from labeling.rle import decode_rle
 from models.bundle import BundleError, read_bundle, write_bundle
+from services.corrections import decode_runs
 from services.image_urls import ImageUrls
 from services.scene_files import BelowRoot
 from services.signatures import SignatureError
@@ -74,7 +81,14 @@ class Target:
 
 def targets(folder: Path) -> dict[str, Target]:
     """Return all readers; they write their inputs to a folder."""
-    return {**_rasters(folder), **_vectors(folder), **_label_studio(), **_models(folder), **_names(folder)}
+    return {
+        **_rasters(folder),
+        **_vectors(folder),
+        **_label_studio(),
+        **_labels(folder),
+        **_models(folder),
+        **_names(folder),
+    }
 
 
 def _rasters(folder: Path) -> dict[str, Target]:
@@ -204,6 +218,48 @@ def _label_studio() -> dict[str, Target]:
         "webhook": Target(webhook, (payloads.body(payloads.saved()),), (EventError, RegionError)),
         "text of an error": Target(tell, (b"a@b.org: http://c:d@e/f?g=h: found nothing",), ()),
         "clicks": Target(clicks, (json.dumps(click).encode(),), (EventError, RegionError)),
+    }
+
+
+def _labels(folder: Path) -> dict[str, Target]:
+    """Return the readers of what annotators send beside Label Studio."""
+    drawn, pyogrio = folder / "drawn.gpkg", limited_pyogrio()
+    for layer, name in (("outlines", "clean ice"), (JUDGED, "")):
+        pyogrio.raw.write(
+            str(drawn),
+            geometry=np.array([shapely.box(_X, _Y - 900, _X + 900, _Y).wkb], dtype=object),
+            field_data=[np.array([name], dtype=object)],
+            fields=["class"],
+            layer=layer,
+            geometry_type="Polygon",
+            crs=UTM_45N,
+            driver="GPKG",
+        )
+    packed = folder / "drawn.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(drawn, "drawn.gpkg")
+    window = {"row_off": 0, "col_off": 0, "height": 2, "width": 3}
+    correction = {"id": "1" * 32, **window, "runs": [1, 4, 255, 2], "shown": None, "seconds": 2.5}
+
+    def polygons(data: bytes) -> None:
+        path = folder / f"sent{ending_of(data)}"
+        path.write_bytes(data)
+        read_label_polygons(str(path), _GRID, GLACIER_SCHEME)
+
+    def runs(data: bytes) -> None:
+        try:
+            given = json.loads(data)
+        except (ValueError, RecursionError):  # is refused before (`al_server.requests`)
+            return
+        body = CorrectionRequest.model_validate(given)
+        classes = decode_runs(body.runs, body.height, body.width, GLACIER_SCHEME)
+        assert classes.shape == (body.height, body.width)
+
+    return {
+        "label polygons": Target(
+            polygons, (drawn.read_bytes(), packed.read_bytes()), (OutlineError, InvalidInputError)
+        ),
+        "correction": Target(runs, (json.dumps(correction).encode(),), (ValidationError, InvalidInputError)),
     }
 
 

@@ -10,6 +10,7 @@ NAMES = (
     *("GeoTIFF", "VRT", "STAC item", "Landsat metadata", "GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML"),
     *("shapefile's .shx", "shapefile's .dbf", "shapefile's .prj", "zip", "GeoParquet", "RLE", "webhook", "clicks"),
     *("submission's .shp", "submission's .shx", "submission's .dbf", "submission's .prj"),
+    *("label polygons", "correction"),
     *("card.json", "weights.safetensors", "signature", "path of a scene", "text of an error"),
 )
 
