@@ -1,26 +1,28 @@
-"""Each call to Label Studio during a first publication is damaged in turn; the end state is right after each."""
+"""Each call to Label Studio during publications and a removal is damaged in turn; the end state is right after each."""
 
 import dataclasses
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import func, select
 
 from catalog.context import Catalog
 from catalog.installation import find_installation
-from catalog.records import JobKind, JobState
+from catalog.records import JobKind, JobState, Round
 from catalog.secrets import Secrets
 from catalog.settings import Settings
 from chaos.fault_proxy import Call, Damage, FaultProxy, fault_proxy
 from labeling.connection import Connection
 from labeling.project_calls import VIEW_TITLE
 from services.label_studio import label_studio
+from services.rounds import abandon
 from tests.chaos.installation import cases, do
 from tests.real_services import LabelStudioServer
 from tests.workers.label_studio_desk import LabelStudioDesk
@@ -65,17 +67,22 @@ def copied(template: Catalog, folder: Path, title: str) -> Catalog:
     return Catalog(Settings(**{**template.settings.model_dump(), **changes}))
 
 
-def published(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
-    """Publish a first round of two patches; return what went wrong with its job."""
-    round_id = desk.choose(6, 7)[0].round_id
+def published(catalog: Catalog, desk: LabelStudioDesk, patches: Sequence[int] = (6, 7)) -> list[str]:
+    """Publish a round of patches, given by their numbers; return what went wrong with its job."""
+    round_id = desk.choose(*patches)[0].round_id
     ended = do(catalog, JobKind.PUBLISH_ROUND, str(round_id), round_id=round_id)
     return [] if ended.state is JobState.FINISHED else [f"the job {ended.state.value}: {ended.error}"]
 
 
-def faults_in(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
-    """Return what is wrong after a publication and a reconciliation."""
+def reconciled(catalog: Catalog) -> list[str]:
+    """Reconcile; return what went wrong with the job."""
     ended = do(catalog, JobKind.SYNC_LABEL_STUDIO)
-    found = [] if ended.state is JobState.FINISHED else [f"the reconciliation {ended.state.value}: {ended.error}"]
+    return [] if ended.state is JobState.FINISHED else [f"the reconciliation {ended.state.value}: {ended.error}"]
+
+
+def faults_in(catalog: Catalog, desk: LabelStudioDesk, round_id: int = 1) -> list[str]:
+    """Return what is wrong after the publication of a round and a reconciliation."""
+    found = reconciled(catalog)
     title, studio = catalog.settings.label_studio_project, label_studio(catalog)
     with catalog.read() as session:
         installation = find_installation(session)
@@ -89,7 +96,7 @@ def faults_in(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
         found.append(f"there are {len(hooks)} webhooks, expected one with actions")
     if [view["data"].get("title") for view in views].count(VIEW_TITLE) != 1:
         found.append(f"the tabs are {[view['data'].get('title') for view in views]}")
-    for proposal in desk.proposals(1):
+    for proposal in desk.proposals(round_id):
         tasks = desk.tasks(proposal)
         if tasks != [proposal.task_id] or proposal.state.value != "published":
             found.append(f"proposal {proposal.id} is {proposal.state.value} as {proposal.task_id}, its tasks {tasks}")
@@ -97,9 +104,15 @@ def faults_in(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
             predictions = ask(catalog, f"tasks/{task}/")["predictions"]
             if len(predictions) != 1:
                 found.append(f"task {task} has {len(predictions)} predictions")
-    if desk.round(desk.proposals(1)[0]).state.value != "open":
+    if desk.round(desk.proposals(round_id)[0]).state.value != "open":
         found.append("the round is not open")
     return found
+
+
+def undamaged(proxy: FaultProxy) -> None:
+    """Damage no further call, and wait for those that are late."""
+    proxy.choose = lambda _: None
+    proxy.wait_for_late()
 
 
 def ask(catalog: Catalog, path: str) -> Any:
@@ -122,8 +135,7 @@ def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_pat
             calls = [call for call, _ in proxy.calls[start:]]
             if number is None:
                 wrong += faults_in(copy, desk)
-            proxy.choose = lambda _: None
-            proxy.wait_for_late()
+            undamaged(proxy)
             return wrong + faults_in(copy, desk), calls
         finally:
             copy.close()
@@ -136,3 +148,68 @@ def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_pat
         found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
         wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
     assert wrong == []
+
+
+def test_each_call_of_a_second_publication_and_of_its_removal(
+    catalog: Catalog, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    scene, _ = tiled(catalog, tmp_path / "pool.tif")
+    desk = LabelStudioDesk(copied(catalog, tmp_path / "copy", "Removals"), scene)
+    assert published(desk.catalog, desk) == []
+
+    def case(damage: Damage | None, number: int | None) -> tuple[list[str], list[Call]]:
+        """Publish a round, abandon it and remove its tasks; damage the call of this number, or all for None."""
+        seen: list[Call] = []
+
+        def choose(call: Call) -> Damage | None:
+            seen.append(call)
+            return damage if number in {None, len(seen) - 1} else None
+
+        proxy.choose = choose
+        wrong = published(desk.catalog, desk, (8, 9))
+        undamaged(proxy)
+        wrong += faults_in(desk.catalog, desk, round_id := newest_round(desk))
+        with desk.catalog.database.write() as session:
+            abandon(session, round_id)
+        proxy.choose = choose
+        wrong += removed(desk, round_id)
+        undamaged(proxy)
+        return wrong + left_of(desk, round_id), seen
+
+    try:
+        wrong, calls = case(None, -1)
+        assert wrong == []
+        found, _ = case(Damage.DOUBLE, None)
+        wrong += [f"every call is done twice: {text}" for text in found]
+        for damage, number in cases(calls, SAMPLE):
+            found, _ = case(damage, number)
+            wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
+        assert wrong == []
+    finally:
+        desk.catalog.close()
+
+
+def newest_round(desk: LabelStudioDesk) -> int:
+    with desk.catalog.read() as session:
+        return session.scalars(select(func.max(Round.id))).one()
+
+
+def removed(desk: LabelStudioDesk, round_id: int) -> list[str]:
+    """Remove the tasks of an abandoned round; return what went wrong with its job."""
+    ended = do(desk.catalog, JobKind.REMOVE_TASKS, str(round_id), round_id=round_id)
+    return [] if ended.state is JobState.FINISHED else [f"the removal {ended.state.value}: {ended.error}"]
+
+
+def left_of(desk: LabelStudioDesk, round_id: int) -> list[str]:
+    """Return what is left of an abandoned round after a reconciliation, and what else is wrong."""
+    found = reconciled(desk.catalog)
+    for proposal in desk.proposals(round_id):
+        if tasks := desk.tasks(proposal):
+            found.append(f"proposal {proposal.id} still has the tasks {tasks}")
+        if desk.states(proposal) != ("abandoned", "unlabelled", "abandoned"):
+            found.append(f"proposal {proposal.id}, its patch and its round are {desk.states(proposal)}")
+    title, studio = desk.catalog.settings.label_studio_project, desk.studio
+    project = studio.find_project(title)
+    if project is None or studio.doubles(project):
+        found.append(f"the project is {project}, and there are {project and studio.doubles(project)}, too")
+    return found

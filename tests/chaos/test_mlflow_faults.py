@@ -1,4 +1,4 @@
-"""Each call to MLflow during a fine-tune with promotion is damaged in turn; the end state is right after each."""
+"""Each call to MLflow in fine-tunes and decisions of people is damaged in turn; the end state is right after each."""
 
 import time
 from collections.abc import Iterator
@@ -9,13 +9,18 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import select
 
+from catalog import registry_copy
+from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.decision_records import Promotion, PromotionIntent
+from catalog.decision_records import DecisionRequest, Promotion, PromotionIntent
 from catalog.records import JobKind, JobState, RunState, TrainingRun
 from catalog.registry import ModelRegistry, registry_of
 from catalog.settings import Settings
-from chaos.fault_proxy import Damage, FaultProxy, fault_proxy
-from services import promotion
+from chaos.fault_proxy import Choose, Damage, FaultProxy, fault_proxy
+from services import promotion, users
+from services.decision_requests import ask_for_promotion, ask_for_roll_back, find_request
+from services.registry_watch import RegistryWatcher
+from services.users import Identity
 from tests.chaos.installation import cases, do, with_labels
 from workers.run_recovery import recover
 from workers.run_tracking import tracking_of
@@ -24,6 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 PATIENCE_S = 3  # of our clients in these tests
 SAMPLE = 8
+LOOKS = 5  # of the clock, after which a decision must be made
+ANNA = Identity("anna", Role.OPERATOR)
 
 
 @pytest.fixture
@@ -132,3 +139,58 @@ def test_every_call_of_a_first_and_a_second_fine_tune_is_done_twice(
         proxy.choose = lambda _: Damage.DOUBLE
         assert fine_tune(catalog) + faults_in(catalog, proxy, before) == []
         before = {version.version for version in registry_of(catalog.settings).versions(1000)}
+
+
+def decided(catalog: Catalog, proxy: FaultProxy, watcher: RegistryWatcher, request: DecisionRequest) -> list[str]:
+    """Have the clock carry out a request of a person; return what went wrong."""
+    for _ in range(LOOKS):
+        watcher.look()
+        proxy.wait_for_late()
+        time.sleep(0.05)  # the server has the late request, and answers
+        with catalog.read() as session:
+            looked_at = find_request(session, request.id)
+        if looked_at.ended_at is not None:
+            return [] if looked_at.decision_id else [f"request {request.id} was refused: {looked_at.fault}"]
+    return [f"request {request.id} still waits: {looked_at.fault}"]
+
+
+def test_each_call_of_a_promotion_and_of_a_roll_back_by_a_person(
+    catalog: Catalog, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    with_labels(catalog, tmp_path)
+    assert fine_tune(catalog) + fine_tune(catalog) == []
+    with catalog.database.write() as session:
+        users.add(session, ANNA.name, ANNA.role, "correct horse battery")
+    watcher, registry = RegistryWatcher(catalog), registry_of(catalog.settings)
+    watcher.look()
+
+    def case(choose: Choose) -> list[str]:
+        """Serve version 1 instead of version 2, and take that back; return what is wrong afterwards."""
+        with catalog.read() as session:
+            known = {item.id for item in session.scalars(select(Promotion))}
+        proxy.choose = choose
+        wrong = decided(catalog, proxy, watcher, ask_for_promotion(catalog, 1, "better on Khumbu", ANNA))
+        wrong += decided(catalog, proxy, watcher, ask_for_roll_back(catalog, "it was not", ANNA))
+        proxy.choose = lambda _: None
+        watcher.look()
+        with catalog.read() as session:
+            new = session.scalars(select(Promotion).where(Promotion.id.not_in(known)).order_by(Promotion.id)).all()
+            intents, copied = len(session.scalars(select(PromotionIntent)).all()), registry_copy.aliases_of(session)
+        made = [(item.model_version, item.verdict, item.actor) for item in new]
+        if made != [(1, "promoted", ANNA.name), (2, "rolled back", ANNA.name)] or intents:
+            wrong.append(f"decisions {made}, {intents} intents")
+        for place, aliases in (("MLflow", registry.aliases()), ("the copy", copied)):
+            if {aliases.get("champion"), aliases.get("learner")} != {2}:
+                wrong.append(f"aliases in {place} {aliases}, expected 2")
+        return wrong
+
+    start = len(proxy.calls)
+    wrong = case(lambda _: None)
+    calls = [call for call, _ in proxy.calls[start:]]
+    assert wrong == []
+    wrong += [f"every call is done twice: {text}" for text in case(lambda _: Damage.DOUBLE)]
+    for damage, number in cases(calls, SAMPLE):
+        at = len(proxy.calls) + number
+        found = case(lambda call, at=at, damage=damage: damage if call.number == at else None)
+        wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
+    assert wrong == []
