@@ -1,4 +1,7 @@
-"""Fuzzing of everything that reads data from outside: a short, always equal run. ``make fuzz`` is the long one."""
+"""Fuzzing of the readers of data from outside: a short, always equal run. ``make fuzz`` is the long one."""
+
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +25,12 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
 
 def test_all_readers_are_fuzzed(readers: dict[str, Target]) -> None:
     assert set(readers) == set(NAMES)
+
+
+def test_the_long_run_of_each_reader_is_published() -> None:
+    text = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| (.+) \| [\d,]+ \| \d+ \| [\d.]+ \| \d+ \|$", text, re.MULTILINE)) == sorted(NAMES)
+    assert f"({len(NAMES)} readers," in " ".join(text.split())
 
 
 @pytest.mark.parametrize("name", NAMES)
