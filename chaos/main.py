@@ -78,7 +78,9 @@ def main() -> None:
     print(f"\n{table(plan, outcome)}\n")
     print("\n".join(["Failed for good, retried by the operator:", *outcome.retried]) if outcome.retried else "")
     if outcome.violations:
-        sys.exit("\n".join(["", f"Replay with --seed {plan.seed}. Found:", *outcome.violations]))
+        sys.exit(
+            "\n".join(["", f"Replay with --seed {plan.seed} and the same other arguments. Found:", *outcome.violations])
+        )
 
 
 if __name__ == "__main__":

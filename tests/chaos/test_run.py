@@ -25,3 +25,9 @@ def test_a_short_run_breaks_no_invariant(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sum(outcome.events.values()) >= 10, said
     assert outcome.counts["versions"] >= 1, said
     assert outcome.violations == [], said
+
+
+def test_a_kind_to_begin_with_that_cannot_be_had_here_is_named() -> None:
+    plan = Plan(seed=0, faults=1, events=1, minutes=0.1, first=(Kind.RESTART_DATABASE,))
+    with pytest.raises(RuntimeError, match="the faults restart database cannot be had here"):
+        run(plan, lambda _: None)
