@@ -7,13 +7,17 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 import psutil
 
+from catalog.context import Catalog
+from chaos.connections import cut_database, cut_for, cut_redis
 from chaos.fault_proxy import Call, Damage, FaultProxy
 from chaos.folder import Folder
+from chaos.ledger import opened
 from chaos.schedule import Fault, Kind
 from chaos.shifted_clock import ShiftedClock
 from chaos.system import System
@@ -58,6 +62,8 @@ class Saboteur:
             Kind.LOSE_REDIS: self._lose_redis,
             Kind.RESTART_DATABASE: self._restart_database,
             Kind.NETWORK: self._damage_calls,
+            Kind.CUT_REDIS: partial(self._cut, cut_redis),
+            Kind.CUT_DATABASE: partial(self._cut, cut_database),
         }
 
     @property
@@ -65,6 +71,7 @@ class Saboteur:
         """The kinds of faults that can be had here."""
         impossible = {
             Kind.RESTART_DATABASE: self._database_port is None,
+            Kind.CUT_DATABASE: self._database_port is None,
             Kind.DISK_FULL: not self._folder.is_mounted,
             Kind.CLOCK: self._clock is None,
         }
@@ -129,6 +136,10 @@ class Saboteur:
         finally:
             self._proxy.choose = lambda _: None
         return any(damage is not None for _, damage in self._proxy.calls[before:])
+
+    def _cut(self, cut: Callable[[Catalog], int], fault: Fault) -> bool:
+        with opened(self._system) as catalog:
+            return cut_for(fault.seconds, cut, catalog) > 0
 
     def _backends(self) -> Sequence[psutil.Process]:
         """Return the processes of PostgreSQL that serve a connection each."""

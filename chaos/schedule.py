@@ -28,6 +28,8 @@ class Kind(StrEnum):
     READ_ONLY = "read-only store"
     MEMORY = "memory limit"  # a worker, and the jobs that it forks, can take no more address space
     CLOCK = "clock"  # the clock of our processes is set, ahead or back, and then right again
+    CUT_REDIS = "cut redis"  # all connections to Redis are cut, twice a second for a while
+    CUT_DATABASE = "cut database"  # the same of PostgreSQL
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ _WEIGHTS: Final = {
     Kind.READ_ONLY: 2,
     Kind.MEMORY: 2,
     Kind.CLOCK: 2,
+    Kind.CUT_REDIS: 2,
+    Kind.CUT_DATABASE: 2,
 }
 
 _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
@@ -85,7 +89,9 @@ _TARGETS: Final[Mapping[Kind, Sequence[str]]] = {
     Kind.MEMORY: WORKERS,
     Kind.NETWORK: SERVICES,
 }
-_LASTING: Final = frozenset({Kind.FREEZE, Kind.NETWORK, Kind.DISK_FULL, Kind.READ_ONLY, Kind.MEMORY, Kind.CLOCK})
+_LASTING: Final = frozenset(Kind) - {
+    *(Kind.KILL, Kind.KILL_TREE, Kind.KILL_JOB, Kind.KILL_UP, Kind.LOSE_REDIS, Kind.RESTART_DATABASE)
+}
 _LARGEST_SHIFT_S: Final = 30 * 86_400  # more than any lease, interval or wait here
 
 
