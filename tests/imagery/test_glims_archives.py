@@ -104,14 +104,14 @@ def damaged(content: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("name", ["glaciers.shp", "glaciers.dbf", "glaciers.shx", "debris.shp", "session.dbf"])
 def test_damaged_files_are_reported_or_refused(files: Files, tmp_path: Path, name: str) -> None:
-    """No other exception comes out: a request could not answer it."""
-    outcomes = set()
+    """No other exception comes out: a request could not answer it. A file cut short is never taken as whole."""
+    outcomes = []
     for content in damaged(files[name]):
         try:
-            outcomes.add(bool(check_archive(packed(tmp_path / "a.zip", {**files, name: content}))))
+            outcomes.append(bool(check_archive(packed(tmp_path / "a.zip", {**files, name: content}))))
         except OutlineError:
-            outcomes.add(True)
-    assert True in outcomes
+            outcomes.append(True)
+    assert outcomes[0]
 
 
 def with_point(content: bytes, x: float) -> bytes:
