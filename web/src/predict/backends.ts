@@ -23,7 +23,7 @@ export async function hasGraphicsCard(): Promise<boolean> {
   return adapter !== null && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
 }
 
-/** A runtime could not be opened. onnxruntime-web remembers that, and refuses every later attempt in the same worker. */
+/** A runtime, or the network in it, could not be opened. Of a runtime onnxruntime-web remembers that, and refuses every later attempt in the same worker. */
 export class OpenError extends Error {}
 
 /** Return a session of a graph, and what feeds it. */
