@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
@@ -127,18 +128,24 @@ class JobContext:
             thread.join()
 
 
-_shared: list[Catalog] = []
+_shared: ContextVar[Catalog | None] = ContextVar("shared catalog", default=None)
 
 
-def share_catalog(catalog: Catalog) -> None:
-    """Let all jobs of this process use one catalog; without it, each opens and closes its own."""
-    _shared[:] = [catalog]
+@contextmanager
+def shared_catalog(catalog: Catalog) -> Iterator[None]:
+    """Let the jobs that run within the block use one catalog; elsewhere each opens and closes its own."""
+    token = _shared.set(catalog)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 def run(job_id: str) -> None:
     """Run a job unless it is done or running elsewhere. RQ may call this more than once for one job."""
-    if _shared:
-        _run(_shared[0], job_id)
+    catalog = _shared.get()
+    if catalog is not None:
+        _run(catalog, job_id)
         return
     catalog = Catalog(Settings())
     try:

@@ -15,7 +15,7 @@ from rq import Queue, SimpleWorker
 from rq.job import Job as RqJob
 
 from catalog.context import Catalog
-from workers.jobs import share_catalog
+from workers.jobs import shared_catalog
 from workers.worker_base import STOP_GRACE_S, RegisteredWorker, note_killed, stopping
 
 WATCHDOG_GRACE_S: Final = 30
@@ -27,15 +27,16 @@ class LabelWorker(RegisteredWorker, SimpleWorker):
 
     def __init__(self, *arguments: Any, catalog: Catalog, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._catalog = catalog
         self._running: RqJob | None = None
-        share_catalog(catalog)
 
     def execute_job(self, job: RqJob, queue: Queue) -> None:
         """Run a job in this process, under the eyes of a watchdog that needs neither this thread nor Python's lock."""
         self._running = job
         faulthandler.dump_traceback_later(float(job.timeout or 0) + WATCHDOG_GRACE_S, exit=True)
         try:
-            super().execute_job(job, queue)
+            with shared_catalog(self._catalog):
+                super().execute_job(job, queue)
         finally:
             faulthandler.cancel_dump_traceback_later()
             self._running = None
