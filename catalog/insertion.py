@@ -1,11 +1,13 @@
 """Adding rows in one statement, where the object-relational way needs a query, a savepoint and a flush for each."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Table, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session, make_transient_to_detached
+from sqlalchemy.sql.dml import ReturningInsert
 
 from catalog.records import Base
 
@@ -25,17 +27,24 @@ def insert_unless_known(session: Session, rows: Sequence[Base], unique: Instrume
     """
     if not rows:
         return []
-    mapper = inspect(type(rows[0]))
-    table: Table = mapper.local_table  # type: ignore[assignment]
-    names = {column: mapper.get_property_by_column(column).key for column in table.columns}
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    told = dict.fromkeys((*table.primary_key, table.c[unique.name]))
-    statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[unique]).returning(*told)
+    connection = session.connection()
+    statement, names = _insertion(type(rows[0]), unique.name, connection.dialect.name)
     added = {
         found[unique.name]: found
-        for found in session.execute(statement, [_values(row, names) for row in rows]).mappings()
+        for found in connection.execute(statement, [_values(row, names) for row in rows]).mappings()
     }
     return [_take_up(session, row, added.pop(getattr(row, unique.key), None)) for row in rows]
+
+
+@cache
+def _insertion(row_class: type[Base], unique: str, dialect: str) -> tuple[ReturningInsert[Any], dict[Column[Any], str]]:
+    """Return the statement, and the attributes by column; making them takes longer than inserting a row."""
+    mapper = inspect(row_class)
+    table: Table = mapper.local_table  # type: ignore[assignment]
+    names = {column: mapper.get_property_by_column(column).key for column in table.columns}
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    told = dict.fromkeys((*table.primary_key, table.c[unique]))
+    return insert(table).on_conflict_do_nothing(index_elements=[table.c[unique]]).returning(*told), names
 
 
 def _values(row: Base, names: dict[Column[Any], str]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 
 _MAX_WAITING: Final = 1000
 """Most batches that wait while Redis hangs; the clock's sweep pushes the jobs of all others."""
+
+_GATHERS_S: Final = 0.05
+"""How long it waits for more to hand over in the same call, which costs about the same for one job as for ten."""
 
 
 class Pusher:
@@ -36,6 +40,7 @@ class Pusher:
     def _run(self) -> None:
         while True:
             jobs = list(self._waiting.get())
+            time.sleep(_GATHERS_S)
             with suppress(queue.Empty):  # what came meanwhile goes along, in the same call
                 while True:
                     jobs += self._waiting.get_nowait()

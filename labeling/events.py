@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import repeat
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar, get_args
 
 import orjson
 
@@ -251,12 +251,14 @@ def parse_event(body: bytes, max_bytes: int) -> list[LabelEvent]:
     """
     if len(body) > max_bytes:
         raise EventError(f"The label event has {len(body)} bytes; at most {max_bytes} are accepted.")
-    payload = read_json(body)
+    payload, containers = read_json(body)
     if not isinstance(payload, dict):
         raise EventError(f"The label event is {type(payload).__name__}; expected an object.")
     action = _field(payload, "action", str)
     if action in _IRRELEVANT:
         return []
+    if action in get_args(SavedAction):
+        return _parse_saved(payload, may_be_deep=containers > _MOST_DEPTH)
     if action not in _PARSERS:
         raise EventError(
             f"Unknown action {shown(action)}; expected one of {', '.join(SUBSCRIBED)}. "
@@ -337,14 +339,14 @@ def parse_time(text: str) -> datetime:
     return time.astimezone(UTC)
 
 
-def _parse_saved(payload: dict[str, Any]) -> list[LabelEvent]:
-    """Read the payload of a saved annotation."""
+def _parse_saved(payload: dict[str, Any], *, may_be_deep: bool) -> list[LabelEvent]:
+    """Read the payload of a saved annotation, which has to be looked at for its depth only if it may be deep."""
     try:
         annotation, task = _field(payload, "annotation", dict), _field(payload, "task", dict)
     except EventError as error:
         return [UnreadableEvent(payload["action"], str(error), _checksum(_bounded(payload)))]
     try:
-        return [_saved(payload["action"], annotation, task)]
+        return [_saved(payload["action"], annotation, task, may_be_deep=may_be_deep)]
     except EventError as error:
         unreadable = UnreadableEvent(
             action=payload["action"],
@@ -395,8 +397,6 @@ def _parse_project_deleted(payload: dict[str, Any]) -> list[LabelEvent]:
 
 
 _PARSERS: Final[dict[str, Callable[[dict[str, Any]], list[LabelEvent]]]] = {
-    "ANNOTATION_CREATED": _parse_saved,
-    "ANNOTATION_UPDATED": _parse_saved,
     "ANNOTATIONS_DELETED": _parse_annotations_deleted,
     "TASKS_DELETED": _parse_tasks_deleted,
     "TASK_RETURNED": _parse_tasks_returned,
@@ -430,8 +430,10 @@ def _object(item: object, key: str) -> dict[str, Any]:
     return item
 
 
-def _saved(action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str, Any]) -> AnnotationSaved:
-    if _is_too_deep(annotation):
+def _saved(
+    action: SavedAction, annotation: Mapping[str, Any], task: Mapping[str, Any], *, may_be_deep: bool
+) -> AnnotationSaved:
+    if may_be_deep and _is_too_deep(annotation):
         raise EventError(f"Field 'annotation' is nested more than {_MOST_DEPTH} levels deep; expected few.")
     data = _field(task, "task.data", dict)
     lead_time_s = _optional(annotation, "annotation.lead_time", (int, float))

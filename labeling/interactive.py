@@ -62,7 +62,7 @@ def parse_request(body: bytes) -> ClickRequest:
     Raises:
         EventError: It is not what Label Studio sends, has clicks on several tasks, or polygons are to be mended.
     """
-    request = read_json(body)
+    request, _ = read_json(body)
     tasks = request.get("tasks") if isinstance(request, dict) else None
     if not isinstance(tasks, list) or not tasks:
         raise EventError("The request has no list of tasks; expected what Label Studio sends to /predict.")

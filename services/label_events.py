@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import compress, groupby
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from catalog import event_order, jobs, labels
@@ -34,6 +34,9 @@ from labeling.events import (
 )
 
 log = logging.getLogger(__name__)
+
+_PROPOSALS = Proposal.__table__.c
+_NAMED = select(_PROPOSALS.uid, _PROPOSALS.id).where(_PROPOSALS.uid.in_(bindparam("uids", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,10 @@ def identify(session: Session, row: LedgerRow, event: LabelEvent, proposals: Map
 def _proposal_ids(session: Session, events: Iterable[LabelEvent]) -> dict[str, int]:
     """Return the ids of the proposals that events name, by uid; those that are not ours are missing."""
     uids = {event.proposal for event in events if event.proposal is not None}
-    named = select(Proposal.uid, Proposal.id).where(Proposal.uid.in_(uids))
-    return {row.uid: row.id for row in session.execute(named)} if uids else {}
+    if not uids:
+        return {}
+    session.flush()  # as a query of the session's classes would, which takes twice as long
+    return dict(session.connection().execute(_NAMED, {"uids": list(uids)}).tuples().all())
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:
