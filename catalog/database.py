@@ -119,15 +119,7 @@ def _begin_sqlite(connection: Connection) -> None:
     if connection.get_execution_options().get("writes", False):
         _take_write_lock(connection)
     else:
-        _let_wait(connection, LOCK_TIMEOUT_S)
         connection.exec_driver_sql("BEGIN")
-
-
-def _let_wait(connection: Connection, seconds: float) -> None:
-    """Let SQLite itself wait so long for others. A connection that stays in the pool remembers what it was told."""
-    if connection.info.get("waits_s", LOCK_TIMEOUT_S) != seconds:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * seconds:.0f}")
-        connection.info["waits_s"] = seconds
 
 
 def _take_write_lock(connection: Connection) -> None:
@@ -137,14 +129,17 @@ def _take_write_lock(connection: Connection) -> None:
         OperationalError: Another process held the lock for `LOCK_TIMEOUT_S`.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT_S
-    _let_wait(connection, 0)
-    while True:
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
-            passes = getattr(error.orig, "sqlite_errorcode", None) in _PASSING
-            if not passes or time.monotonic() > deadline:
-                raise
-            time.sleep(_LOOK_S)
-        else:
-            return
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                passes = getattr(error.orig, "sqlite_errorcode", None) in _PASSING
+                if not passes or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_S)
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT_S:.0f}")

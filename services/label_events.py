@@ -182,7 +182,8 @@ def _proposal_ids(session: Session, events: Iterable[LabelEvent]) -> dict[str, i
     if not uids:
         return {}
     session.flush()  # as a query of the session's classes would, which takes twice as long
-    return dict(session.connection().execute(_NAMED, {"uids": list(uids)}).tuples().all())
+    found = session.connection().execute(_NAMED, {"uids": list(uids)})
+    return {row.uid: row.id for row in found}
 
 
 def describes(event: LabelEvent, row: LedgerRow) -> bool:

@@ -53,17 +53,6 @@ from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring
 UNIQUE = r"(?i)unique"  # as both databases say
 
 
-def test_sqlite_itself_waits_for_readers_only(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'catalog.db'}")
-    told = []
-    for _ in range(2):  # by the same connection, which stays in the pool
-        for begin in (database.write, database.read):
-            with begin() as session:
-                told.append(session.scalar(text("PRAGMA busy_timeout")))
-    database.dispose()
-    assert told == [0, 60_000, 0, 60_000]  # ms; a writer looks for itself, and more often
-
-
 def test_migrations_from_nothing_lead_to_the_schema_of_the_records(catalog: Catalog) -> None:
     with catalog.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"render_as_batch": True, "compare_type": True})
