@@ -477,10 +477,15 @@ def test_two_versions_are_compared(page: Page, catalog: Catalog) -> None:
     serve(catalog, MULTICLASS)
     own = catalog.settings.api_url
     asked: list[str] = []
+    held: list[Route] = []
     page.on("request", lambda request: asked.append(request.url))
+    # Layers of one side that lie upon each other share an element, so that those of the left have to be there first.
+    page.route("**/prediction.geojson?version=2", lambda route: held.append(route))  # noqa: PLW0108
     page.goto(f"{own}/map#mode=swipe&view=true-colour&other=true-colour&version=1&otherVersion=2&layers=outlines")
     page.locator(".side-left").first.wait_for(state="attached")
-    page.locator(".side-right").nth(1).wait_for(state="attached")  # the view and the outlines
+    expect(page.locator(".side-right")).to_have_count(1, timeout=30_000)  # the view
+    held.pop().continue_()
+    expect(page.locator(".side-right")).to_have_count(2, timeout=30_000)  # and the outlines
     assert {url.rpartition("?")[2] for url in asked if "prediction.geojson" in url} == {"version=1", "version=2"}
     page.get_by_label("Version on the right").select_option("the same")
     expect(page.locator(".side-left")).to_have_count(0)
