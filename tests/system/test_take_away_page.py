@@ -200,6 +200,21 @@ def test_a_whole_scene_is_saved_with_the_keyboard(page: Page, catalog: Catalog, 
         assert set(np.unique(dataset.read(1))) == {0, 1}  # that version tells no debris
 
 
+def test_what_qgis_opens_is_saved(page: Page, catalog: Catalog) -> None:
+    """The model is not made here, for which a version would have to be trained (tests/al_server/test_qgis.py)."""
+    named = {"Content-Disposition": 'attachment; filename="khumbu.onnx"'}
+    page.route("**/api/v1/scenes/1/qgis/deepness.onnx", lambda route: route.fulfill(headers=named, body="a model"))
+    open_map(page, catalog)
+    saved = {}
+    for title in ("Layers for QGIS", "Model for QGIS"):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=title).click()
+        saved[waiting.value.suggested_filename] = waiting.value.path().read_text()
+    layers, model = saved
+    assert layers.endswith(".qlr") and "<qlr>" in saved[layers]
+    assert saved[model] == "a model"
+
+
 def test_a_view_beside_the_scene_has_nothing_to_take(page: Page, catalog: Catalog) -> None:
     open_map(page, catalog, "#scene=1&layers=&at=10,10,14")
     page.get_by_role("button", name="Download").click()
@@ -479,3 +494,24 @@ def test_the_map_moves_smoothly_under_many_outlines(page: Page, catalog: Catalog
     rate = frames_a_second(pan(page, times=2))
     print(f"{rate:.0f} frames a second")
     assert rate >= 30
+
+
+def test_two_scenes_of_the_same_ground_are_compared(page: Page, catalog: Catalog, tmp_path: Path) -> None:
+    later, _ = tiled(catalog, tmp_path / "later.tif", seed=1)
+    tiled(catalog, tmp_path / "elsewhere.tif", offset_px=1000)
+    tiles: set[tuple[str, ...]] = set()
+    page.on("request", lambda asked: tiles.update(re.findall(r"/scenes/(\d+)/tiles/([a-z-]+)/", asked.url)))
+    open_map(page, catalog, "#scene=1&view=false-colour&layers=")
+    page.get_by_role("button", name="Swipe").click()
+    right = page.get_by_label("Scene on the right")
+    assert right.locator("option").all_inner_texts() == ["the same", "later-pool"]
+    right.select_option("later-pool")
+    page.wait_for_url(f"**otherScene={later.id}**")
+    expect(page.get_by_label("Right", exact=True)).to_have_value("false-colour")
+    page.wait_for_load_state("networkidle")
+    assert {("1", "false-colour"), (str(later.id), "false-colour")} <= tiles
+    page.reload()
+    expect(page.get_by_label("Scene on the right")).to_have_value(str(later.id))
+    page.get_by_label("Scene", exact=True).select_option("elsewhere-pool (to be labelled)")
+    expect(page.get_by_label("Scene on the right")).to_have_count(0)  # no other shows that ground
+    assert "otherScene" not in page.url

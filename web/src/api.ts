@@ -36,6 +36,8 @@ export interface Scene {
   height: number;
   crs: string;
   has_outlines: boolean;
+  /** A polygon, or several, in degrees. */
+  footprint: { coordinates: unknown[] };
 }
 
 export interface View {

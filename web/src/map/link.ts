@@ -4,6 +4,8 @@ import type { Window } from "./correct/session";
 
 export interface Layout {
   scene: number | null;
+  /** The scene on the right where two views are compared, null: the same. */
+  otherScene: number | null;
   /** The view on the left, and the one on the right where two are compared. */
   view: string;
   other: string | null;
@@ -22,6 +24,7 @@ export interface Layout {
 
 export const START: Layout = {
   scene: null,
+  otherScene: null,
   view: "true-colour",
   other: null,
   mode: "one",
@@ -45,6 +48,7 @@ export function read(hash: string): Layout {
   const swipe = Number(given.get("swipe") ?? START.swipe);
   return {
     scene: number("scene"),
+    otherScene: number("otherScene"),
     view: given.get("view") ?? START.view,
     other: given.get("other"),
     mode: mode === "swipe" || mode === "beside" ? mode : "one",
@@ -67,6 +71,7 @@ function window(text: string): Window | null {
 export function write(layout: Layout): string {
   const given = new URLSearchParams();
   if (layout.scene !== null) given.set("scene", String(layout.scene));
+  if (layout.otherScene !== null) given.set("otherScene", String(layout.otherScene));
   given.set("view", layout.view);
   if (layout.other !== null) given.set("other", layout.other);
   if (layout.mode !== "one") given.set("mode", layout.mode);

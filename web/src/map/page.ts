@@ -32,12 +32,15 @@ const SCENES = "scenes"; // what cannot be loaded may be the list of them, too
 const NOTHING = { scene: -1, sides: "" };
 const PAUSE_MS = 20_000; // between two looks at what people drew meanwhile: it may be much
 
+/** A side, and the version and the scene whose maps it shows; null: the version that is served, or there is no scene. */
+export type ShownSide = [Side, number | null, Scene | null];
+
 export class MapPage {
   layout: link.Layout = link.read(location.hash);
   scenes: Scene[] = [];
   versions: Version[] = [];
   map: SceneMap | null = null;
-  /** As `map`, of the version on the right, where that is another one. */
+  /** As `map`, of the scene and version on the right, where either is another one. */
   otherMap: SceneMap | null = null;
 
   readonly olMap: OlMap;
@@ -53,7 +56,7 @@ export class MapPage {
   private wanted = new AbortController(); // maps that are to show instead
   private shown: link.Layout = this.layout; // a choice whose maps cannot be had goes back to it
   private mapsOf = NOTHING; // what the maps that show were asked for
-  private withheld = 0;
+  private readonly withheld = new Map<number, number>(); // patches by scene whose labels are not shown
 
   constructor(
     private readonly api: Api,
@@ -107,7 +110,7 @@ export class MapPage {
       if (!this.layout.layers.includes(name)) this.compare.remove(key);
     }
     for (const name of names.filter((item) => this.layout.layers.includes(item))) {
-      for (const [side, version] of this.sides) void this.add(name, side, version);
+      for (const side of this.sides) void this.add(name, side);
     }
   }
 
@@ -133,7 +136,7 @@ export class MapPage {
   private async refresh(): Promise<void> {
     await this.list();
     if (this.map === null || this.scene === null) return this.begin();
-    if (this.mapsOf.sides === this.versionsOfSides) return this.panel.show();
+    if (this.mapsOf.sides === this.groundOfSides) return this.panel.show();
     try {
       if (await this.loadMaps()) this.show();
     } catch (error) {
@@ -144,6 +147,11 @@ export class MapPage {
 
   get scene(): Scene | null {
     return this.scenes.find((scene) => scene.id === this.layout.scene) ?? null;
+  }
+
+  /** The scene on the right: the one that was chosen there, else the same. */
+  get otherScene(): Scene | null {
+    return this.scenes.find((scene) => scene.id === this.layout.otherScene) ?? this.scene;
   }
 
   /** The version whose maps show on the left: the one that was chosen, else the served one; null before the first. */
@@ -164,7 +172,7 @@ export class MapPage {
   /** The title of a layer for a figure. */
   titleOf(of: string | null): string {
     const view = of === "left" ? this.layout.view : of === "right" ? this.layout.other : null;
-    if (view !== null) return this.map?.views.find((item) => item.name === view)?.title ?? view;
+    if (view !== null) return viewTitle(of === "right" ? this.otherMap ?? this.map : this.map, view);
     return of === null ? "What was predicted here" : this.panel.layerTitle(of);
   }
 
@@ -182,11 +190,14 @@ export class MapPage {
 
   /** What the view is, and where two are compared, what each is. */
   captions(): string[] {
-    const { mode, view, other, version, otherVersion } = this.layout;
-    const title = (name: string | null): string => this.map?.views.find((item) => item.name === name)?.title ?? "";
-    if (mode === "one") return [title(view)];
-    const of = (number: number | null): string => (this.sides.length > 1 ? `, version ${number ?? this.version}` : "");
-    return [`${title(view)}${of(version)}`, `${title(other)}${of(otherVersion)}`];
+    const { mode, view, other } = this.layout;
+    const [left, right] = [viewTitle(this.map, view), viewTitle(this.otherMap ?? this.map, other ?? "")];
+    if (mode === "one") return [left];
+    const [first, second] = this.sides;
+    if (!first || !second) return [left, right];
+    const of = ([, version, scene]: ShownSide): string =>
+      (this.scene === this.otherScene ? "" : `, ${scene?.name}`) + (version === null && this.version === null ? "" : `, version ${version ?? this.version}`);
+    return [left + of(first), right + of(second)];
   }
 
   get showsPatches(): boolean {
@@ -204,27 +215,30 @@ export class MapPage {
     return this.panel.scales();
   }
 
-  /** The sides that show maps of a version: both the same, unless two versions are compared. */
-  get sides(): [Side, number | null][] {
-    const { version, otherVersion, mode } = this.layout;
-    if (mode === "one" || otherVersion === null || otherVersion === version) return [["both", version]];
-    return [["left", version], ["right", otherVersion]];
+  /** The sides that show maps of a scene by a version: both the same, unless two scenes or versions are compared. */
+  get sides(): ShownSide[] {
+    const { scene, otherScene } = this;
+    const { version, mode } = this.layout;
+    const otherVersion = this.layout.otherVersion ?? version;
+    if (mode === "one" || (otherVersion === version && otherScene === scene)) return [["both", version, scene]];
+    return [["left", version, scene], ["right", otherVersion, otherScene]];
   }
 
-  /** The sides with the numbers of their versions: what `mapsOf` is compared with. */
-  private get versionsOfSides(): string {
-    return String(this.sides.map(([side, version]) => [side, version ?? this.version]));
+  /** The sides with the numbers of their scenes and versions: what `mapsOf` is compared with. */
+  private get groundOfSides(): string {
+    return String(this.sides.map(([side, version, scene]) => [side, version ?? this.version, scene?.id]));
   }
 
   /** Change the layout, and show it, unless something else is chosen meanwhile. What cannot be had leaves all as it was. */
   async choose(changes: Partial<link.Layout>): Promise<void> {
     if (changes.scene !== undefined || changes.version !== undefined) leaveMode(); // it is about what showed so far
-    this.layout = { ...this.layout, ...changes };
+    const alone = changes.scene === undefined ? {} : { otherScene: null }; // which may lie elsewhere
+    this.layout = { ...this.layout, ...alone, ...changes };
     this.wanted.abort();
     try {
       if (this.map === null || this.mapsOf.scene !== this.layout.scene) {
         if (!(await this.load())) return;
-      } else if (this.mapsOf.sides !== this.versionsOfSides && !(await this.loadMaps())) return;
+      } else if (this.mapsOf.sides !== this.groundOfSides && !(await this.loadMaps())) return;
     } catch (error) {
       if (this.map === null) throw error;
       this.layout = this.shown;
@@ -245,13 +259,13 @@ export class MapPage {
       this.removeLayers();
       return true;
     }
-    const { sides, versionsOfSides } = this;
+    const { sides, groundOfSides } = this;
     try {
-      const maps = await Promise.all(sides.map(([, version]) => this.api.sceneMap(scene, version)));
+      const maps = await Promise.all(sides.map(([, version, of]) => this.api.sceneMap(of?.id ?? scene, version)));
       if (signal.aborted) return false;
       this.removeLayers();
       [this.map = null, this.otherMap = null] = maps;
-      this.mapsOf = { scene, sides: versionsOfSides };
+      this.mapsOf = { scene, sides: groundOfSides };
     } catch (error) {
       if (signal.aborted) return false;
       throw error;
@@ -292,18 +306,22 @@ export class MapPage {
   private show(): void {
     const map = this.map;
     if (!map) return;
-    const names = map.views.map((view) => view.name);
+    const there = this.otherMap ?? map;
+    const [names, others] = [map, there].map(({ views }) => views.map((view) => view.name)) as [string[], string[]];
     if (!names.includes(this.layout.view)) this.layout.view = names[0] ?? "";
-    if (this.layout.mode !== "one" && !names.includes(this.layout.other ?? "")) this.layout.other = names[1] ?? this.layout.view;
-    const view = (name: string | null) => map.views.find((item) => item.name === name);
-    const [left, right] = [view(this.layout.view), this.layout.mode === "one" ? undefined : view(this.layout.other)];
+    if (this.layout.mode !== "one" && !others.includes(this.layout.other ?? "")) {
+      // The same of another scene; another one of the same.
+      this.layout.other = (this.scene === this.otherScene ? others[1] : others.find((name) => name === this.layout.view)) ?? others[0] ?? "";
+    }
+    const left = map.views.find((item) => item.name === this.layout.view);
+    const right = this.layout.mode === "one" ? undefined : there.views.find((item) => item.name === this.layout.other);
     this.compare.show(
       left ? (className) => tileLayer(this.api, map, left.tiles, 0, className) : null,
-      right ? (className) => tileLayer(this.api, map, right.tiles, 0, className) : null,
+      right ? (className) => tileLayer(this.api, there, right.tiles, 0, className) : null,
       this.layout.mode,
       this.layout.swipe,
     );
-    for (const name of this.layout.layers) for (const [side, version] of this.sides) void this.add(name, side, version);
+    for (const name of this.layout.layers) for (const side of this.sides) void this.add(name, side);
     this.compare.only(this.layout.layers);
     this.areas.choosePatch();
     this.faults.update();
@@ -322,7 +340,8 @@ export class MapPage {
   }
 
   /** Add a layer that was asked for; what has to be made first is waited for. */
-  private async add(name: string, side: Side, version: number | null): Promise<void> {
+  private async add(name: string, shown: ShownSide): Promise<void> {
+    const [side] = shown;
     const map = side === "right" ? this.otherMap : this.map;
     const key = `${name} ${side}`;
     if (!map || !this.scene || this.mapsOf.scene !== this.scene.id || this.loading.has(key)) return;
@@ -331,7 +350,7 @@ export class MapPage {
     const order = ABOVE_VIEWS + this.layout.layers.indexOf(name); // the one that was chosen last lies on top
     this.loading.set(key, mine);
     try {
-      const build = await this.build(name, side, map, version, order, signal);
+      const build = await this.build(name, shown, map, order, signal);
       if (signal.aborted || this.loading.get(key) !== mine) return;
       this.faults.clear(key);
       if (!build) {
@@ -342,26 +361,26 @@ export class MapPage {
       if (this.loading.get(key) === mine) this.loading.delete(key); // so that it can be asked for again
       if (signal.aborted) return;
       this.panel.progress(name, null);
-      this.faults.set(key, name, error as Error, () => void this.add(name, side, version));
+      this.faults.set(key, name, error as Error, () => void this.add(name, shown));
     }
   }
 
   private async build(
-    name: string, side: Side, map: SceneMap, version: number | null, order: number, signal: AbortSignal,
+    name: string, [side, version, shown]: ShownSide, map: SceneMap, order: number, signal: AbortSignal,
   ): Promise<Build | null> {
-    const scene = this.scene as Scene;
+    const scene = shown as Scene;
     const raster = map.layers.find((item) => item.name === name);
     if (raster) return (className) => tileLayer(this.api, map, raster.tiles, order, className);
     if (name === PATCHES) {
       const patches = featuresOf(await this.api.patches(scene.id, signal));
-      if (!signal.aborted) this.areas.setPatches(patches);
+      if (side !== "right" && !signal.aborted) this.areas.setPatches(patches);
       return (className) => patchLayer(patches, order, className);
     }
     if (name === LABELS) {
       const drawn = await this.api.labels(scene.id, signal);
       const waiting = drawn.withheld?.length ?? 0;
-      const isNews = waiting !== this.withheld && !signal.aborted;
-      this.withheld = waiting;
+      const isNews = waiting !== (this.withheld.get(scene.id) ?? 0) && !signal.aborted;
+      this.withheld.set(scene.id, waiting);
       if (waiting && isNews) tell(`Not shown: labels of patches that wait for an annotator (${waiting}), if there are any.`);
       const labels = featuresOf(drawn);
       return (className) => labelLayer(labels, order + ABOVE_MAPS, className, coloursOf(map, "#94a3b8"));
@@ -388,9 +407,9 @@ export class MapPage {
   async lookForMaps(): Promise<void> {
     const { scene, sides } = this.mapsOf;
     const signal = this.asked.signal;
-    const isShown = (): boolean => !signal.aborted && scene === this.layout.scene && sides === this.versionsOfSides;
+    const isShown = (): boolean => !signal.aborted && scene === this.layout.scene && sides === this.groundOfSides;
     if (!isShown()) return;
-    const maps = await Promise.all(this.sides.map(([, of]) => this.api.sceneMap(scene, of)));
+    const maps = await Promise.all(this.sides.map(([, version, of]) => this.api.sceneMap(of?.id ?? scene, version)));
     if (!isShown()) return;
     const changed = new Set([this.map, this.otherMap].flatMap((map, side) => replaced(map, maps[side] ?? null)));
     if (!changed.size) return;
@@ -430,6 +449,11 @@ export class MapPage {
       .then(() => stays && wanted.centre && this.goTo(wanted.centre))
       .catch((error: Error) => tell(error.message, "fault"));
   }
+}
+
+/** The title of a view, or its name if it is not there. */
+function viewTitle(map: SceneMap | null, name: string): string {
+  return map?.views.find((view) => view.name === name)?.title ?? name;
 }
 
 /** The names of the maps that are others now, there no more, or new. */

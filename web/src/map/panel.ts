@@ -8,6 +8,7 @@ import type { Window } from "./correct/session";
 import { correctAt, correctSection } from "./correct/start";
 import { PATCH_STATES } from "./outlines";
 import { LABELS, OUTLINES, PATCHES, type MapPage } from "./page";
+import { mayOverlap } from "./places";
 
 const MODES: [Layout["mode"], string][] = [
   ["one", "One"],
@@ -77,15 +78,31 @@ export class Panel {
     );
     const section = make("section", {}, make("h2", {}, "View"), make("div", { class: "modes", role: "group", "aria-label": "Compare" }, ...buttons));
     section.append(this.viewSelect("view", page.layout.mode === "one" ? "Shown" : "Left", page.layout.view));
-    if (page.layout.mode !== "one") section.append(this.viewSelect("other", "Right", page.layout.other ?? ""));
+    if (page.layout.mode !== "one") section.append(...this.otherScene(), this.viewSelect("other", "Right", page.layout.other ?? ""));
     return section;
+  }
+
+  /** Which scene is on the right, where others show the same ground. */
+  private otherScene(): HTMLElement[] {
+    const { page } = this;
+    const { scene } = page;
+    const others = page.scenes.filter((other) => scene && other !== scene && mayOverlap(scene, other));
+    if (!others.length) return [];
+    const choose = (event: Event): void => void page.choose({ otherScene: Number((event.target as HTMLSelectElement).value) || null });
+    const select = make("select", { id: "otherScene", onchange: choose }, make("option", { value: "", selected: page.otherScene === scene }, "the same"));
+    for (const other of others) {
+      const day = other.acquired ? `, ${other.acquired.slice(0, 10)}` : "";
+      select.append(make("option", { value: other.id, selected: other === page.otherScene }, `${other.name}${day}`));
+    }
+    return [make("label", { for: "otherScene" }, "Scene on the right"), select];
   }
 
   private viewSelect(key: "view" | "other", title: string, chosen: string): HTMLElement {
     const { page } = this;
     const select = make("select", { id: key, onchange: (event) => void page.choose({ [key]: (event.target as HTMLSelectElement).value }) });
-    for (const view of page.map?.views ?? []) select.append(make("option", { value: view.name, selected: view.name === chosen }, view.title));
-    const hint = page.map?.views.find((view) => view.name === chosen)?.hint;
+    const views = (key === "other" ? page.otherMap ?? page.map : page.map)?.views ?? [];
+    for (const view of views) select.append(make("option", { value: view.name, selected: view.name === chosen }, view.title));
+    const hint = views.find((view) => view.name === chosen)?.hint;
     return make("div", {}, make("label", { for: key }, title), select, ...(hint ? [make("p", { class: "soft" }, hint)] : []));
   }
 

@@ -1,10 +1,10 @@
 /** What the map shows of a scene, in degrees. */
 
 import type OlMap from "ol/Map";
-import { type Extent, getIntersection, isEmpty } from "ol/extent";
+import { boundingExtent, type Extent, getIntersection, intersects, isEmpty } from "ol/extent";
 import { transformExtent } from "ol/proj";
 
-import type { Box, SceneMap } from "../api";
+import type { Box, Scene, SceneMap } from "../api";
 
 /** The part of a scene that lies in an extent in Web Mercator; null: none of it. */
 export function boxOf(extent: Extent, map: SceneMap): Box | null {
@@ -15,4 +15,14 @@ export function boxOf(extent: Extent, map: SceneMap): Box | null {
 /** The part of a scene that a map shows. */
 export function boxInView(olMap: OlMap, map: SceneMap): Box | null {
   return boxOf(olMap.getView().calculateExtent(olMap.getSize()), map);
+}
+
+/** Whether two scenes may show the same ground: the boxes around them overlap. */
+export function mayOverlap(one: Scene, other: Scene): boolean {
+  return intersects(extentOf(one), extentOf(other));
+}
+
+function extentOf(scene: Scene): Extent {
+  const numbers = scene.footprint.coordinates.flat(Infinity) as number[];
+  return boundingExtent(numbers.flatMap((lon, place) => (place % 2 ? [] : [[lon, numbers[place + 1] ?? 0]])));
 }

@@ -37,6 +37,11 @@ export class TakeAway {
       make("label", { for: "take-file" }, "File"), this.file,
       make("div", { class: "layer" }, this.whole, make("label", { for: "take-whole" }, "The whole scene")),
       make("div", { class: "modes" }, this.download),
+      make(
+        "div", { class: "modes" },
+        button("Layers for QGIS", () => void this.saveForQgis("layers.qlr")),
+        button("Model for QGIS", () => void this.saveForQgis("deepness.onnx")),
+      ),
       make("div", { class: "modes" }, button("Copy link", () => void this.copyLink()), button("Figure…", () => void this.figure())),
       this.address, this.said,
     );
@@ -48,20 +53,32 @@ export class TakeAway {
     if (!scene || !map) return;
     const box = this.whole.checked ? null : boxInView(this.page.olMap, map);
     if (!this.whole.checked && box === null) return this.say("Nothing of the scene is in view.");
+    const file = this.file.value as PredictionFile;
     this.download.disabled = true;
+    const fetched = this.api.prediction(scene.id, layout.version, file, box, (job) => this.say(progressOf(job)));
+    if (await this.saved(fetched, `${scene.name}.${file}`)) await this.page.lookForMaps();
+    this.download.disabled = false;
+  }
+
+  /** Save what QGIS opens for the scene that shows: its layers on this server, or the served version for Deepness. */
+  private async saveForQgis(file: string): Promise<void> {
+    const scene = this.page.scene;
+    if (scene) await this.saved(this.api.request("GET", `/api/v1/scenes/${scene.id}/qgis/${file}`), `${scene.name}.${file}`);
+  }
+
+  /** Save a file that is being fetched, under the name that the server gives it; tell what went wrong, and whether it was saved. */
+  private async saved(fetched: Promise<Response>, otherwise: string): Promise<boolean> {
     this.say("Fetching the file…");
     try {
-      const file = this.file.value as PredictionFile;
-      const response = await this.api.prediction(scene.id, layout.version, file, box, (job) => this.say(progressOf(job)));
-      const name = /filename="(.+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? `${scene.name}.${file}`;
+      const response = await fetched;
+      const name = /filename="(.+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? otherwise;
       saveAs(await response.blob(), name);
       this.say(`Saved ${name}.`);
-      await this.page.lookForMaps();
+      return true;
     } catch (error) {
       this.say("");
       tell((error as Error).message, "fault");
-    } finally {
-      this.download.disabled = false;
+      return false;
     }
   }
 
