@@ -38,16 +38,18 @@ class MaskFile:
         name: What tells it from all others: the checksum of a label's mask, else its key.
         key: Key of its file.
         window: Its place in the file; None: it is the whole file.
+        sha256: Checksum that the file must have, as hexadecimal; None: the one stored beside it.
     """
 
     name: str
     key: str
     window: Window | None = None
+    sha256: str | None = None
 
     @classmethod
     def of_label(cls, label: Label) -> "MaskFile":
         """Return the mask of a label."""
-        return cls(label.mask_sha256, label.mask_key)
+        return cls(label.mask_sha256, label.mask_key, sha256=label.mask_sha256)
 
     @classmethod
     def of_truth(cls, patch: Patch) -> "MaskFile":
@@ -70,7 +72,7 @@ class MaskFile:
             OutlineError: it holds a value that is no class.
         """
         if self.window is None:
-            return mask_from_geotiff(store.get(self.key), scheme)
+            return mask_from_geotiff(store.get(self.key, self.sha256), scheme)
         return np.asarray(read_map(store.uri(self.key), self.window), dtype=np.uint8)
 
 

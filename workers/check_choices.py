@@ -128,7 +128,7 @@ def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) ->
     binary = table is not None and table.class_entropy.shape[1] == 1 and len(scheme.classes) > 2
 
     def read(label: Label) -> NDArray[np.uint8]:
-        return mask_from_geotiff(store.get(label.mask_key), scheme)
+        return mask_from_geotiff(store.get(label.mask_key, label.mask_sha256), scheme)
 
     labels = sorted(check_candidates.to_look_at_again(session), key=lambda item: (item.patch.scene_id, item.patch_id))
     shares: dict[int, float] = {}

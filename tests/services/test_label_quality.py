@@ -75,7 +75,7 @@ class Bench:
                 label = label_of(
                     session, proposal, number, number, annotator=annotator, mask_key=f"labels/{number}.tif"
                 )
-                self.store.put(label.mask_key, encoded)
+                label.mask_sha256 = self.store.put(label.mask_key, encoded)
                 labels.store(session, label)
                 drawn.append(label)
         return drawn
@@ -119,6 +119,14 @@ def test_honeypots_find_the_careless_annotator_and_teach_nothing(bench: Bench) -
     assert bench.learnt() == []
     with bench.catalog.read() as session:
         assert list(labelled_windows(session, ["pool"], simulated=True)) == []
+
+
+def test_another_mask_in_the_place_of_a_label_is_not_compared(bench: Bench) -> None:
+    """It is a whole file, stored as ours are; but it is not the one of the label's row."""
+    ours, others = bench.answer(bench.ask((1, 2), ProposalReason.KNOWN_TRUTH), CAREFUL, carefully)
+    bench.store.put(ours.mask_key, bench.store.get(others.mask_key))
+    (found,) = [item.truth for item in bench.assess().annotators if item.truth is not None]
+    assert found.patches == 1
 
 
 def test_of_three_the_one_who_differs_from_both_others_is_found(bench: Bench) -> None:
