@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from catalog.errors import ConflictError
 from imagery.channels import INDICES
 from imagery.shown_bands import ShownBand
 
@@ -53,8 +55,14 @@ def deepness_graph(
         bands: What QGIS shows of the bands of `input_bands`, in their order.
         resolution_m: Side of a pixel of the scene, metres.
         side_px: Side of a tile, pixels; by default that of the version's patches.
+
+    Raises:
+        ConflictError: the file is no ONNX.
     """
-    model = onnx.load_model_from_string(graph)
+    try:
+        model = onnx.load_model_from_string(graph)
+    except DecodeError as error:
+        raise ConflictError(f"the graph of the version is no ONNX ({error}); serve a version whose files are whole") from error
     side = side_px or int(card["patch_size_px"])
     classes = list(card["classes"])
     nodes = _Nodes()

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from al_server.correction_schemas import CorrectionRequest
 from al_server.sent_files import ending_of
-from catalog.errors import InvalidInputError
+from catalog.errors import ConflictError, InvalidInputError
 from catalog.told_texts import MOST_CHARACTERS, told
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import OutlineError, SceneError
@@ -31,6 +31,7 @@ from imagery.label_polygons import JUDGED, read_label_polygons
 from imagery.products.metadata import parse_mtl
 from imagery.products.recognise import recognise
 from imagery.raster_file import grid_of, open_raster, read_window
+from imagery.shown_bands import ShownBand
 from imagery.vectors import read_layer
 from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationSaved, UnreadableEvent, parse_event
@@ -39,7 +40,9 @@ from labeling.regions import decode_result
 from labeling.rle import decode_rle
 from models.bundle import BundleError, read_bundle, write_bundle
 from services.corrections import decode_runs
+from services.deepness import deepness_graph
 from services.image_urls import ImageUrls
+from services.outgoing_events import check_address
 from services.scene_files import BelowRoot
 from services.signatures import SignatureError
 from tests.imagery.forge import NORTH_UP, UTM_45N, write_geotiff
@@ -278,6 +281,13 @@ def _models(folder: Path) -> dict[str, Target]:
             read_bundle(copy)
 
         found[name] = Target(read, ((bundle / name).read_bytes(),), (BundleError,))
+    card = json.loads((bundle / "card.json").read_text())
+    bands = [ShownBand(name) for name in card["channels"]]
+
+    def for_qgis(data: bytes) -> None:
+        assert deepness_graph(data, card, bands, 30.0)
+
+    found["model.onnx"] = Target(for_qgis, ((bundle / "model.onnx").read_bytes(),), (ConflictError,))
     return found
 
 
@@ -296,7 +306,13 @@ def _names(folder: Path) -> dict[str, Target]:
         in_root = Path(found).is_relative_to(folder / "root")
         assert in_root or httpx.URL(found).host == "data.example.org", found  # by another parser than the reader's
 
+    def address(data: bytes) -> None:
+        url = data.decode("utf-8", "surrogateescape")
+        check_address(url, ["hooks.example.org"])
+        assert httpx.URL(url).host == "hooks.example.org"  # as who sends reads it
+
     return {
+        "address of a subscriber": Target(address, (b"https://hooks.example.org/a?b=c",), (ConflictError,)),
         "signature": Target(check, (signature.encode(),), (SignatureError,)),
         "path of a scene": Target(path, (b"a.tif", b"../plain.tif", b"http://data.example.org/a.json"), (SceneError,)),
     }
