@@ -35,6 +35,8 @@ class LabellingPage:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
             page = browser.new_context(viewport={"width": 1600, "height": 1200}).new_page()
+            faults: list[str] = []
+            page.on("pageerror", lambda error: faults.append(str(error)))
             page.goto(f"{url}/user/login/")
             page.fill("input[name=email]", login[0])
             page.fill("input[name=password]", login[1])
@@ -46,6 +48,7 @@ class LabellingPage:
             page.wait_for_timeout(1500)  # masks are painted a little after the image
             yield cls(page, side_px)
             browser.close()
+            assert faults == []
 
     @property
     def text(self) -> str:

@@ -140,8 +140,12 @@ def desk(catalog: Catalog, browser: Browser, label_studio: LabelStudioServer) ->
     with serving(catalog):
         proposals = offer_patches(catalog, studio_of(catalog))
         log_in(page, label_studio.url, label_studio.email, label_studio.password)
-        yield Desk(catalog, page, proposals)
+        opened = Desk(catalog, page, proposals)
+        yield opened
     page.context.close()
+    assert opened.errors == []
+    ours = {urlsplit(url).netloc for url in (catalog.settings.api_url, catalog.settings.label_studio_url)}
+    assert opened.requested <= ours
 
 
 def test_every_view_lies_beneath_one_drawing_with_one_zoom(desk: Desk, tmp_path: Path) -> None:
@@ -174,9 +178,6 @@ def test_every_view_lies_beneath_one_drawing_with_one_zoom(desk: Desk, tmp_path:
         assert desk.difference(desk.picture(first, "true_colour")) < 4
     desk.page.screenshot(path=tmp_path / "zoomed.png")
     assert "%" not in desk.page.locator(".lsf-annotations-carousel").inner_text()
-    assert desk.errors == []
-    ours = {urlsplit(url).netloc for url in (desk.catalog.settings.api_url, desk.catalog.settings.label_studio_url)}
-    assert desk.requested <= ours
 
 
 def test_the_proposal_steps_aside_by_one_key(desk: Desk, tmp_path: Path) -> None:
