@@ -243,7 +243,7 @@ def _next_round(situation: Situation) -> Step:
             "Stop here, or register other scenes: another round hardly pays, since the versions no longer improve or "
             "change by what is worthwhile."
         )
-        return Step(text, Tone.ACT, Act.OPEN_ROUND)
+        return Step(text, Tone.ACT, Act.ADD_SCENE, SceneRole.POOL.value)
     if new.count and new.due_at is not None:
         lacking = _counted(new.needed - new.count, "more label starts", "more labels start")
         text = (

@@ -169,7 +169,7 @@ STATES = {
     "stopping signal": (
         replace(LABELLED, worth=Worth.STOP),
         Tone.ACT,
-        Act.OPEN_ROUND,
+        Act.ADD_SCENE,
         "Stop here, or register other scenes: another round hardly pays",
     ),
     "pool exhausted": (
