@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from al_server.annotator_names import shown_name
+from al_server.annotator_names import labelled_by, shown_name
 from al_server.arms import describe_arms
 from al_server.auth import has_role
 from al_server.canary_schemas import serialize_canary
@@ -31,7 +31,7 @@ from catalog.job_queue import QUEUES, queue_of
 from catalog.jobs import OPEN, UNSUCCESSFUL
 from catalog.paging import Cut, cut_out
 from catalog.reconciliation_records import Reconciliation, SeenProject
-from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent, Proposal, Round
+from catalog.records import EventState, Installation, Job, JobKind, JobState, Label, LabelEvent
 from catalog.registry import CHAMPION
 from catalog.rounds import listed
 from catalog.settings import PatchPart, Strategy
@@ -165,26 +165,9 @@ def rounds() -> Shown:
         )
         return {
             "rounds": serialize_rounds(session, found),
-            "people": _people(session, [item.id for item in found]),
+            "people": labelled_by(session, [item.id for item in found]),
             "rounds_pager": pager,
         }
-
-
-def _people(session: Session, rounds: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Return for each of these rounds how many of its standing labels each annotator drew."""
-    counted = (
-        select(Round.id, Label.annotator, Label.simulated, func.count())
-        .join(Proposal, Proposal.round_id == Round.id)
-        .join(Label, Label.proposal_id == Proposal.id)
-        .where(Label.superseded_at.is_(None), Round.id.in_(rounds))
-        .group_by(Round.id, Label.annotator, Label.simulated)
-        .order_by(func.count().desc(), Label.annotator)
-    )
-    people: dict[int, dict[str, int]] = {}
-    for round_id, account, simulated, count in session.execute(counted):
-        of_round, name = people.setdefault(round_id, {}), shown_name(account, simulated=simulated)
-        of_round[name] = of_round.get(name, 0) + count  # all simulated annotators have one name
-    return people
 
 
 def _annotators(session: Session) -> list[tuple[str, int]]:
@@ -202,12 +185,20 @@ def versions() -> Shown:
     aliases = models.aliases()
     shown = [serialize_version(version, aliases) for version in models.versions(VERSIONS_SHOWN)]
     with catalog.read() as session:
+        decisions, pager = show_page(
+            "decisions",
+            DECISIONS_SHOWN,
+            lambda cut: promotion.decisions(session, cut),
+            lambda decision: decision.id,
+            endpoint=PAGE,
+        )
         return {
             "versions": shown,
             "served_version": aliases.get(CHAMPION),
             "served_before": promotion.served_before(session, aliases.get(CHAMPION)),
             "classes": _classes(shown, scheme_in_force(session, catalog.settings)),
-            "decisions": promotion.decisions(session, Cut(DECISIONS_SHOWN)),
+            "decisions": decisions,
+            "decisions_pager": pager,
             "alerts": [
                 serialize_canary(session, row) for row in canary.comparisons(session, Cut(ALERTS_SHOWN), standing=True)
             ],

@@ -33,7 +33,7 @@ from services.strategies import Evidence, reason_of
 
 page = Blueprint("patch_page", __name__)
 
-VERSIONS_SHOWN: Final = 6
+VERSIONS_SHOWN: Final = 20
 """Of the newest versions, whose maps are shown if they exist."""
 _ZOOM: Final = 13  # of the map: some 10 km across on a screen
 
@@ -90,8 +90,8 @@ def show_patch(patch_id: int) -> Response:
     source = source_of(scene)
     lon, lat = source.grid.centre_wgs84(window)
     views = _stored_views(patch, proposals) or view_pictures(scene, window)
-    newest = [version.version for version in current_parts().models.versions(VERSIONS_SHOWN)]
-    maps = [*existing(current_parts().store, layers), *predicted(scene, newest).values()]
+    versions = [version.version for version in current_parts().models.versions(VERSIONS_SHOWN + 1)]
+    maps = [*existing(current_parts().store, layers), *predicted(scene, versions[:VERSIONS_SHOWN]).values()]
     return render_page(
         "patch.html",
         patch=patch,
@@ -104,6 +104,7 @@ def show_patch(patch_id: int) -> Response:
         views=views,
         ground=next(iter(view_pictures(scene, window, ["true-colour"])), None),
         maps=[layer_picture(scene, layer, window) for layer in maps],
+        newest_of=VERSIONS_SHOWN if len(versions) > VERSIONS_SHOWN else None,
         legend_classes=scheme.classes[1:],
         scores=scores,
         measures=sorted({measure for row in scores for measure in row.values}),

@@ -1,27 +1,29 @@
 """The page of a round."""
 
-from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from flask import Blueprint, Response
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session, joinedload
 
-from al_server.annotator_names import annotator_of
+from al_server.annotator_names import annotator_of, labelled_by
 from al_server.auth import has_role
 from al_server.blindness import are_labels_withheld
 from al_server.context import current_catalog
 from al_server.page_frame import render_page
+from al_server.paging import show_page
 from al_server.round_schemas import serialize_round
 from catalog import rounds
 from catalog.access_records import Role
+from catalog.paging import Cut, cut_out
 from catalog.records import Label, Patch, Proposal, Round
 from catalog.rounds import UNANSWERED
 from services.effort import check_of_round, expected_px
 from services.strategies import disguised
 
 page = Blueprint("round_page", __name__)
-PROPOSALS_SHOWN: Final = 500
+PROPOSALS_SHOWN: Final = 200
 
 
 @page.get("/rounds/<int:round_id>")
@@ -33,19 +35,20 @@ def show_round(round_id: int) -> Response:
     catalog = current_catalog()
     with catalog.read() as session:
         found = rounds.get(session, round_id)
-        proposals = session.scalars(
-            select(Proposal)
-            .where(Proposal.round_id == round_id)
-            .order_by(Proposal.rank)
-            .limit(PROPOSALS_SHOWN)
-            .options(joinedload(Proposal.patch).joinedload(Patch.scene))
-        ).all()
+        proposals, pager = show_page(
+            "patches",
+            PROPOSALS_SHOWN,
+            lambda cut: _proposals(session, round_id, cut),
+            lambda proposal: proposal.id,
+            newest_first=False,
+        )
         standing = select(Label).where(
             Label.proposal_id.in_([proposal.id for proposal in proposals]), Label.superseded_at.is_(None)
         )
         labels = {label.proposal_id: (label, annotator_of(label)) for label in session.scalars(standing)}
         shown = serialize_round(session, found)
         check = check_of_round(session, round_id)
+        people = labelled_by(session, [round_id]).get(round_id, {})
         listed = [item for item in proposals if item.state in UNANSWERED or not are_labels_withheld(item.patch)]
     return render_page(
         "round.html",
@@ -55,10 +58,18 @@ def show_round(round_id: int) -> Response:
         reasons={proposal.id: reason_for(proposal, found) for proposal in listed},
         expected={proposal.id: expected_px(proposal.expected_edits, proposal.preannotated_by) for proposal in listed},
         labels=labels,
-        people=Counter(name for _, name in labels.values()).most_common(),
+        people=people,
+        pager=pager,
         check=check,
         studio=catalog.settings.label_studio_page,
     )
+
+
+def _proposals(session: Session, round_id: int, cut: Cut) -> Sequence[Proposal]:
+    """Return a page of the proposals of a round, by rank, each with its patch and scene."""
+    of_round = select(Proposal).where(Proposal.round_id == round_id)
+    by_rank = cut_out(of_round, Proposal.id, cut, newest_first=False, moment=Proposal.rank)
+    return session.scalars(by_rank.options(joinedload(Proposal.patch).joinedload(Patch.scene))).all()
 
 
 def reason_for(proposal: Proposal, of_round: Round) -> str:

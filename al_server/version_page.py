@@ -24,7 +24,7 @@ from catalog.decision_records import Promotion
 from catalog.errors import NotFoundError
 from catalog.jobs import OPEN
 from catalog.records import Job, Label, Patch, Proposal, Scene, SceneState, TrainingRun
-from catalog.registry import ModelVersion
+from catalog.registry import CHAMPION, ModelVersion
 from catalog.training import MOST_PARAMETERS
 from imagery.grid import Window
 from services import raster_keys
@@ -68,7 +68,7 @@ class ShownBlock:
 def show_version(version: int) -> Response:
     """Return the page of a version: figures, calibration, where it gained and lost, labels, decisions.
 
-    Operators have it trained again there.
+    Operators promote it and have it trained again there.
     """
     mark, catalog, models = live_mark(), current_catalog(), current_parts().models
     found = models.get(version)
@@ -87,10 +87,11 @@ def show_version(version: int) -> Response:
         classes = scheme_in_force(session, catalog.settings).classes[1:]
         trained_again = _trained_again(session, version)
         patch_of = _patches(session, [doubted.label for doubted in figures.doubted])
-    mlflow = catalog.settings.mlflow_page
+    mlflow, aliases = catalog.settings.mlflow_page, models.aliases()
     return render_page(
         "version.html",
-        version=serialize_version(found, models.aliases()),
+        version=serialize_version(found, aliases),
+        served_version=aliases.get(CHAMPION),
         figures=figures,
         card=card,
         curves=reliability_curves(card or {}),

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from flask.testing import FlaskClient
 
+from al_server import dashboard_sections
 from al_server.dashboard import SECTIONS
 from catalog import failures, jobs, labels, registry_copy
 from catalog.context import Catalog
@@ -189,6 +190,24 @@ def test_buttons_name_the_version_that_is_replaced_and_send_it(client: FlaskClie
         ("Serve version 3 instead of version 2?", body),
         ("Serve version 1 instead of version 2?", body),
     ]
+
+
+def test_all_decisions_can_be_reached(
+    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard_sections, "DECISIONS_SHOWN", 2)
+    with catalog.database.write() as session:
+        for version in (1, 2, 3):
+            moved = {"verdict": "promoted", "reason": f"reason {version}", "actor": "gate"}
+            session.add(Promotion(model_version=version, previous_version=version - 1 or None, **moved))
+    operator = as_role(catalog, "operator")
+    first = client.get("/dashboard/versions", headers=operator).text
+    assert re.findall(r"reason \d", first) == ["reason 3", "reason 2"]
+    (older,) = re.findall(r'rel="next" href="([^"]+)"', first)
+    assert older == "/?decisions_before=2#decisions"
+    second = client.get("/dashboard/versions?decisions_before=2", headers=operator).text
+    assert re.findall(r"reason \d", second) == ["reason 1"]
+    assert '<details id="decisions" open>' in second
 
 
 def test_only_ready_scenes_are_linked_to_the_map(client: FlaskClient, catalog: Catalog) -> None:

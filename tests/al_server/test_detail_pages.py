@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +11,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import select
 
+from al_server import round_page
 from catalog import labels, registry_copy
 from catalog.access_records import Role
 from catalog.context import Catalog
@@ -84,6 +86,19 @@ def test_a_version_tells_its_figures_evidence_and_labels(client: FlaskClient, in
     assert 'href="/patches/7"' in html
 
 
+def test_an_operator_is_offered_to_promote_each_version_that_is_not_served(
+    client: FlaskClient, in_round_3: Catalog
+) -> None:
+    offered = re.compile(r'data-call="POST /api/v1/models/(.)/promote" data-title="([^"]+)"')
+    found = {
+        (role, version): offered.findall(client.get(f"/versions/{version}", headers=as_role(in_round_3, role)).text)
+        for role in ("reader", "operator")
+        for version in (1, 2)
+    }
+    assert found.pop(("operator", 1)) == [("1", "Serve version 1 instead of version 2?")]
+    assert list(found.values()) == [[], [], []]
+
+
 def test_a_round_tells_its_progress_why_each_patch_was_chosen_and_what_became_of_it(
     client: FlaskClient, in_round_3: Catalog
 ) -> None:
@@ -106,6 +121,20 @@ def test_a_round_tells_its_progress_why_each_patch_was_chosen_and_what_became_of
     assert "3 khumbu 15 shortlist control – labelled anna@glacier.local – 7 1.5 203" in shown
     assert "6 khumbu 18 random start – published – – – – 206" in shown
     assert "@" not in words(client, in_round_3, "/rounds/3")
+
+
+def test_a_long_round_is_shown_page_by_page_and_all_labels_of_it_are_counted(
+    client: FlaskClient, in_round_3: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(round_page, "PROPOSALS_SHOWN", 4)
+    operator = as_role(in_round_3, "operator")
+    first = client.get("/rounds/3", headers=operator).text
+    (following,) = re.findall(r'rel="next" href="([^"]+)"', first)
+    second = client.get(following.replace("&amp;", "&"), headers=operator).text
+    places = [re.findall(r'<td class="n">(\d)</td><td><a', text) for text in (first, second)]
+    assert places == [["1", "2", "3", "4"], ["5", "6"]]
+    for text in (first, second):
+        assert "anna@glacier.local : 2 patches ben@glacier.local : 2 patches" in words_of(text)
 
 
 def test_only_operators_can_tell_a_honeypot_from_other_patches(client: FlaskClient, in_round_3: Catalog) -> None:
