@@ -1,4 +1,4 @@
-"""By which name a caller may know an annotator, and who labelled how much: operators read accounts, others pseudonyms."""
+"""By which name a caller may know an annotator, and who labelled what: operators read accounts, others pseudonyms."""
 
 from collections.abc import Sequence
 

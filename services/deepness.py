@@ -62,7 +62,9 @@ def deepness_graph(
     try:
         model = onnx.load_model_from_string(graph)
     except DecodeError as error:
-        raise ConflictError(f"the graph of the version is no ONNX ({error}); serve a version whose files are whole") from error
+        raise ConflictError(
+            f"the graph of the version is no ONNX ({error}); serve a version whose files are whole"
+        ) from error
     side = side_px or int(card["patch_size_px"])
     classes = list(card["classes"])
     nodes = _Nodes()

@@ -192,9 +192,7 @@ def test_buttons_name_the_version_that_is_replaced_and_send_it(client: FlaskClie
     ]
 
 
-def test_all_decisions_can_be_reached(
-    client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_decisions_can_be_reached(client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard_sections, "DECISIONS_SHOWN", 2)
     with catalog.database.write() as session:
         for version in (1, 2, 3):
