@@ -515,3 +515,21 @@ def test_two_scenes_of_the_same_ground_are_compared(page: Page, catalog: Catalog
     page.get_by_label("Scene", exact=True).select_option("elsewhere-pool (to be labelled)")
     expect(page.get_by_label("Scene on the right")).to_have_count(0)  # no other shows that ground
     assert "otherScene" not in page.url
+
+
+def test_areas_of_a_scene_are_asked_for_once_it_shows(page: Page, catalog: Catalog, tmp_path: Path) -> None:
+    """Until then the map, and what is in view, are of the scene before."""
+    far, _ = tiled(catalog, tmp_path / "far.tif", offset_px=2000)
+    held: list[Route] = []
+    asked: list[str] = []
+    open_map(page, catalog, "#scene=1&layers=")
+    of_far = f"/scenes/{far.id}/prediction.areas.json"
+    page.on("request", lambda request: asked.append(request.url) if of_far in request.url else None)
+    page.route(f"**/api/v1/scenes/{far.id}/map*", lambda route: held.append(route))  # noqa: PLW0108
+    page.get_by_label("Scene", exact=True).select_option(str(far.id))
+    page.locator("#map").hover()
+    page.mouse.wheel(0, -200)
+    page.wait_for_timeout(1500)  # for what must not happen
+    assert (len(held), asked) == (1, [])
+    held[0].continue_()
+    page.wait_for_url(f"**scene={far.id}&**")

@@ -94,8 +94,9 @@ export class Areas {
     this.asked.abort();
     this.asked = new AbortController();
     const { signal } = this.asked;
-    const { scene, map, olMap, layout } = this.page;
-    if (!scene || !map) return;
+    const { ground, olMap, layout } = this.page;
+    if (!ground) return;
+    const { scene, map } = ground;
     if (!this.page.isPredicted) return this.show(null, "Not known: show the outlines, and the scene is predicted.");
     const box = boxInView(olMap, map);
     if (!box) return this.show(null, "Nothing of the scene is in view.");

@@ -149,6 +149,12 @@ export class MapPage {
     return this.scenes.find((scene) => scene.id === this.layout.scene) ?? null;
   }
 
+  /** The scene with its map; null: none is chosen, or what shows is still of another one. */
+  get ground(): { scene: Scene; map: SceneMap } | null {
+    const { scene, map } = this;
+    return scene && map && this.mapsOf.scene === scene.id ? { scene, map } : null;
+  }
+
   /** The scene on the right: the one that was chosen there, else the same. */
   get otherScene(): Scene | null {
     return this.scenes.find((scene) => scene.id === this.layout.otherScene) ?? this.scene;

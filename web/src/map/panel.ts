@@ -156,17 +156,17 @@ export class Panel {
 
   /** Correcting is for annotators, and for scenes that teach. */
   private correct(): HTMLElement[] {
-    const { scene, map, olMap, layout } = this.page;
-    if (!scene || !map || role < ANNOTATOR || scene.role !== "pool") return [];
+    const { ground, olMap, layout } = this.page;
+    if (!ground || role < ANNOTATOR || ground.scene.role !== "pool") return [];
     this.page.sendBack.show();
-    return [correctSection(olMap, { scene, map, view: layout.view }, () => this.show()), this.page.sendBack.element];
+    return [correctSection(olMap, { ...ground, view: layout.view }, () => this.show()), this.page.sendBack.element];
   }
 
   /** Open the editor on a window, for those who may correct the scene. */
   correctWindow(window: Window): void {
-    const { scene, map, layout } = this.page;
-    if (!scene || !map || role < ANNOTATOR || scene.role !== "pool") return;
-    void correctAt({ scene, map, view: layout.view }, window, () => this.show());
+    const { ground, layout } = this.page;
+    if (!ground || role < ANNOTATOR || ground.scene.role !== "pool") return;
+    void correctAt({ ...ground, view: layout.view }, window, () => this.show());
   }
 
   /** The maps that exist of one of the sides. */

@@ -49,8 +49,9 @@ export class TakeAway {
 
   /** Save a file of the scene and version that show (of two versions, the one on the left). */
   private async save(): Promise<void> {
-    const { scene, map, layout } = this.page;
-    if (!scene || !map) return;
+    const { ground, layout } = this.page;
+    if (!ground) return;
+    const { scene, map } = ground;
     const box = this.whole.checked ? null : boxInView(this.page.olMap, map);
     if (!this.whole.checked && box === null) return this.say("Nothing of the scene is in view.");
     const file = this.file.value as PredictionFile;

@@ -98,9 +98,10 @@ async function figureOf(api: Api, page: MapPage, title: string, longestMs: numbe
 
 /** The areas in the figure, or why they are not known: they keep nobody from the rest of it. */
 async function areasIn(api: Api, page: MapPage, box: Box | null): Promise<{ report: AreaReport | null; unknown: string }> {
-  if (!page.scene || !page.isPredicted || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
+  const { ground } = page;
+  if (!ground || !page.isPredicted || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
   try {
-    return { report: await api.areas(page.scene.id, page.layout.version, box), unknown: "" };
+    return { report: await api.areas(ground.scene.id, page.layout.version, box), unknown: "" };
   } catch (error) {
     return { report: null, unknown: (error as Error).message };
   }
