@@ -9,7 +9,8 @@ from imagery.errors import ExportError, OutlineError
 from imagery.glims import IMAGES, OUTLINE_LAYERS, RGI, SESSION
 from imagery.glims_check import check_submission
 from imagery.glims_findings import Finding
-from imagery.vector_archives import check_name, check_sizes, extract_member, members_of, open_zip
+from imagery.vector_archives import check_name, check_sizes, extract_member, members_of, zip_faults
+from imagery.zip_archives import open_zip
 
 _FILES: Final = frozenset(
     f"{layer}{ending}"
@@ -32,7 +33,7 @@ def check_archive(path: str) -> list[Finding]:
             layer twice, or a shapefile cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="glims-") as folder:
-        with open_zip(path) as archive:
+        with zip_faults(path), open_zip(path) as archive:
             wanted = _wanted(path, archive)
             check_sizes(path, list(wanted.values()))
             for name, member in wanted.items():

@@ -1,9 +1,7 @@
 """Reading vector files inside zip archives: zipped shapefiles as inventories distribute them, and KMZ."""
 
-import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from imagery.errors import OutlineError
 from imagery.vector_files import ENDINGS, SHAPEFILE_PARTS, Bounds, Features, LayerHeader, VectorFile, open_plain
+from imagery.zip_archives import content_of, files_of, open_zip
 
 # The outlines of a large RGI region take about 300 MB. A zip bomb declares more, or is stopped when it reaches this.
 _LARGEST_BYTES: Final = 1 << 29
@@ -83,7 +82,7 @@ def open_archive(path: str) -> Iterator[ArchivedFiles]:
             holds no vector file.
     """
     with tempfile.TemporaryDirectory(prefix="outlines-") as folder:
-        with open_zip(path) as archive:
+        with zip_faults(path), open_zip(path) as archive:
             extracted = _extract(path, archive, Path(folder))
         files = {}
         for name, file in extracted.items():
@@ -95,17 +94,15 @@ def open_archive(path: str) -> Iterator[ArchivedFiles]:
 
 
 @contextmanager
-def open_zip(path: str) -> Iterator[zipfile.ZipFile]:
-    """Open an archive, from which the block extracts files.
+def zip_faults(path: str) -> Iterator[None]:
+    """Refuse an archive that cannot be read, as `imagery.zip_archives` finds out in the block.
 
     Raises:
-        OutlineError: It is no zip archive, is damaged or encrypted; also if that turns out in the block.
+        OutlineError: It is no zip archive, is damaged or encrypted.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        # RuntimeError: a password is needed; NotImplementedError: another compression.
+        yield
+    except zipfile.BadZipFile as error:
         raise OutlineError(f"{path}: found an archive that cannot be read; expected a zip file ({error})") from error
 
 
@@ -114,8 +111,9 @@ def members_of(path: str, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo
 
     Raises:
         OutlineError: There are too many.
+        zipfile.BadZipFile: One has no name.
     """
-    members = {item.filename: item for item in archive.infolist() if not item.is_dir()}
+    members = {item.filename: item for item in files_of(archive)}
     if len(members) > _MOST_MEMBERS:
         raise OutlineError(f"{path}: found {len(members)} files in it; expected at most {_MOST_MEMBERS}")
     return members
@@ -146,9 +144,13 @@ def check_name(path: str, name: str) -> None:
 
 
 def extract_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    """Extract a member to a file; zipfile stops at the size that it declares."""
-    with archive.open(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
+    """Extract a member to a file.
+
+    Raises:
+        zipfile.BadZipFile: It cannot be read.
+    """
+    with target.open("wb") as file:
+        file.writelines(content_of(archive, member))
 
 
 def _extract(path: str, archive: zipfile.ZipFile, folder: Path) -> dict[str, Path]:

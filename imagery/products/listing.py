@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from imagery.errors import SceneError
+from imagery.zip_archives import content_of, files_of, open_zip
 
 # A Sentinel-2 product of many tiles, as delivered until 2016, holds about 2,000 files.
 _MOST_FILES: Final = 20_000
@@ -54,7 +55,7 @@ class Listing:
         """
         try:
             content = self._content(member)
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError) as error:
+        except (OSError, tarfile.TarError, zipfile.BadZipFile, KeyError) as error:
             raise SceneError(f"{self.root}: {member} cannot be read ({error}); download the product again") from error
         if len(content) > _LARGEST_METADATA_BYTES:
             raise SceneError(f"{self.root}: found more than 16 MiB in {member}; expected a file of metadata")
@@ -63,8 +64,8 @@ class Listing:
     def _content(self, member: str) -> bytes:
         most = _LARGEST_METADATA_BYTES + 1
         if self.root.lower().endswith(".zip") and not Path(self.root).is_dir():
-            with zipfile.ZipFile(self.root) as archive, archive.open(member) as file:
-                return file.read(most)
+            with open_zip(self.root) as archive:
+                return next(content_of(archive, member, most), b"")
         if self.root.lower().endswith(".tar") and not Path(self.root).is_dir():
             with tarfile.open(self.root) as tar:
                 extracted = tar.extractfile(member)
@@ -101,8 +102,8 @@ def list_files(path: str) -> Listing:
         )
     try:
         if lower.endswith(".zip"):
-            with zipfile.ZipFile(root) as archive:
-                names = [item.filename for item in archive.infolist() if not item.is_dir()]
+            with open_zip(root) as archive:
+                names = [item.filename for item in files_of(archive)]
                 if any(item.flag_bits & 1 for item in archive.infolist()):
                     raise SceneError(f"{path}: found an archive with a password; expected one without: unpack it first")
         else:

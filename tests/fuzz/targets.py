@@ -3,6 +3,7 @@
 Any other exception, and the death of the process, is a finding.
 """
 
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from imagery.glims import DEBRIS, GLACIERS, IMAGES, SESSION
 from imagery.glims_archives import check_archive
 from imagery.grid import Grid
 from imagery.label_polygons import JUDGED, read_label_polygons
+from imagery.products.listing import list_files
 from imagery.products.metadata import parse_mtl
 from imagery.products.recognise import recognise
 from imagery.raster_file import grid_of, open_raster, read_window
@@ -122,7 +124,14 @@ def _rasters(folder: Path) -> dict[str, Target]:
         path.write_bytes(data)
         recognise(str(path))
 
+    def archive(data: bytes) -> None:
+        path = folder / "product.zip"
+        path.write_bytes(data)
+        listing = list_files(str(path))
+        listing.read(listing.members[0])
+
     return {
+        "product's zip": Target(archive, _zips("x/größe_MTL.txt", _MTL), (SceneError,)),
         "GeoTIFF": Target(read, (plain, tiled.read_bytes()), (SceneError,)),
         "VRT": Target(read, (vrt,), (SceneError,)),
         "STAC item": Target(product, (json.dumps(_ITEM).encode(),), (SceneError,)),
@@ -178,9 +187,7 @@ def _vectors(folder: Path) -> dict[str, Target]:
             check_archive(str(path))
 
         found[f"submission's .{part}"] = Target(check_with, (seed,), (OutlineError,))
-    archive = folder / "seed.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        file.write(folder / "seed.geojson", "a.geojson")
+    geojson = (folder / "seed.geojson").read_bytes()
     table = folder / "seed.parquet"
     column = {"encoding": "WKB", "crs": None, "geometry_types": []}
     geo = {"version": "1.1.0", "primary_column": "g", "columns": {"g": {**column, "crs": "EPSG:32645"}}}
@@ -189,9 +196,21 @@ def _vectors(folder: Path) -> dict[str, Target]:
     )
     return found | {
         "KML": Target(reader(folder / "seed.kml"), (_KML,), (OutlineError,)),
-        "zip": Target(reader(archive), (archive.read_bytes(),), (OutlineError,)),
+        "zip": Target(reader(folder / "seed.zip"), _zips("größe.geojson", geojson), (OutlineError,)),
         "GeoParquet": Target(reader(table), (table.read_bytes(),), (OutlineError,)),
     }
+
+
+def _zips(name: str, content: bytes) -> tuple[bytes, ...]:
+    """Return archives of a file and a folder, packed in different ways."""
+    packed = []
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", method) as archive:
+            archive.writestr(name, content)
+            archive.mkdir("empty")
+        packed.append(file.getvalue())
+    return tuple(packed)
 
 
 def _label_studio() -> dict[str, Target]:

@@ -14,7 +14,15 @@ NAMES = (
     *("shapefile's .shx", "shapefile's .dbf", "shapefile's .prj", "zip", "GeoParquet", "RLE", "webhook", "clicks"),
     *("submission's .shp", "submission's .shx", "submission's .dbf", "submission's .prj"),
     *("label polygons", "correction"),
-    *("card.json", "weights.safetensors", "model.onnx", "signature", "path of a scene", "text of an error"),
+    *(
+        "product's zip",
+        "card.json",
+        "weights.safetensors",
+        "model.onnx",
+        "signature",
+        "path of a scene",
+        "text of an error",
+    ),
     "address of a subscriber",
 )
 
