@@ -13,6 +13,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
+from catalog.errors import ConflictError
 from imagery import everest
 from imagery.classes import GLACIER_SCHEME
 from imagery.describe_scene import describe
@@ -184,6 +185,11 @@ def test_the_metadata_say_what_the_plugin_fills_its_form_with(tmp_path: Path, ei
         "bands": list(BANDS),
     }
     assert deepness.input_shape == [1, 4, TILE_PX, TILE_PX]
+
+
+def test_a_file_that_is_no_onnx_is_refused() -> None:
+    with pytest.raises(ConflictError, match=r"the graph of the version is no ONNX .* serve a version whose files are"):
+        deepness_graph(b"<html>Bad gateway</html>", {}, (), 30.0)
 
 
 def test_a_wrong_scale_is_noticed(tmp_path: Path, reflectance: NDArray[np.float32]) -> None:

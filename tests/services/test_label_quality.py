@@ -206,7 +206,7 @@ def test_masks_are_compared_once_and_the_figures_are_made_of_rows(bench: Bench) 
 
 def test_what_cannot_be_compared_is_left_out_and_counted(bench: Bench) -> None:
     lost, whole = bench.answer(bench.ask((6, 7), ProposalReason.RANDOM_START), CAREFUL, carefully)
-    bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), THIRD, carefully)
+    bench.answer(bench.ask((6, 7), ProposalReason.SECOND_LABEL), THIRD, carelessly)
     bench.store.delete(lost.mask_key)
     found = bench.assess()
     assert found.pending == 2

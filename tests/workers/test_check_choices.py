@@ -229,7 +229,7 @@ def scored(catalog: Catalog, tmp_path: Path) -> list[Patch]:
         for number, proposal in enumerate(proposals):
             label = label_of(session, proposal, number, number)
             empty = mask_to_geotiff(np.zeros((32, 32), np.uint8), grid, GLACIER_SCHEME, window_of(labelled[number]))
-            store.put(label.mask_key, empty)
+            label.mask_sha256 = store.put(label.mask_key, empty)
             labels.store(session, label)
         opened.state = RoundState.COMPLETE
     store.put(raster_keys.scored(scoring.id, scene.id, "classes"), class_map_to_cog(classes, grid, GLACIER_SCHEME))
@@ -251,7 +251,8 @@ def test_the_newest_scoring_says_how_far_it_contradicts_each_label(catalog: Cata
 
 def test_contradicted_labels_come_back_once_with_the_reason(catalog: Catalog, scored: list[Patch]) -> None:
     with catalog.read() as session:
-        first_key = labels.current(session, scored[0].id)[0].mask_key
+        first = labels.current(session, scored[0].id)[0]
+    mask = {"mask_key": first.mask_key, "mask_sha256": first.mask_sha256}
     made = propose(catalog, size=4, second_looks=1)
     (look,) = [item for item in made.proposals if item.reason is ProposalReason.SECOND_LOOK]
     assert (look.patch_id, look.score, len(made.proposals)) == (scored[0].id, 0.5, 4)
@@ -261,9 +262,7 @@ def test_contradicted_labels_come_back_once_with_the_reason(catalog: Catalog, sc
     )
     with catalog.database.write() as session:
         for proposal in rounds.get(session, made.id).proposals:
-            labels.store(
-                session, label_of(session, proposal, 50 + proposal.rank, 50, mask_key=first_key, project_id=PROJECT_ID)
-            )
+            labels.store(session, label_of(session, proposal, 50 + proposal.rank, 50, project_id=PROJECT_ID, **mask))
         rounds.get(session, made.id).state = RoundState.COMPLETE
     again = propose(catalog, size=2, second_looks=2)
     assert of(again, ProposalReason.SECOND_LOOK) == [scored[1].id]  # the third is not contradicted
