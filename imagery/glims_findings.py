@@ -104,7 +104,8 @@ def read_table(folder: Path, name: str) -> Table | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of rings, which are checked as the file stores them
             meta, _, wkb, columns = pyogrio.raw.read(name_for_pyogrio(str(path)))
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError, UnicodeDecodeError) as error:
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError, ValueError) as error:
+        # ValueError: of text in another encoding, and of dates that no calendar has.
         raise ExportError(f"{path}: found no readable shapefile ({error}); expected .shp, .shx and .dbf") from error
     except UnboundLocalError as error:  # pyogrio's, where GDAL cannot write the CRS as text
         raise ExportError(

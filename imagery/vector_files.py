@@ -251,10 +251,9 @@ class OgrFile:
 
     def read(self, header: LayerHeader, boxes: Sequence[Bounds], columns: Sequence[str]) -> Features:
         """Return the features whose bounds touch a box."""
-        pyogrio = limited_pyogrio()
         with self._without_index() as (name, layer):
             parts = [
-                pyogrio.raw.read(name, layer=layer or header.name, columns=list(columns), bbox=box, return_fids=True)
+                self._read(name, layer=layer or header.name, columns=list(columns), bbox=box, return_fids=True)
                 for box in boxes
             ]
         order = [str(name) for name in parts[0][0]["fields"]]
@@ -284,9 +283,21 @@ class OgrFile:
 
     def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
         """Return attribute values of all features, in the order of the file."""
-        pyogrio = limited_pyogrio()
-        meta, _, _, values = pyogrio.raw.read(self._name, layer=header.name, columns=list(columns), read_geometry=False)
+        meta, _, _, values = self._read(self._name, layer=header.name, columns=list(columns), read_geometry=False)
         return dict(zip((str(name) for name in meta["fields"]), values, strict=True))
+
+    def _read(self, name: str, **wanted: Any) -> Any:
+        """Read features as pyogrio does.
+
+        Raises:
+            OutlineError: A date is one that no calendar has.
+        """
+        try:
+            return limited_pyogrio().raw.read(name, **wanted)
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            raise OutlineError(f"{self._path}: found a date that is none ({error}); correct or empty it") from error
 
     def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
         """Return the numbers of the features without a geometry or with coordinates that are not numbers."""

@@ -9,7 +9,8 @@ import shapely
 from pyproj import Transformer
 
 from imagery.classes import GLACIER_SCHEME
-from imagery.errors import OutlineError
+from imagery.errors import ExportError, OutlineError
+from imagery.glims_check import check_submission
 from imagery.grid import Grid
 from imagery.masks import OutlineLayer, rasterize_outlines, read_outlines
 from imagery.outline_dating import date_outlines, find_doubled
@@ -113,3 +114,24 @@ def test_a_period_without_outlines_or_without_dates_is_refused(tmp_path: Path) -
     other = squares(tmp_path / "b.gpkg", field="surveyed")
     with pytest.raises(OutlineError, match=r"found no field of dates in layer 'b'.*expected one of src_date, bgndate"):
         read_outlines([OutlineLayer(other, None, "clean ice", drawn_to="2005")], GRID, GLACIER_SCHEME)
+
+
+@pytest.mark.parametrize(("date", "why"), [("20020231", "day is out of range"), ("00000101", "year 0 is out of range")])
+def test_a_date_that_no_calendar_has_is_refused(tmp_path: Path, date: str, why: str) -> None:
+    """In a field of dates, which a shapefile stores as eight digits; dates as text are only compared."""
+    path = tmp_path / "glaciers.shp"
+    square = shapely.box(NORTH_UP[2], NORTH_UP[5] - 300, NORTH_UP[2] + 300, NORTH_UP[5])
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb([square]),
+        field_data=[np.array(["2002-02-01"], "datetime64[D]")],
+        fields=["src_date"],
+        geometry_type="Polygon",
+        crs=UTM_45N,
+    )
+    table = path.with_suffix(".dbf")
+    table.write_bytes(table.read_bytes().replace(b"20020201", date.encode()))
+    with pytest.raises(OutlineError, match=rf"glaciers\.shp: found a date that is none \({why}.*correct or empty it"):
+        read_outlines([OutlineLayer(str(path), None, "clean ice", drawn_to="2005")], GRID, GLACIER_SCHEME)
+    with pytest.raises(ExportError, match=rf"found no readable shapefile \({why}"):
+        check_submission(tmp_path)
