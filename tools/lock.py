@@ -56,7 +56,8 @@ def _compile(requirements: str, *sources: str, seed: Requirements, upgrade: bool
         result = Path(folder) / "result.txt"
         result.write_text("".join(seed.values()))
         flags = ["--generate-hashes", "--no-annotate", "--no-header", "--quiet", "--output-file", str(result)]
-        uv = [UV, "pip", "compile", "--python", sys.executable]
+        # For the oldest release of our Python: a package may need a later one.
+        uv = [UV, "pip", "compile", "--python", sys.executable, "--python-version", "3.11.0"]
         options = _options()
         command = [*uv, *flags, *(["--upgrade"] if upgrade else []), *arguments(options), *sources, "-"]
         subprocess.run(command, input=requirements, text=True, check=True, env=environment(options, os.environ))
