@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import shapely
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, Request
+from rasterio.features import rasterize
 from sqlalchemy import select
 
 from benchmarks.annotator_page import READY, log_in, time_opening, time_stroke, time_view
@@ -21,7 +23,7 @@ from benchmarks.scored_scene import PATCH_SIZE_PX
 from catalog.context import Catalog
 from catalog.records import EventState, JobKind, Label, LabelEvent, Proposal, ProposalState
 from catalog.settings import Settings
-from imagery.classes import GLACIER_SCHEME, UNKNOWN
+from imagery.classes import DEBRIS_COVERED_ICE, GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff
 from labeling.config import SKIP_REASONS
 from services import raster_keys
@@ -118,6 +120,22 @@ class Desk:
         self.page.keyboard.up("Control")
         self.page.wait_for_timeout(500)
 
+    def place(self, column: float, row: float) -> tuple[float, float]:
+        """Where a place of the patch, in pixels of it, is on the page."""
+        box = self.page.locator(".konvajs-content").first.bounding_box()
+        assert box is not None
+        return box["x"] + box["width"] * column / PATCH_SIZE_PX, box["y"] + box["height"] * row / PATCH_SIZE_PX
+
+    def submit(self, proposal: Proposal) -> NDArray[np.uint8]:
+        """Submit what is drawn, and return what is stored of it."""
+        with self.page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
+            self.page.locator(SUBMIT).first.click()
+        self.page.wait_for_timeout(1000)
+        self.ingest()
+        with self.catalog.read() as session:
+            label = session.scalars(select(Label).where(Label.proposal_id == proposal.id)).one()
+        return mask_from_geotiff(raster_store(self.catalog).get(label.mask_key), GLACIER_SCHEME)
+
     def ingest(self) -> None:
         """Apply what the webhook brought."""
         with self.catalog.read() as session:
@@ -201,26 +219,37 @@ def test_one_key_paints_what_cannot_be_told_on_any_view_and_it_is_stored_as_unju
     second = desk.proposals[1]
     desk.open(second)
     desk.choose("false-colour")
-    box = desk.page.locator(".konvajs-content").first.bounding_box()
-    assert box is not None
     desk.page.keyboard.press("3")
     row = PATCH_SIZE_PX // 2
-    across = [box["x"] + box["width"] * column / PATCH_SIZE_PX for column in (100, 400)]
-    desk.page.mouse.move(across[0], box["y"] + box["height"] / 2)
+    desk.page.mouse.move(*desk.place(100, row))
     desk.page.mouse.down()
-    desk.page.mouse.move(across[1], box["y"] + box["height"] / 2, steps=20)
+    desk.page.mouse.move(*desk.place(400, row), steps=20)
     desk.page.mouse.up()
     desk.page.wait_for_timeout(500)
     assert desk.page.locator("#glacier-view-false-colour[open]").count() == 1  # the view stays while one draws
-    with desk.page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
-        desk.page.locator(SUBMIT).first.click()
-    desk.page.wait_for_timeout(1000)
-    desk.ingest()
-    with desk.catalog.read() as session:
-        label = session.scalars(select(Label).where(Label.proposal_id == second.id)).one()
-    mask = mask_from_geotiff(raster_store(desk.catalog).get(label.mask_key), GLACIER_SCHEME)
+    mask = desk.submit(second)
     assert (mask[row, 100:400] == UNKNOWN).all()
     assert (mask[row + 100] != UNKNOWN).any()
+
+
+def test_a_polygon_is_stored_as_drawn(desk: Desk) -> None:
+    second, name = desk.proposals[1], DEBRIS_COVERED_ICE.name
+    corners = [(100, 60), (400, 90), (350, 280), (140, 220)]  # columns and rows
+    desk.open(second)
+    desk.page.locator(".glacier-tool", has_text="Polygon").locator(".lsf-label", has_text=name).click()
+    for corner in [*corners, corners[0]]:  # a click on the first closes it
+        desk.page.mouse.click(*desk.place(*corner))
+        desk.page.wait_for_timeout(300)
+    mask = desk.submit(second)
+    assert second.preannotated_by is not None
+    shown = raster_store(desk.catalog).get(raster_keys.preannotation(second.uid, second.preannotated_by))
+    drawn = rasterize([(shapely.Polygon(corners), 1)], out_shape=mask.shape).astype(bool)
+    before = mask_from_geotiff(shown, GLACIER_SCHEME)
+    expected = np.where(drawn, np.uint8(DEBRIS_COVERED_ICE.value), before)
+    assert (expected != before).sum() > 10_000
+    ours, theirs = mask == DEBRIS_COVERED_ICE.value, expected == DEBRIS_COVERED_ICE.value
+    assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.98
+    assert (mask != expected).mean() <= 0.01  # of the other classes nothing is lost
 
 
 def test_a_skip_says_why(desk: Desk) -> None:

@@ -39,6 +39,7 @@ from catalog.registry import registry_of
 from catalog.settings import Settings
 from experiments.replay import Project, with_random_patches, without_prior_outlines
 from imagery.classes import GLACIER_SCHEME
+from imagery.grid import Window
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene_reader import SceneReader
 from labeling.webhook import SECRET_HEADER
@@ -55,7 +56,7 @@ from services.stability import Agreement
 from services.unusable_scenes import take_back
 from services.version_figures import figures_of
 from tests.catalog_fixtures import add_round, add_scoring, label_of
-from tests.imagery.forge import BAND_NAMES
+from tests.imagery.forge import BAND_NAMES, forge_scene
 from tests.workers.desk import box, brush, saved, sit_down
 from tests.workers.fine_tuning import (
     answer,
@@ -70,6 +71,7 @@ from tests.workers.fine_tuning import (
     settings,
 )
 from tests.workers.rows import described_anew, patches, score_pool, tiled
+from tests.workers.test_corrections import Pen
 from workers.evaluation import evaluate
 from workers.jobs import perform
 from workers.reproduction import reproduce
@@ -233,6 +235,23 @@ def test_a_label_is_followed_from_the_webhook_to_its_version_by_one_id(catalog, 
     assert kinds == [JobKind.INGEST_LABEL, JobKind.FINE_TUNE, JobKind.FINE_TUNE, JobKind.FINE_TUNE]
     text = json.dumps(json_lines())
     assert [name for name, value in vars(catalog.secrets).items() if "email" not in name and value in text] == []
+
+
+def test_a_version_maps_what_was_drawn_on_the_map(catalog, tmp_path):
+    """Ice and background change places in the drawing, so that the version cannot know it from anything else."""
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    desk = sit_down(catalog, tmp_path / "pool.tif")
+    swap = np.arange(256, dtype=np.uint8)
+    swap[[0, 1]] = 1, 0
+    drawn = swap[forge_scene(tmp_path / "again.tif").truth[:64, :128]]
+    Pen(desk).submit(drawn, 0, 0)
+    catalog.settings = changed(catalog, fine_tune_steps=150)
+    assert fine_tune(catalog).state is JobState.FINISHED
+    segmenter = load_version(catalog, 1).segmenter
+    with SceneReader(source_of(desk.scene)) as reader:
+        (found,) = predict_windows(segmenter, [torch.from_numpy(reader.read(BANDS, Window(0, 0, 64, 128)))[None]])
+    mapped = segmenter.decide(found[0].numpy())
+    assert (mapped == drawn)[drawn != 255].mean() >= 0.95
 
 
 def test_stages_add_up_to_the_time_of_the_job(labelled):
