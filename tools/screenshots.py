@@ -25,6 +25,7 @@ from glacier_al_client.client import Client
 TARGET: Final = Path(__file__).parents[1] / "docs" / "img"
 DESK: Final[ViewportSize] = {"width": 1440, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+WINDOW: Final = (0, 0, 128, 128)  # of what is corrected: first row and column, height and width, pixels
 _ARGUMENTS: Final = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 _DRAWN_MS: Final = 1500  # for what is drawn after the last request: the curve, outlines
 _ADMINISTRATOR: Final = "admin"
@@ -55,11 +56,14 @@ def pictures(scene: int, version: int) -> list[Picture]:
     """Return the pictures of a system, given a scene of its pool and the version that is served."""
     return [
         Picture("map.jpg", f"/map#scene={scene}"),
+        Picture("correct.jpg", f"/map#scene={scene}&correct={','.join(map(str, WINDOW))}"),
+        Picture("take-away.png", f"/map#scene={scene}", part=".take"),
         Picture("dashboard.png", "/"),
         Picture("learning-curve.png", "/", part="#learning"),
         Picture("dashboard-phone.png", "/", phone=True),
         Picture("version-page.png", f"/versions/{version}"),
         Picture("add-scene.png", "/scenes/add", part="#scene"),
+        Picture("api.png", "/docs"),
     ]
 
 
