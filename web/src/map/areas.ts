@@ -94,7 +94,7 @@ export class Areas {
     this.asked.abort();
     this.asked = new AbortController();
     const { signal } = this.asked;
-    const { ground, olMap, layout } = this.page;
+    const { ground, olMap, layout, version } = this.page;
     if (!ground) return;
     const { scene, map } = ground;
     if (!this.page.isPredicted) return this.show(null, "Not known: show the outlines, and the scene is predicted.");
@@ -109,7 +109,8 @@ export class Areas {
       return;
     }
     try {
-      await this.loadGlaciers(signal);
+      // Not by the version that was chosen: "the served one" may be another by now.
+      await this.loadGlaciers(scene.id, layout.version, `${scene.id} ${version}`, signal);
     } catch (error) {
       if (!signal.aborted) tell(`The glaciers cannot be told: ${(error as Error).message}`, "fault");
     }
@@ -121,12 +122,11 @@ export class Areas {
     this.note.hidden = note === "";
   }
 
-  private async loadGlaciers(signal: AbortSignal): Promise<void> {
-    const { scene, layout, version } = this.page;
-    const of = `${scene?.id} ${version}`; // not the one that was chosen: "the served one" may be another by now
-    if (!scene || of === this.glaciersOf) return;
+  /** Ask for the glaciers of a scene with their areas, unless those of `of` are known. */
+  private async loadGlaciers(scene: number, version: number | null, of: string, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || of === this.glaciersOf) return;
     this.glaciers = null;
-    const [found, report] = await Promise.all([this.api.glaciers(scene.id), this.api.areas(scene.id, layout.version, null, signal)]);
+    const [found, report] = await Promise.all([this.api.glaciers(scene), this.api.areas(scene, version, null, signal)]);
     if (signal.aborted) return;
     this.glaciersOf = of;
     this.glaciers = { polygons: featuresOf(found), areas: new Map(report.glaciers.map(({ id, areas }) => [id, areas])) };
