@@ -31,7 +31,7 @@ def labelled_twice(catalog: Catalog) -> Catalog:
             mask[:rows] = 1
             label = label_of(session, proposal, number, number, annotator=name)
             encoded = mask_to_geotiff(mask, source_of(scene).grid, GLACIER_SCHEME, window_of(patches[0]))
-            raster_store(catalog).put(label.mask_key, encoded)
+            label.mask_sha256 = raster_store(catalog).put(label.mask_key, encoded)
             labels.store(session, label)
         references.accept(session, 1)
     return catalog
