@@ -57,7 +57,7 @@ def pictures(scene: int, version: int) -> list[Picture]:
     return [
         Picture("map.jpg", f"/map#scene={scene}"),
         Picture("correct.jpg", f"/map#scene={scene}&correct={','.join(map(str, WINDOW))}"),
-        Picture("take-away.png", f"/map#scene={scene}", part=".take"),
+        Picture("take-away.png", f"/map#scene={scene}", part='[aria-labelledby="take-title"]'),
         Picture("dashboard.png", "/"),
         Picture("learning-curve.png", "/", part="#learning"),
         Picture("dashboard-phone.png", "/", phone=True),
