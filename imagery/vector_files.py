@@ -290,14 +290,16 @@ class OgrFile:
         """Read features as pyogrio does.
 
         Raises:
-            OutlineError: A date is one that no calendar has.
+            OutlineError: A value cannot be read: a date that no calendar has.
         """
         try:
             return limited_pyogrio().raw.read(name, **wanted)
         except UnicodeDecodeError:
             raise
         except ValueError as error:
-            raise OutlineError(f"{self._path}: found a date that is none ({error}); correct or empty it") from error
+            raise OutlineError(
+                f"{self._path}: found a value that cannot be read ({error}); expected dates that exist"
+            ) from error
 
     def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
         """Return the numbers of the features without a geometry or with coordinates that are not numbers."""

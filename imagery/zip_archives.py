@@ -1,5 +1,6 @@
 """Reading zip archives from outside: whatever zipfile raises at a damaged one is one error with a reason."""
 
+import errno
 import lzma
 import zipfile
 import zlib
@@ -9,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 _FAULTS: Final = (
-    OSError,  # also where it points to before its begin
     EOFError,
-    UnicodeDecodeError,  # names
+    ValueError,  # names that are no UTF-8, and places that no file has
     NotImplementedError,  # another compression, or a newer version
     RuntimeError,  # a password is needed
     zlib.error,
@@ -25,7 +25,7 @@ def open_zip(path: str) -> Iterator[zipfile.ZipFile]:
     """Open an archive; what the block raises is not touched.
 
     Raises:
-        OSError: There is no such file, or it may not be opened.
+        OSError: The file cannot be opened or read.
         zipfile.BadZipFile: It cannot be read.
     """
     with Path(path).open("rb") as file:
@@ -71,5 +71,9 @@ def content_of(
 def _as_bad_zip() -> Iterator[None]:
     try:
         yield
+    except OSError as error:
+        if error.errno not in {None, errno.EINVAL}:
+            raise  # of the disk
+        raise zipfile.BadZipFile(str(error)) from error  # damaged bzip2, and places before the begin
     except _FAULTS as error:
         raise zipfile.BadZipFile(str(error) or "it ends too early") from error

@@ -131,7 +131,9 @@ def test_a_date_that_no_calendar_has_is_refused(tmp_path: Path, date: str, why: 
     )
     table = path.with_suffix(".dbf")
     table.write_bytes(table.read_bytes().replace(b"20020201", date.encode()))
-    with pytest.raises(OutlineError, match=rf"glaciers\.shp: found a date that is none \({why}.*correct or empty it"):
+    with pytest.raises(
+        OutlineError, match=rf"glaciers\.shp: found a value that cannot be read \({why}.*expected dates that exist"
+    ):
         read_outlines([OutlineLayer(str(path), None, "clean ice", drawn_to="2005")], GRID, GLACIER_SCHEME)
     with pytest.raises(ExportError, match=rf"found no readable shapefile \({why}"):
         check_submission(tmp_path)
