@@ -27,6 +27,7 @@ OVERLAP_PERCENT: Final = 25
 """Overlap of neighbouring tiles. Deepness keeps the middle of each, where the network sees its surroundings."""
 
 _RAW, _PROBABILITIES = "raw", "probabilities"  # of the graph of a version (`models.onnx_export`)
+_NOT_VALID: Final = "the graph of the version is not a valid ONNX file ({}); serve a version whose files are whole"
 _EQUAL: Final = 1e-6  # numbers are compared after a division by 255 and its reversal in single precision
 
 
@@ -57,14 +58,9 @@ def deepness_graph(
         side_px: Side of a tile, pixels; by default that of the version's patches.
 
     Raises:
-        ConflictError: the file is no ONNX.
+        ConflictError: the file is not a valid ONNX file.
     """
-    try:
-        model = onnx.load_model_from_string(graph)
-    except DecodeError as error:
-        raise ConflictError(
-            f"the graph of the version is no ONNX ({error}); serve a version whose files are whole"
-        ) from error
+    model = _read(graph)
     side = side_px or int(card["patch_size_px"])
     classes = list(card["classes"])
     nodes = _Nodes()
@@ -82,6 +78,16 @@ def deepness_graph(
     helper.set_model_props(model, _metadata(card, bands, resolution_m, side))
     data: bytes = model.SerializeToString()
     return data
+
+
+def _read(graph: bytes) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model_from_string(graph)
+    except DecodeError as error:
+        raise ConflictError(_NOT_VALID.format(error)) from error
+    if not model.graph.node:
+        raise ConflictError(_NOT_VALID.format("no operations"))
+    return model
 
 
 class _Nodes:

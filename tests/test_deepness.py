@@ -187,9 +187,10 @@ def test_the_metadata_say_what_the_plugin_fills_its_form_with(tmp_path: Path, ei
     assert deepness.input_shape == [1, 4, TILE_PX, TILE_PX]
 
 
-def test_a_file_that_is_no_onnx_is_refused() -> None:
-    with pytest.raises(ConflictError, match=r"the graph of the version is no ONNX .* serve a version whose files are"):
-        deepness_graph(b"<html>Bad gateway</html>", {}, (), 30.0)
+@pytest.mark.parametrize(("content", "why"), [(b"<html>Bad gateway</html>", ".+"), (b"", "no operations")])
+def test_a_file_that_is_no_onnx_is_refused(content: bytes, why: str) -> None:
+    with pytest.raises(ConflictError, match=rf"not a valid ONNX file \({why}\); serve a version whose files are whole"):
+        deepness_graph(content, {}, (), 30.0)
 
 
 def test_a_wrong_scale_is_noticed(tmp_path: Path, reflectance: NDArray[np.float32]) -> None:
