@@ -1,5 +1,6 @@
 """The patches of a round that measure annotators or mend labels, beside those that its strategy chooses."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -15,6 +16,7 @@ from catalog.records import Label, Patch, PatchState, ProposalReason, Round, Sco
 from catalog.reference_records import Reference
 from catalog.rounds import Choice
 from imagery.classes import UNKNOWN
+from imagery.errors import OutlineError, SceneError, StoreError
 from imagery.maps import read_windows
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
@@ -25,6 +27,8 @@ from services.places import raster_store
 from services.scenes import window_of
 from services.score_table import read_table
 from services.second_looks import contradicted_share, rank
+
+log = logging.getLogger(__name__)
 
 _STREAM = 1  # of the seed: checks must not change what the strategy draws
 
@@ -121,7 +125,8 @@ def _rounded(count: float, generator: np.random.Generator) -> int:
 def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) -> dict[int, float]:
     """Return the share of the labels of each labelled patch that a scoring contradicts, by the id of the patch.
 
-    Reads the maps and the masks of all labelled patches, some 10 ms each. Patches of scenes without maps are left out.
+    Reads the maps and the masks of all labelled patches, some 10 ms each. Patches of scenes without maps are left out,
+    and those with a mask that cannot be read, which is logged.
     """
     store, scheme = raster_store(catalog), class_scheme(catalog)
     table = read_table(store, scoring.id)
@@ -140,7 +145,11 @@ def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) ->
         windows = [window_of(patch) for patch, _ in patches]
         maps = zip(*(read_windows(uri, windows) for uri in uris), strict=True)
         for (patch, of_patch), (classes, error, foreground) in zip(patches, maps, strict=True):
-            mask = compose_labels(of_patch, read, patch.size_px, UNKNOWN)
+            try:
+                mask = compose_labels(of_patch, read, patch.size_px, UNKNOWN)
+            except (StoreError, SceneError, OutlineError) as error:
+                log.warning("patch %d is no second look: %s", patch.id, error)
+                continue
             found = PatchMaps(classes, decode_probability(error), decode_probability(foreground))
             shares[patch.id] = contradicted_share(mask, found, binary=binary)
     return shares

@@ -249,6 +249,18 @@ def test_the_newest_scoring_says_how_far_it_contradicts_each_label(catalog: Cata
     assert shares == {scored[0].id: 0.5, scored[1].id: 0.25, scored[2].id: 0.0}
 
 
+def test_a_mask_that_is_not_the_one_of_its_label_stops_no_other(catalog: Catalog, scored: list[Patch]) -> None:
+    with catalog.read() as session:
+        first, second = (labels.current(session, patch.id)[0] for patch in scored[:2])
+        newest = scorings.newest(session)
+    assert newest is not None
+    store = raster_store(catalog)
+    store.put(first.mask_key, store.get(second.mask_key))  # as whole as any
+    with catalog.read() as session:
+        shares = contradicted_shares(session, catalog, newest)
+    assert shares == {scored[1].id: 0.25, scored[2].id: 0.0}
+
+
 def test_contradicted_labels_come_back_once_with_the_reason(catalog: Catalog, scored: list[Patch]) -> None:
     with catalog.read() as session:
         first = labels.current(session, scored[0].id)[0]
