@@ -34,7 +34,7 @@ from services.strategies import Evidence, reason_of
 page = Blueprint("patch_page", __name__)
 
 VERSIONS_SHOWN: Final = 20
-"""Of the newest versions, whose maps are shown if they exist."""
+"""Number of newest versions whose maps are shown."""
 _ZOOM: Final = 13  # of the map: some 10 km across on a screen
 
 

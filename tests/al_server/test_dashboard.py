@@ -206,6 +206,10 @@ def test_all_decisions_can_be_reached(client: FlaskClient, catalog: Catalog, mon
     second = client.get("/dashboard/versions?decisions_before=2", headers=operator).text
     assert re.findall(r"reason \d", second) == ["reason 1"]
     assert '<details id="decisions" open>' in second
+    (newer,) = re.findall(r'rel="prev" href="([^"]+)"', second)
+    again = client.get(newer.replace("/?", "/dashboard/versions?"), headers=operator).text
+    assert re.findall(r"reason \d", again) == ["reason 3", "reason 2"]
+    assert '<details id="decisions" open>' in again
 
 
 def test_only_ready_scenes_are_linked_to_the_map(client: FlaskClient, catalog: Catalog) -> None:

@@ -481,7 +481,8 @@ def test_two_versions_are_compared(page: Page, catalog: Catalog) -> None:
     page.on("request", lambda request: asked.append(request.url))
     # Layers of one side that lie upon each other share an element, so that those of the left have to be there first.
     page.route("**/prediction.geojson?version=2", lambda route: held.append(route))  # noqa: PLW0108
-    page.goto(f"{own}/map#mode=swipe&view=true-colour&other=true-colour&version=1&otherVersion=2&layers=outlines")
+    with page.expect_request("**/prediction.geojson?version=2"):
+        page.goto(f"{own}/map#mode=swipe&view=true-colour&other=true-colour&version=1&otherVersion=2&layers=outlines")
     page.locator(".side-left").first.wait_for(state="attached")
     expect(page.locator(".side-right")).to_have_count(1, timeout=30_000)  # the view
     held.pop().continue_()

@@ -522,7 +522,8 @@ def test_areas_of_a_scene_are_asked_for_once_it_shows(page: Page, catalog: Catal
     far, _ = tiled(catalog, tmp_path / "far.tif", offset_px=2000)
     held: list[Route] = []
     asked: list[str] = []
-    open_map(page, catalog, "#scene=1&layers=")
+    with page.expect_request(lambda request: "/scenes/1/prediction.areas.json" in request.url):
+        open_map(page, catalog, "#scene=1&layers=")
     of_far = f"/scenes/{far.id}/prediction.areas.json"
     page.on("request", lambda request: asked.append(request.url) if of_far in request.url else None)
     page.route(f"**/api/v1/scenes/{far.id}/map*", lambda route: held.append(route))  # noqa: PLW0108

@@ -1,6 +1,6 @@
 /**
  * A page whose buttons change something: it is shown as it is now after each change, and when one of its topics changes.
- * Where a part of the page has the topics, only that part is replaced.
+ * Where a part of the page has the topics, only that part is replaced when they change.
  */
 
 import "./dashboard/dashboard.css";
@@ -13,22 +13,23 @@ import { describeWithdrawal } from "./withdrawal";
 
 const PAUSE_MS = 2000;
 
-function followed(page: ParentNode): HTMLElement | null {
-  return page.querySelector<HTMLElement>("[data-topics]") ?? page.querySelector("main");
-}
+type Part = (page: Document) => HTMLElement | null;
 
-/** Show the page as the server shows it now; what a reader has done to it stays. */
-async function showAgain(): Promise<void> {
+const whole: Part = (page) => page.querySelector("main");
+const followed: Part = (page) => page.querySelector<HTMLElement>("[data-topics]") ?? whole(page);
+
+/** Show a part of the page as the server shows it now; what a reader has done to it stays. */
+async function showAgain(part: Part): Promise<void> {
   const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
   if (response.redirected || response.status === 401) location.reload(); // the session has ended
   if (!response.ok) return; // it is shown at the next change
-  const shown = followed(document);
+  const shown = part(document);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const now = shown?.id ? page.getElementById(shown.id) : followed(page);
+  const now = shown?.id ? page.getElementById(shown.id) : part(page);
   if (now && shown) keptWhile(shown, () => shown.replaceChildren(...now.childNodes));
 }
 
 const topics = (followed(document)?.dataset["topics"] ?? "").split(" ").filter(Boolean);
-actOnClicks(() => void showAgain(), { withdrawal: describeWithdrawal });
+actOnClicks(() => void showAgain(whole), { withdrawal: describeWithdrawal });
 checkPackages();
-if (topics.length) whenChanged(topics as Topic[], () => void showAgain(), PAUSE_MS);
+if (topics.length) whenChanged(topics as Topic[], () => void showAgain(followed), PAUSE_MS);

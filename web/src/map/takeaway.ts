@@ -57,14 +57,22 @@ export class TakeAway {
     const file = this.file.value as PredictionFile;
     this.download.disabled = true;
     const fetched = this.api.prediction(scene.id, layout.version, file, box, (job) => this.say(progressOf(job)));
-    if (await this.saved(fetched, `${scene.name}.${file}`)) await this.page.lookForMaps();
-    this.download.disabled = false;
+    try {
+      if (await this.saved(fetched, `${scene.name}.${file}`)) await this.page.lookForMaps();
+    } catch (error) {
+      tell((error as Error).message, "fault");
+    } finally {
+      this.download.disabled = false;
+    }
   }
 
-  /** Save what QGIS opens for the scene that shows: its layers on this server, or the served version for Deepness. */
-  private async saveForQgis(file: string): Promise<void> {
-    const scene = this.page.scene;
-    if (scene) await this.saved(this.api.request("GET", `/api/v1/scenes/${scene.id}/qgis/${file}`), `${scene.name}.${file}`);
+  /** Save what QGIS opens for the scene that shows: its layers by the version that shows, or the served one for Deepness. */
+  private async saveForQgis(file: "layers.qlr" | "deepness.onnx"): Promise<void> {
+    const { ground, layout } = this.page;
+    if (!ground) return;
+    const { id, name } = ground.scene;
+    const version = file === "layers.qlr" && layout.version !== null ? `?version=${layout.version}` : "";
+    await this.saved(this.api.request("GET", `/api/v1/scenes/${id}/qgis/${file}${version}`), `${name}.${file}`);
   }
 
   /** Save a file that is being fetched, under the name that the server gives it; tell what went wrong, and whether it was saved. */
