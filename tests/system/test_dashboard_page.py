@@ -246,14 +246,33 @@ def test_an_operator_promotes_with_a_reason_and_a_reader_is_offered_nothing(
     newest = page.locator("#decisions tr").nth(1).locator("td")
     expect(newest).to_contain_text(["3", "promoted", "better on Khumbu's debris", "olga", "20"])
 
+    roll_back(server, page)
+
+
+def roll_back(server: Catalog, page: Page) -> None:
+    """Have version 2 served again, by the dashboard, and do what is to be done after that."""
     page.get_by_role("button", name="Roll back…").click()
     page.fill("#confirm-text", "it was better before")
     page.click("#confirm-yes")
+    champion = page.locator("#versions tr", has=page.locator(".champion")).locator("td").first
     expect(champion).to_have_text("2", timeout=LIVE_MS)
     assert registry_of(server.settings).aliases()[CHAMPION] == 2
     with server.database.write() as session:
         for job in session.query(Job).filter(Job.state == JobState.QUEUED):
             job.state = JobState.FINISHED
+
+
+def test_the_page_of_a_version_shows_that_it_was_promoted_there(server: Catalog, visit: Callable[..., Visit]) -> None:
+    page = visit("olga").page
+    board = page.url
+    page.goto(f"{server.settings.api_url}/versions/3")
+    page.get_by_role("button", name="Promote…").click()
+    page.fill("#confirm-text", "better on Khumbu's debris")
+    page.click("#confirm-yes")
+    expect(page.locator("h1 .champion")).to_be_visible(timeout=LIVE_MS)
+    expect(page.get_by_role("button", name="Promote…")).to_have_count(0)
+    page.goto(board)
+    roll_back(server, page)
 
 
 def test_a_failed_event_is_the_next_step_and_is_replayed(server: Catalog, visit: Callable[..., Visit]) -> None:

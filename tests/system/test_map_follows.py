@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from al_server import live
@@ -186,6 +187,44 @@ def test_a_late_answer_does_not_overwrite_what_was_chosen_since(page: Page, scen
     page.wait_for_timeout(1000)  # for what must not happen
     assert f"scene={second.id}" in page.url
     assert [url for url in tiles if f"/scenes/{first.id}/" in url] == []
+
+
+def test_a_change_while_a_scene_is_loaded_does_not_lose_its_place(
+    page: Page, empty: Catalog, scenes: tuple[Scene, Scene], tmp_path: Path
+) -> None:
+    first, second = scenes
+    held: list[Route] = []
+    page.route(f"**/api/v1/scenes/{first.id}/map*", lambda route: held.append(route))  # noqa: PLW0108
+    page.locator("#scene").select_option(str(first.id))
+    tiled(empty, tmp_path / "third.tif", offset_px=800)
+    while len(held) < 2:  # of the choice, and of the change after it
+        page.wait_for_timeout(50)
+    page.unroute(f"**/api/v1/scenes/{first.id}/map*")
+    for route in held:
+        route.continue_()
+    page.wait_for_url(f"**scene={first.id}&**at=*")
+    lon, lat, _ = map(float, page.url.partition("at=")[2].split("&")[0].replace("%2C", ",").split(","))
+    assert shapely.geometry.shape(first.footprint).contains(shapely.Point(lon, lat))
+    assert not shapely.geometry.shape(second.footprint).contains(shapely.Point(lon, lat))
+
+
+def test_the_focus_stays_where_it_is_when_something_changes(page: Page, empty: Catalog, tmp_path: Path) -> None:
+    button = page.get_by_role("button", name="Correct a window…")
+    around = page.locator("summary", has_text="Labels from QGIS")
+    around.focus()
+    tiled(empty, tmp_path / "third.tif", offset_px=800)
+    expect(page.locator("#scene option")).to_have_count(3, timeout=LIVE_MS)
+    expect(around).to_be_focused()
+    expect(button).to_be_visible()
+
+
+def test_a_scene_on_the_right_that_is_not_there_is_told(
+    page: Page, empty: Catalog, scenes: tuple[Scene, Scene]
+) -> None:
+    page.goto("about:blank")
+    page.goto(f"{empty.settings.api_url}/map#scene={scenes[0].id}&otherScene=99&mode=swipe&layers=")
+    expect(page.get_by_role("alert")).to_contain_text("Scene 99 cannot be shown on the right")
+    page.wait_for_function("!location.hash.includes('otherScene')")
 
 
 def test_what_cannot_be_had_leaves_the_map_as_it_was(page: Page, scenes: tuple[Scene, Scene]) -> None:

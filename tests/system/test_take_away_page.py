@@ -213,6 +213,13 @@ def test_what_qgis_opens_is_saved(page: Page, catalog: Catalog) -> None:
     layers, model = saved
     assert layers.endswith(".qlr") and "<qlr>" in saved[layers]
     assert saved[model] == "a model"
+    page.locator("#version").select_option("1")
+    page.wait_for_url("**version=1**")
+    with (
+        page.expect_request(lambda request: request.url.endswith("/qgis/layers.qlr?version=1")),
+        page.expect_download(),
+    ):
+        page.get_by_role("button", name="Layers for QGIS").click()
 
 
 def test_a_view_beside_the_scene_has_nothing_to_take(page: Page, catalog: Catalog) -> None:

@@ -91,8 +91,8 @@ export interface SceneMap {
 }
 
 /** All classes that a map of a scene may show, each once: those that people draw first. */
-export function classesOn(map: SceneMap | null): MapClass[] {
-  const all = [...(map?.classes ?? []), ...(map?.layers ?? []).flatMap((layer) => layer.classes)];
+export function classesOn(...maps: (SceneMap | null)[]): MapClass[] {
+  const all = maps.flatMap((map) => [...(map?.classes ?? []), ...(map?.layers ?? []).flatMap((layer) => layer.classes)]);
   return [...new Map(all.reverse().map((item) => [item.name, item] as const)).values()].reverse();
 }
 

@@ -32,14 +32,13 @@ export function newId(): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
-/** Replace what an element holds; what had the focus keeps it, if it is there again under the same id. */
+/** Replace what an element holds; what had the focus keeps it, if it is there again, itself or under the same id. */
 export function refill(element: HTMLElement, ...children: Node[]): void {
   const focused = document.activeElement;
   element.replaceChildren(...children);
-  if (focused instanceof HTMLElement && focused !== document.activeElement && focused.id) {
-    const again = document.getElementById(focused.id);
-    if (again && element.contains(again)) again.focus();
-  }
+  if (!(focused instanceof HTMLElement) || focused === document.activeElement) return;
+  const again = element.contains(focused) ? focused : focused.id ? document.getElementById(focused.id) : null;
+  if (again && element.contains(again)) again.focus();
 }
 
 /** Tell the reader something that ends by itself; what still stands there is told anew, not twice. */

@@ -64,14 +64,24 @@ export class Areas {
     this.tell();
   }
 
-  /** Take the outlines that show, on the left if there are two versions; null: none. */
-  setOutlines(outlines: VectorSource | null): void {
+  /** Forget all that is known: other maps show. */
+  forget(): void {
+    this.asked.abort();
+    this.outlines = this.patches = this.glaciers = null;
+    this.glaciersOf = "";
+    this.show(null, "");
+    this.tell();
+    this.choosePatch();
+  }
+
+  /** Take the outlines that show, on the left if there are two versions. */
+  setOutlines(outlines: VectorSource): void {
     this.outlines = outlines;
     this.tell();
   }
 
-  /** Take the patches that show; null: none. */
-  setPatches(patches: VectorSource | null): void {
+  /** Take the patches that show. */
+  setPatches(patches: VectorSource): void {
     this.patches = patches;
     this.choosePatch();
   }
@@ -94,14 +104,14 @@ export class Areas {
     this.asked.abort();
     this.asked = new AbortController();
     const { signal } = this.asked;
-    const { ground, olMap, layout, version } = this.page;
+    const { ground, olMap } = this.page;
     if (!ground) return;
-    const { scene, map } = ground;
+    const { scene, map, version } = ground;
     if (!this.page.isPredicted) return this.show(null, "Not known: show the outlines, and the scene is predicted.");
     const box = boxInView(olMap, map);
     if (!box) return this.show(null, "Nothing of the scene is in view.");
     try {
-      const report = await this.api.areas(scene.id, layout.version, box, signal);
+      const report = await this.api.areas(scene.id, version, box, signal);
       if (signal.aborted) return;
       this.show(report, report.totals.find((total) => total.undefined_because)?.undefined_because ?? "");
     } catch (error) {
@@ -109,8 +119,7 @@ export class Areas {
       return;
     }
     try {
-      // Not by the version that was chosen: "the served one" may be another by now.
-      await this.loadGlaciers(scene.id, layout.version, `${scene.id} ${version}`, signal);
+      await this.loadGlaciers(scene.id, version, signal);
     } catch (error) {
       if (!signal.aborted) tell(`The glaciers cannot be told: ${(error as Error).message}`, "fault");
     }
@@ -122,8 +131,8 @@ export class Areas {
     this.note.hidden = note === "";
   }
 
-  /** Ask for the glaciers of a scene with their areas, unless those of `of` are known. */
-  private async loadGlaciers(scene: number, version: number | null, of: string, signal: AbortSignal): Promise<void> {
+  private async loadGlaciers(scene: number, version: number | null, signal: AbortSignal): Promise<void> {
+    const of = `${scene} ${version}`;
     if (signal.aborted || of === this.glaciersOf) return;
     this.glaciers = null;
     const [found, report] = await Promise.all([this.api.glaciers(scene), this.api.areas(scene, version, null, signal)]);

@@ -44,6 +44,7 @@ export class Compare {
   private readonly overlays = new Map<string, Placed>();
   private shown: readonly string[] = [];
   private mode: Layout["mode"] = "one";
+  private isOneScene = true;
   private second: OlMap | null = null;
   private readonly beside: HTMLElement;
   private readonly slider: HTMLInputElement;
@@ -68,8 +69,13 @@ export class Compare {
     target.append(this.slider);
   }
 
-  /** Show one view, or two; `swipe`: where their boundary is, in percent from the left. */
-  show(left: Build | null, right: Build | null, mode: Layout["mode"], swipe: number): void {
+  /**
+   * Show one view, or two.
+   *
+   * @param swipe - where their boundary is, in percent from the left.
+   * @param isOneScene - whether both are of one scene; else what always shows is of the left one.
+   */
+  show(left: Build | null, right: Build | null, mode: Layout["mode"], swipe: number, isOneScene: boolean): void {
     this.views = [left, right];
     this.slider.value = String(swipe);
     this.cut();
@@ -81,6 +87,7 @@ export class Compare {
     if (right && mode === "swipe") this.addBase("right", right(this.classOf("right", mode)), this.first);
     this.showBeside(mode === "beside" ? right : null);
     this.mode = mode;
+    this.isOneScene = isOneScene;
     for (const overlay of this.overlays.values()) this.place(overlay);
   }
 
@@ -108,9 +115,9 @@ export class Compare {
     this.overlays.delete(key);
   }
 
-  /** Remove all layers above the views. */
+  /** Remove all layers above the views but those that always show. */
   clear(): void {
-    for (const key of [...this.overlays.keys()]) this.remove(key);
+    for (const [key, { name }] of [...this.overlays]) if (name !== null) this.remove(key);
   }
 
   /** Layers like those that show, for other maps: of the map, and of the one beside it if there is one. */
@@ -120,11 +127,12 @@ export class Compare {
     const shown = [...this.overlays.values()].filter(({ name }) => name === null || this.shown.includes(name));
     const first: Copy[] = left ? [{ of: "left", layer: left(WHOLE) }] : [];
     if (right && mode === "swipe") first.push({ of: "right", layer: right(this.classOf("right", mode)) });
-    for (const { name, side, build } of shown) {
-      if (side !== "right" || mode === "swipe") first.push({ of: name, layer: build(this.classOf(side, mode)) });
+    for (const overlay of shown) {
+      const side = this.sideOf(overlay);
+      if (side !== "right" || mode === "swipe") first.push({ of: overlay.name, layer: overlay.build(this.classOf(side, mode)) });
     }
     if (!right || mode !== "beside") return [first, null];
-    const above = shown.filter(({ side }) => side !== "left").map(({ name, build }) => ({ of: name, layer: build(WHOLE) }));
+    const above = shown.filter((overlay) => this.sideOf(overlay) !== "left").map(({ name, build }) => ({ of: name, layer: build(WHOLE) }));
     return [first, [{ of: "right", layer: right(WHOLE) }, ...above]];
   }
 
@@ -144,11 +152,12 @@ export class Compare {
   }
 
   private place(overlay: Placed): void {
-    if (overlay.side !== "right" || this.mode === "swipe") {
-      overlay.first = overlay.build(this.classOf(overlay.side, this.mode));
+    const side = this.sideOf(overlay);
+    if (side !== "right" || this.mode === "swipe") {
+      overlay.first = overlay.build(this.classOf(side, this.mode));
       this.addTo(this.first, overlay.name, overlay.first);
     }
-    if (overlay.side !== "left" && this.second) {
+    if (side !== "left" && this.second) {
       overlay.second = overlay.build(WHOLE);
       this.addTo(this.second, overlay.name, overlay.second);
     }
@@ -163,6 +172,10 @@ export class Compare {
 
   private setVisible({ name, first, second }: Placed): void {
     for (const layer of [first, second]) layer?.setVisible(name === null || this.shown.includes(name));
+  }
+
+  private sideOf({ name, side }: Overlay): Side {
+    return name === null && !this.isOneScene && this.mode !== "one" ? "left" : side;
   }
 
   private classOf(side: Side, mode: Layout["mode"]): string {

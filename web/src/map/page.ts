@@ -29,8 +29,15 @@ export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
 const SCENES = "scenes"; // what cannot be loaded may be the list of them, too
-const NOTHING = { scene: -1, sides: "" };
+const NOTHING = { scene: -1, sides: "", version: null as number | null };
 const PAUSE_MS = 20_000; // between two looks at what people drew meanwhile: it may be much
+
+/** A scene with its map, and the version that both are of; null: there is none yet. */
+export interface Ground {
+  scene: Scene;
+  map: SceneMap;
+  version: number | null;
+}
 
 /** A side, and the version and the scene whose maps it shows; null: the version that is served, or there is no scene. */
 export type ShownSide = [Side, number | null, Scene | null];
@@ -75,7 +82,7 @@ export class MapPage {
     });
     this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => coloursOf(this.map)(name));
     this.takeAway = new TakeAway(api, this);
-    this.sendBack = new SendBack(api, this);
+    this.sendBack = new SendBack(api);
     this.areas = new Areas(api, this);
     this.panel = new Panel(panel, this);
     this.olMap.on("moveend", () => {
@@ -136,10 +143,17 @@ export class MapPage {
   private async refresh(): Promise<void> {
     await this.list();
     if (this.map === null || this.scene === null) return this.begin();
-    if (this.mapsOf.sides === this.groundOfSides) return this.panel.show();
+    this.dropOtherScene();
+    const isOther = this.mapsOf.scene !== this.layout.scene; // it is being loaded
+    if (!isOther && this.mapsOf.sides === this.groundOfSides) return this.panel.show();
     try {
-      if (await this.loadMaps()) this.show();
+      if (await (isOther ? this.load() : this.loadMaps())) this.show();
     } catch (error) {
+      if (isOther) {
+        this.layout = this.shown;
+        this.show();
+        throw error;
+      }
       const why = (error as Error).message;
       throw new Error(`Version ${this.version} is served now, but its maps could not be loaded: ${why}. What was shown stays.`);
     }
@@ -149,10 +163,10 @@ export class MapPage {
     return this.scenes.find((scene) => scene.id === this.layout.scene) ?? null;
   }
 
-  /** The scene with its map; null: none is chosen, or what shows is still of another one. */
-  get ground(): { scene: Scene; map: SceneMap } | null {
+  /** What shows, on the left if there are two; null: no scene is chosen, or what shows is still of another one. */
+  get ground(): Ground | null {
     const { scene, map } = this;
-    return scene && map && this.mapsOf.scene === scene.id ? { scene, map } : null;
+    return scene && map && this.mapsOf.scene === scene.id ? { scene, map, version: this.mapsOf.version } : null;
   }
 
   /** The scene on the right: the one that was chosen there, else the same. */
@@ -240,6 +254,7 @@ export class MapPage {
     if (changes.scene !== undefined || changes.version !== undefined) leaveMode(); // it is about what showed so far
     const alone = changes.scene === undefined ? {} : { otherScene: null }; // which may lie elsewhere
     this.layout = { ...this.layout, ...alone, ...changes };
+    this.dropOtherScene();
     this.wanted.abort();
     try {
       if (this.map === null || this.mapsOf.scene !== this.layout.scene) {
@@ -251,6 +266,14 @@ export class MapPage {
       tell((error as Error).message, "fault");
     }
     this.show();
+  }
+
+  /** Compare with the same scene where the one on the right is not there. */
+  private dropOtherScene(): void {
+    const { otherScene } = this.layout;
+    if (otherScene === null || !this.scenes.length || this.scenes.some((scene) => scene.id === otherScene)) return;
+    this.layout.otherScene = null;
+    tell(`Scene ${otherScene} cannot be shown on the right: it is not ready, or was removed.`, "fault");
   }
 
   /**
@@ -265,13 +288,13 @@ export class MapPage {
       this.removeLayers();
       return true;
     }
-    const { sides, groundOfSides } = this;
+    const { sides, groundOfSides, version } = this;
     try {
-      const maps = await Promise.all(sides.map(([, version, of]) => this.api.sceneMap(of?.id ?? scene, version)));
+      const maps = await Promise.all(sides.map(([, by, of]) => this.api.sceneMap(of?.id ?? scene, by)));
       if (signal.aborted) return false;
       this.removeLayers();
       [this.map = null, this.otherMap = null] = maps;
-      this.mapsOf = { scene, sides: groundOfSides };
+      this.mapsOf = { scene, sides: groundOfSides, version };
     } catch (error) {
       if (signal.aborted) return false;
       throw error;
@@ -283,11 +306,10 @@ export class MapPage {
   private removeLayers(): void {
     this.asked.abort();
     this.asked = new AbortController();
-    for (const key of this.loading.keys()) this.compare.remove(key);
+    this.compare.clear();
     this.faults.clearAll();
     this.loading.clear();
-    this.areas.setOutlines(null);
-    this.areas.setPatches(null);
+    this.areas.forget();
     this.panel.forgetProgress();
     this.mapsOf = NOTHING;
   }
@@ -295,7 +317,6 @@ export class MapPage {
   private async load(): Promise<boolean> {
     if (!(await this.loadMaps())) return false;
     if (!this.map) return true;
-    this.predictHere.show(this.scene);
     if (this.layout.centre === null) {
       const extent = transformExtent(this.map.bounds, "EPSG:4326", "EPSG:3857");
       this.olMap.getView().fit(extent, { padding: [20, 20, 20, 20] });
@@ -326,7 +347,9 @@ export class MapPage {
       right ? (className) => tileLayer(this.api, there, right.tiles, 0, className) : null,
       this.layout.mode,
       this.layout.swipe,
+      this.scene === this.otherScene,
     );
+    this.predictHere.show(this.scene);
     for (const name of this.layout.layers) for (const side of this.sides) void this.add(name, side);
     this.compare.only(this.layout.layers);
     this.areas.choosePatch();

@@ -86,7 +86,7 @@ export class Panel {
   private otherScene(): HTMLElement[] {
     const { page } = this;
     const { scene } = page;
-    const others = page.scenes.filter((other) => scene && other !== scene && mayOverlap(scene, other));
+    const others = page.scenes.filter((other) => scene && other !== scene && (other === page.otherScene || mayOverlap(scene, other)));
     if (!others.length) return [];
     const choose = (event: Event): void => void page.choose({ otherScene: Number((event.target as HTMLSelectElement).value) || null });
     const select = make("select", { id: "otherScene", onchange: choose }, make("option", { value: "", selected: page.otherScene === scene }, "the same"));
@@ -158,7 +158,7 @@ export class Panel {
   private correct(): HTMLElement[] {
     const { ground, olMap, layout } = this.page;
     if (!ground || role < ANNOTATOR || ground.scene.role !== "pool") return [];
-    this.page.sendBack.show();
+    this.page.sendBack.show(ground);
     return [correctSection(olMap, { ...ground, view: layout.view }, () => this.show()), this.page.sendBack.element];
   }
 
@@ -202,7 +202,7 @@ export class Panel {
   }
 
   private legend(): HTMLElement {
-    const classes = classesOn(this.page.map).map(({ name, colour }): [string, string] => [name, colour]);
+    const classes = classesOn(this.page.map, this.page.otherMap).map(({ name, colour }): [string, string] => [name, colour]);
     const section = make("section", {}, make("h2", {}, "Classes"), swatches(classes));
     for (const [title, scale] of this.scales()) section.append(make("h2", {}, title), scaleBar(scale));
     if (this.page.showsPatches) {

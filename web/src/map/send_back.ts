@@ -2,7 +2,7 @@
 
 import type { Api } from "../api";
 import { make } from "../dom";
-import type { MapPage } from "./page";
+import type { Ground } from "./page";
 
 interface Layer {
   name: string;
@@ -36,10 +36,7 @@ export class SendBack {
   private version: number | null = null;
   private scene: number | null = null;
 
-  constructor(
-    private readonly api: Api,
-    private readonly page: MapPage,
-  ) {
+  constructor(private readonly api: Api) {
     this.look = make("button", { type: "button", onclick: () => void this.recognise() }, "What is in it?");
     this.element = make(
       "section", { class: "take", "aria-labelledby": "labels-title" },
@@ -57,12 +54,10 @@ export class SendBack {
   }
 
   /** Follow the map: labels are for the scene that it shows, and which prediction was edited is the version that it shows. */
-  show(): void {
-    const { version } = this.page;
-    const scene = this.page.layout.scene;
-    if (version !== this.version || scene !== this.scene) this.forget();
+  show({ scene, version }: Ground): void {
+    if (version !== this.version || scene.id !== this.scene) this.forget();
     this.version = version;
-    this.scene = scene;
+    this.scene = scene.id;
     this.editedWhat.textContent = `Edited from the outlines of version ${version}`;
     (this.edited.parentElement as HTMLElement).hidden = version === null;
   }
@@ -92,8 +87,8 @@ export class SendBack {
   }
 
   private async ask(file: File, dryRun: boolean, then: (found: Recognised) => void): Promise<void> {
-    const { scene } = this.page;
-    if (!scene) return;
+    const { scene } = this;
+    if (scene === null) return;
     const query = new URLSearchParams({ dry_run: String(dryRun) });
     if (this.version !== null && this.edited.checked) query.set("version", String(this.version));
     if (this.minutes.value) query.set("seconds", String(60 * Number(this.minutes.value)));
@@ -102,11 +97,11 @@ export class SendBack {
     try {
       const type = file.name.toLowerCase().endsWith(".zip") ? "application/zip" : "application/geopackage+sqlite3";
       const content = file.slice(0, file.size, type); // browsers know no type of GeoPackages
-      const response = await this.api.request("POST", `/api/v1/scenes/${scene.id}/labels?${query}`, content);
+      const response = await this.api.request("POST", `/api/v1/scenes/${scene}/labels?${query}`, content);
       const found = (await response.json()) as Recognised;
-      if (scene === this.page.scene) then(found);
+      if (scene === this.scene) then(found);
     } catch (error) {
-      this.said.replaceChildren(make("p", { class: "bad", role: "alert" }, (error as Error).message));
+      if (scene === this.scene) this.said.replaceChildren(make("p", { class: "bad", role: "alert" }, (error as Error).message));
     } finally {
       this.look.disabled = false;
     }

@@ -49,14 +49,14 @@ export class TakeAway {
 
   /** Save a file of the scene and version that show (of two versions, the one on the left). */
   private async save(): Promise<void> {
-    const { ground, layout } = this.page;
+    const { ground } = this.page;
     if (!ground) return;
-    const { scene, map } = ground;
+    const { scene, map, version } = ground;
     const box = this.whole.checked ? null : boxInView(this.page.olMap, map);
     if (!this.whole.checked && box === null) return this.say("Nothing of the scene is in view.");
     const file = this.file.value as PredictionFile;
     this.download.disabled = true;
-    const fetched = this.api.prediction(scene.id, layout.version, file, box, (job) => this.say(progressOf(job)));
+    const fetched = this.api.prediction(scene.id, version, file, box, (job) => this.say(progressOf(job)));
     try {
       if (await this.saved(fetched, `${scene.name}.${file}`)) await this.page.lookForMaps();
     } catch (error) {
@@ -68,11 +68,11 @@ export class TakeAway {
 
   /** Save what QGIS opens for the scene that shows: its layers by the version that shows, or the served one for Deepness. */
   private async saveForQgis(file: "layers.qlr" | "deepness.onnx"): Promise<void> {
-    const { ground, layout } = this.page;
+    const { ground } = this.page;
     if (!ground) return;
-    const { id, name } = ground.scene;
-    const version = file === "layers.qlr" && layout.version !== null ? `?version=${layout.version}` : "";
-    await this.saved(this.api.request("GET", `/api/v1/scenes/${id}/qgis/${file}${version}`), `${name}.${file}`);
+    const { scene: { id, name }, version } = ground;
+    const query = file === "layers.qlr" && version !== null ? `?version=${version}` : "";
+    await this.saved(this.api.request("GET", `/api/v1/scenes/${id}/qgis/${file}${query}`), `${name}.${file}`);
   }
 
   /** Save a file that is being fetched, under the name that the server gives it; tell what went wrong, and whether it was saved. */

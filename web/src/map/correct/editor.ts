@@ -33,6 +33,7 @@ export class Editor implements Desk {
   value: number;
   diameter = 8;
   superpixelSide = 12;
+  private loading = 0; // requests under way for what tools need
   readonly choices: ClassChoice[];
 
   private readonly root: HTMLElement;
@@ -233,6 +234,7 @@ export class Editor implements Desk {
   }
 
   private async load(what: "bands" | "superpixels"): Promise<void> {
+    this.loading += 1;
     try {
       const { session: { scene, window }, superpixelSide } = this;
       if (what === "bands") this.bands ??= await bandsOf(scene, window);
@@ -242,12 +244,16 @@ export class Editor implements Desk {
       }
     } catch (error) {
       tell((error as Error).message, "fault");
+    } finally {
+      this.loading -= 1;
     }
     this.bar.show();
   }
 
-  get isLoading(): boolean {
-    return (this.tool === "strokes" && !this.bands) || (this.tool === "superpixels" && !this.superpixels);
+  /** Whether the tool needs something that is not there: it is being loaded, or could not be. */
+  get waitsFor(): "loading" | "failed" | null {
+    if (!(this.tool === "strokes" && !this.bands) && !(this.tool === "superpixels" && !this.superpixels)) return null;
+    return this.loading ? "loading" : "failed";
   }
 
   /** Hide the classes, or show them again. */

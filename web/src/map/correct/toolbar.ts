@@ -6,6 +6,7 @@ import { showKeys } from "./dialogs";
 import type { Editor } from "./editor";
 import { TOOLS, type Tool } from "./tools";
 
+const WAITS = { loading: "Loading the window…", failed: "What this tool needs could not be loaded: choose it again." };
 const SUPERPIXEL_SIDES = [8, 12, 20, 32];
 
 export class ToolBar {
@@ -64,7 +65,7 @@ export class ToolBar {
       ...TOOLS.map((tool) => this.toggle(`tool-${tool.name}`, editor.tool === tool.name, () => editor.choose(tool.name), tool.title, make("kbd", {}, tool.key))),
     );
     const tool: Tool | undefined = TOOLS.find((item) => item.name === editor.tool);
-    this.hint.textContent = editor.isLoading ? "Loading the window…" : (tool?.hint ?? "");
+    this.hint.textContent = editor.waitsFor ? WAITS[editor.waitsFor] : (tool?.hint ?? "");
     refill(this.options, ...this.optionsOf());
     this.undo.disabled = !editor.session.canUndo;
     this.redo.disabled = !editor.session.canRedo;

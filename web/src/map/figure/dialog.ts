@@ -3,10 +3,10 @@
 import { getHeight, getWidth } from "ol/extent";
 import { toLonLat } from "ol/proj";
 
-import { type Api, type AreaReport, type Box, classesOn, scaleEnd } from "../../api";
+import { type Api, type AreaReport, type Box, classesOn, type Scene, scaleEnd } from "../../api";
 import { make } from "../../dom";
 import { areaText, intervalText } from "../km2";
-import type { MapPage } from "../page";
+import type { Ground, MapPage } from "../page";
 import { boxOf } from "../places";
 import { saveAs } from "../takeaway";
 import { picture } from "./picture";
@@ -65,43 +65,47 @@ export async function showFigure(api: Api, page: MapPage): Promise<void> {
 }
 
 async function figureOf(api: Api, page: MapPage, title: string, longestMs: number): Promise<Figure> {
-  const { scene, map, layout, olMap } = page;
+  const { ground: shows, layout, olMap } = page;
   const view = olMap.getView();
   const centre = view.getCenter() as [number, number] | undefined;
-  if (!scene || !map || !centre) throw new Error("There is no scene to draw.");
+  if (!shows || !centre) throw new Error("There is no scene to draw, or it is still being loaded.");
   const [first, second] = page.layersShown();
   const width = second ? (MAP_WIDTH - GAP) / 2 : MAP_WIDTH;
   const shown = view.calculateExtent(olMap.getSize());
   const resolution = Math.max(getWidth(shown) / width, getHeight(shown) / MAP_HEIGHT); // all that is in view, and some more
   const ground = { centre, resolution, swipe: layout.swipe / 100 };
   const half = [(resolution * width) / 2, (resolution * MAP_HEIGHT) / 2] as const;
-  const box = boxOf([centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]], map);
+  const box = boxOf([centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]], shows.map);
+  // Before anything is waited for: meanwhile the map may show something else.
   const missing = page.layersMissing();
-  const pictures = await Promise.all([first, ...(second ? [second] : [])].map((copies) => picture(copies, ground, width, MAP_HEIGHT, longestMs)));
-  const { report, unknown } = await areasIn(api, page, box);
   const captions = page.captions();
+  const legend = { classes: classesOn(page.map, page.otherMap), layers: page.layerTitles(), scales: page.layerScales() };
+  const isTwo = page.sides.length > 1;
+  const images = [shows.scene, ...(page.otherScene && page.otherScene !== shows.scene && isTwo ? [page.otherScene] : [])].map(imageOf);
+  const areasOf = areasIn(api, shows, page.isPredicted, box);
+  const pictures = await Promise.all([first, ...(second ? [second] : [])].map((copies) => picture(copies, ground, width, MAP_HEIGHT, longestMs)));
+  const { report, unknown } = await areasOf;
   const latitude = toLonLat(centre)[1] as number;
   return {
     title,
     maps: pictures.map((drawn, place) => ({ picture: drawn.canvas, caption: second ? captions[place] ?? "" : captions.join("   |   ") })),
     swipe: layout.mode === "swipe" ? ground.swipe : null,
-    classes: classesOn(map),
-    layers: page.layerTitles(),
-    scales: page.layerScales(),
+    ...legend,
     incomplete: [...new Set([...pictures.flatMap(({ incomplete }) => incomplete.map((of) => page.titleOf(of))), ...missing])],
     areas: report?.totals ?? [],
-    areasNote: report ? noteOf(report) : "",
+    areasNote: report ? `${isTwo ? "On the left. " : ""}${noteOf(report)}` : "",
     metres: resolution * Math.cos((latitude * Math.PI) / 180),
-    source: sourceOf(page, report, unknown, box),
+    source: sourceOf(images, modelOf(page, shows.version), report, unknown, box),
   };
 }
 
 /** The areas in the figure, or why they are not known: they keep nobody from the rest of it. */
-async function areasIn(api: Api, page: MapPage, box: Box | null): Promise<{ report: AreaReport | null; unknown: string }> {
-  const { ground } = page;
-  if (!ground || !page.isPredicted || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
+async function areasIn(
+  api: Api, { scene, version }: Ground, isPredicted: boolean, box: Box | null,
+): Promise<{ report: AreaReport | null; unknown: string }> {
+  if (!isPredicted || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
   try {
-    return { report: await api.areas(ground.scene.id, page.layout.version, box), unknown: "" };
+    return { report: await api.areas(scene.id, version, box), unknown: "" };
   } catch (error) {
     return { report: null, unknown: (error as Error).message };
   }
@@ -112,11 +116,18 @@ function noteOf(report: AreaReport): string {
   return why ? `By version ${report.model_version}. No interval: ${why}.` : `By version ${report.model_version}. The interval covers errors like those on its validation ground.`;
 }
 
-function sourceOf(page: MapPage, report: AreaReport | null, unknown: string, box: Box | null): string[] {
-  const { scene, versions, version } = page;
-  const image = [`Scene ${scene?.name}`, scene?.sensor, scene?.acquired?.slice(0, 10)].filter(Boolean).join(", ");
+function imageOf(scene: Scene): string {
+  return [`Scene ${scene.name}`, scene.sensor, scene.acquired?.slice(0, 10)].filter(Boolean).join(", ");
+}
+
+function modelOf({ versions }: MapPage, version: number | null): string {
   const labels = versions.find((item) => item.version === version)?.labels;
-  const model = version === null ? "" : ` Model version ${version}${labels === undefined ? "" : `, trained on ${labels} labels`}.`;
+  return version === null ? "" : ` Model version ${version}${labels === undefined ? "" : `, trained on ${labels} labels`}.`;
+}
+
+/** What the figure was made of; `images`: the one that shows, or those on the left and on the right. */
+function sourceOf(images: string[], model: string, report: AreaReport | null, unknown: string, box: Box | null): string[] {
+  const image = images.length > 1 ? images.map((text, place) => `${place ? "Right" : "Left"}: ${text}`).join(". ") : images[0];
   const corners = box ? ` ${degrees(box[1], box[3], "N", "S")}, ${degrees(box[0], box[2], "E", "W")}.` : "";
   const day = new Date().toISOString().slice(0, 10);
   return [`${image}.${model}${corners} Web Mercator; the scale holds in the middle. Drawn ${day}.`, ...(report ? [] : [`Areas are not known: ${unknown}`])];
