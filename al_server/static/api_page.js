@@ -2,7 +2,7 @@
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
-  deepLinking: true,
+  deepLinking: false, // else there are links within buttons, which screen readers cannot reach
   showExtensions: true,
   validatorUrl: null, // else the page sends our address to a public validator
 });
