@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from imagery import tar_archives
 from imagery.errors import SceneError
 from imagery.zip_archives import content_of, files_of, open_zip
 
@@ -67,9 +68,14 @@ class Listing:
             with open_zip(self.root) as archive:
                 return next(content_of(archive, member, most), b"")
         if self.root.lower().endswith(".tar") and not Path(self.root).is_dir():
-            with tarfile.open(self.root) as tar:
-                extracted = tar.extractfile(member)
-                return extracted.read(most) if extracted else b""
+            with tar_archives.open_tar(self.root) as tar:
+                members = {item.name: item for item in tar_archives.members_of(tar, _MOST_FILES)}
+                content = bytearray()
+                for part in tar_archives.content_of(tar, members[member]):
+                    content += part
+                    if len(content) > most:
+                        break
+                return bytes(content)
         with Path(self.path(member)).open("rb") as plain:
             return plain.read(most)
 
@@ -107,8 +113,10 @@ def list_files(path: str) -> Listing:
                 if any(item.flag_bits & 1 for item in archive.infolist()):
                     raise SceneError(f"{path}: found an archive with a password; expected one without: unpack it first")
         else:
-            with tarfile.open(root, "r:") as tar:
-                names = [item.name for item in tar.getmembers() if item.isfile()]
+            with tar_archives.open_tar(root) as tar:
+                found = tar_archives.members_of(tar, _MOST_FILES + 1)
+            _check_count(path, len(found))
+            names = [item.name for item in found if item.isfile()]
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise SceneError(f"{path}: the archive cannot be read ({error}); download it again") from error
     scheme = "vsizip" if lower.endswith(".zip") else "vsitar"
@@ -129,6 +137,10 @@ def _walk(root: str) -> Iterator[str]:
 def _checked(path: str, members: tuple[str, ...]) -> tuple[str, ...]:
     if not members:
         raise SceneError(f"{path}: found no files; expected those of one product")
-    if len(members) > _MOST_FILES:
-        raise SceneError(f"{path}: found more than {_MOST_FILES:,} files; expected those of one product")
+    _check_count(path, len(members))
     return members
+
+
+def _check_count(path: str, count: int) -> None:
+    if count > _MOST_FILES:
+        raise SceneError(f"{path}: found more than {_MOST_FILES:,} files; expected those of one product")
