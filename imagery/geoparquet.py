@@ -4,7 +4,8 @@ Format: https://geoparquet.org/releases/v1.1.0/ (the metadata key "geo", CRS as 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -91,9 +92,14 @@ class GeoParquetFile:
         )
 
     def attributes(self, header: LayerHeader, columns: Sequence[str]) -> Mapping[str, NDArray[Any]]:
-        """Return attribute values of all features, in the order of the file."""
-        table = self._file.read(columns=list(columns))
-        return {name: _values(table[name]) for name in columns}
+        """Return attribute values of all features, in the order of the file.
+
+        Raises:
+            OutlineError: A value cannot be read.
+        """
+        with self._faults():
+            table = self._file.read(columns=list(columns))
+            return {name: _values(table[name]) for name in columns}
 
     def without_place(self, header: LayerHeader) -> NDArray[np.int64]:
         """Return the numbers of the rows without a geometry."""
@@ -104,12 +110,25 @@ class GeoParquetFile:
     def _batches(self, columns: Sequence[str]) -> Any:
         """Yield (rows, WKB, column -> values) of each batch."""
         first = 0
-        try:
+        with self._faults():
             for batch in self._file.iter_batches(_ROWS_PER_BATCH, columns=[self._column, *columns]):
                 table = {name: _values(batch[name]) for name in columns}
                 yield np.arange(first, first + len(batch), dtype=np.int64), _values(batch[self._column]), table
                 first += len(batch)
-        except pa.ArrowException as error:
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Refuse rows that Arrow cannot read, and values that Python cannot hold.
+
+        Raises:
+            OutlineError: There is one.
+            UnicodeDecodeError: A text is not UTF-8.
+        """
+        try:
+            yield
+        except UnicodeDecodeError:
+            raise
+        except (pa.ArrowException, OverflowError, ValueError) as error:  # OverflowError: a date after the year 9999
             raise OutlineError(
                 f"{self._path}: found rows that cannot be read; expected GeoParquet ({error})"
             ) from error

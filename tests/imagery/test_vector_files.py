@@ -88,6 +88,29 @@ def test_geoparquet_without_a_crs_member_is_in_degrees(tmp_path: Path) -> None:
     assert read_layer(str(path), None, GRID).crs == "OGC:CRS84"
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (2**62, pa.timestamp("us")),
+        (2**62, pa.timestamp("ms")),
+        (2**62, pa.date64()),
+        (0, pa.timestamp("us", "Foo/Bar")),
+    ],
+    ids=str,
+)
+def test_geoparquet_with_a_value_that_python_cannot_hold_is_refused(
+    tmp_path: Path, number: int, kind: pa.DataType
+) -> None:
+    path = str(_parquet(tmp_path / "a.parquet", [SQUARE.wkb]))
+    table = parquet.read_table(path)
+    parquet.write_table(table.append_column("day", pa.array([number], pa.int64()).view(kind)), path)
+    with open_vector(path) as file:
+        header = choose_layer(path, file, None)
+        for read in (lambda: file.attributes(header, ["day"]), lambda: file.read(header, [SQUARE.bounds], ["day"])):
+            with pytest.raises(OutlineError, match=r"a\.parquet: found rows that cannot be read"):
+                read()
+
+
 @pytest.mark.parametrize("folder", ["", "region 13/"])
 @pytest.mark.parametrize("change", [str.lower, str.upper])
 def test_a_zipped_shapefile_is_read(tmp_path: Path, folder: str, change: Callable[[str], str]) -> None:
