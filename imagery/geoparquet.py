@@ -4,6 +4,7 @@ Format: https://geoparquet.org/releases/v1.1.0/ (the metadata key "geo", CRS as 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -29,20 +30,28 @@ class GeoParquetFile:
         """Read the metadata.
 
         Raises:
-            OutlineError: It is no GeoParquet file, is larger than 1 GiB, or its geometries are not stored as WKB.
+            OutlineError: It is no GeoParquet file, is larger than 1 GiB, its geometries are not stored as WKB, or two
+                columns have the same name.
         """
         self._path = path
         try:
             self._file = parquet.ParquetFile(path)
-            metadata = self._file.metadata
+            metadata, schema = self._file.metadata, self._file.schema_arrow
             geo = json.loads((metadata.metadata or {}).get(b"geo", b"{}"))
             size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
             self._column = str(geo.get("primary_column", ""))
             self._geo: dict[str, Any] = dict(geo.get("columns", {}).get(self._column, {}))
-        except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
+            json.dumps(geo, ensure_ascii=False).encode()  # JSON may name halves of characters, which no text holds
+        except (pa.ArrowException, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise OutlineError(f"{path}: found a damaged Parquet file; expected GeoParquet ({error})") from error
-        if not self._geo or self._column not in self._file.schema_arrow.names:
+        if not self._geo or self._column not in schema.names:
             raise OutlineError(f"{path}: found a Parquet file without the metadata of a geometry; expected GeoParquet")
+        if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
+            raise OutlineError(
+                f"{path}: found several columns named {', '.join(repeated)}; expected one of each name: rename them"
+            )
+        if not _holds_bytes(kind := schema.field(self._column).type):
+            raise OutlineError(f"{path}: found geometries of the type {kind}; expected bytes (WKB)")
         if self._geo.get("encoding") != "WKB" or self._geo.get("edges", "planar") != "planar":
             raise OutlineError(
                 f"{path}: found geometries with encoding {self._geo.get('encoding')!r} and "
@@ -132,6 +141,16 @@ class GeoParquetFile:
             raise OutlineError(
                 f"{self._path}: found rows that cannot be read; expected GeoParquet ({error})"
             ) from error
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    kinds = pa.types
+    if kinds.is_dictionary(kind):
+        kind = kind.value_type
+    return any(
+        holds(kind)
+        for holds in (kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary, kinds.is_binary_view)
+    )
 
 
 def _shapes(wkb: NDArray[np.object_]) -> NDArray[np.object_]:

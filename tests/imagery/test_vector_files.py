@@ -56,6 +56,12 @@ def _parquet(path: Path, wkb: list[bytes | None], crs: str | None = UTM_45N, **o
     return path
 
 
+def _parquet_of(path: Path, table: pa.Table, geo: bytes | None = None) -> None:
+    """Write GeoParquet of another table, or with other metadata."""
+    usual = parquet.read_table(_parquet(path, [SQUARE.wkb])).schema.metadata
+    parquet.write_table(table.replace_schema_metadata(usual | ({b"geo": geo} if geo else {})), path)
+
+
 @pytest.mark.parametrize(
     ("driver", "ending"),
     {"GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp", "FlatGeobuf": "fgb", "KML": "kml"}.items(),
@@ -160,6 +166,7 @@ def _nested(path: Path) -> None:
     _zip(path, {"inner.zip": inner})
 
 
+HALF_A_CHARACTER = rb'{"primary_column": "outline", "columns": {"outline": {"encoding": "WKB", "crs": "\ud800"}}}'
 FAULTY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "bomb": ("a.zip", _bomb, r"found 16384 MiB of vector files packed into [\d,]+ bytes; expected at most 512 MiB"),
     "climbing names": (
@@ -208,6 +215,36 @@ FAULTY: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "a.parquet",
         lambda path: _parquet(path, [SQUARE.wkb], encoding="polygon"),
         "encoding 'polygon' and planar edges; expected WKB and planar edges",
+    ),
+    "Parquet with metadata that are nested deeply": (
+        "a.parquet",
+        lambda path: _parquet_of(path, pa.table({"outline": [SQUARE.wkb]}), b"[" * 100_000),
+        "found a damaged Parquet file; expected GeoParquet .maximum recursion",
+    ),
+    "Parquet with half a character as its CRS": (
+        "a.parquet",
+        lambda path: _parquet_of(path, pa.table({"outline": [SQUARE.wkb]}), HALF_A_CHARACTER),
+        "found a damaged Parquet file; expected GeoParquet .*surrogates not allowed",
+    ),
+    "Parquet with numbers in place of geometries": (
+        "a.parquet",
+        lambda path: _parquet_of(path, pa.table({"outline": [5]})),
+        r"found geometries of the type int64; expected bytes \(WKB\)",
+    ),
+    "Parquet with lists in place of geometries": (
+        "a.parquet",
+        lambda path: _parquet_of(path, pa.table({"outline": [[SQUARE.wkb]]})),
+        r"found geometries of the type list<\w+: binary>; expected bytes \(WKB\)",
+    ),
+    "Parquet with text in place of geometries": (
+        "a.parquet",
+        lambda path: _parquet_of(path, pa.table({"outline": [SQUARE.wkb_hex]})),
+        r"found geometries of the type string; expected bytes \(WKB\)",
+    ),
+    "Parquet with two columns of a name": (
+        "a.parquet",
+        lambda path: _parquet_of(path, pa.Table.from_arrays([[SQUARE.wkb], [1], [2]], ["outline", "a", "a"])),
+        "found several columns named a; expected one of each name: rename them",
     ),
     "Parquet of nothing": ("a.parquet", lambda path: _parquet(path, []), "found no features in layer 'outline'"),
     "damaged FlatGeobuf": (
