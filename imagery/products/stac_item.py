@@ -50,6 +50,7 @@ def read_item(href: str, permit: Permit) -> pystac.Item:
     text = _fetch(permit(href)) if is_http(href) else _load(permit(str(Path(href).absolute())))
     try:
         document = json.loads(text)
+        json.dumps(document, ensure_ascii=False).encode()  # JSON may name halves of characters, which no text holds
     except (ValueError, RecursionError) as error:
         raise SceneError(f"{href}: found no readable JSON ({error}); expected a STAC item") from error
     document = _only_feature(href, document)
@@ -65,9 +66,32 @@ def read_item(href: str, permit: Permit) -> pystac.Item:
         ]
         item = pystac.Item.from_dict({**document, "links": links})
         item.set_self_href(href if is_http(href) else str(Path(href).absolute()))
-    except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        _check_kinds(item)
+    except (pystac.STACError, ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SceneError(f"{href}: found no readable STAC item ({type(error).__name__}: {error})") from error
     return item
+
+
+def _check_kinds(item: pystac.Item) -> None:
+    """Check the kinds of the values that pystac takes as they are.
+
+    Raises:
+        TypeError: One is of another kind than the specification says.
+        ValueError, OverflowError: A period begins on no date.
+    """
+    texts = {"id": item.id}
+    for key, asset in item.assets.items():
+        texts[f"type of the asset {key!r}"] = asset.media_type or ""
+        roles = asset.roles or []
+        if not isinstance(roles, list):
+            raise TypeError(f"found the roles {roles!r} of the asset {key!r}; expected a list")
+        texts |= {f"role {place} of the asset {key!r}": role for place, role in enumerate(roles)}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"found the {name} {text!r}; expected text")
+    start = item.properties.get("start_datetime")
+    if item.datetime is None and start is not None:
+        pystac.utils.str_to_datetime(start)
 
 
 def _only_feature(href: str, document: Any) -> Any:
@@ -122,8 +146,20 @@ def asset_path(item: pystac.Item, asset: pystac.Asset, permit: Permit) -> str:
     """Return what GDAL takes to open an asset.
 
     Raises:
-        SceneError: Its address is of a kind that is not read, or not permitted, or no file is there.
+        SceneError: Its address is none or of a kind that is not read, or not permitted, or no file is there.
     """
+    try:
+        return _permitted_path(item, asset, permit)
+    except SceneError:
+        raise
+    except (pystac.STACError, OSError, ValueError) as error:
+        raise SceneError(
+            f"{item.get_self_href()}: found the asset address {asset.href!r}, which cannot be read "
+            f"({getattr(error, 'strerror', None) or error}); expected a local file, or an http address"
+        ) from error
+
+
+def _permitted_path(item: pystac.Item, asset: pystac.Asset, permit: Permit) -> str:
     own = item.get_self_href() or ""
     href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
     if not is_http(href) and not _is_local(href, own):

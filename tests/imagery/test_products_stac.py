@@ -260,6 +260,39 @@ def test_what_is_no_item_of_a_known_sensor_is_refused(tmp_path: Path, content: s
         recognise(str(tmp_path / "item.json"))
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (["id"], 5, "found the id 5; expected text"),
+        (["id"], None, "found the id None; expected text"),
+        (["id"], "\ud800", "surrogates not allowed"),
+        (["assets", "B04", "type"], ["a"], "found the type of the asset 'B04' ['a']; expected text"),
+        (["assets", "B04", "roles"], 5, "found the roles 5 of the asset 'B04'; expected a list"),
+        (["assets", "B04", "roles"], ["data", 1], "found the role 1 of the asset 'B04' 1; expected text"),
+        (["assets", "B04", "href"], "http://[::1.tif", "which cannot be read (Invalid IPv6 URL)"),
+        (["assets", "B04", "href"], f"{'x' * 5000}.tif", "which cannot be read (File name too long)"),
+        (
+            ["assets", "B04"],
+            {"href": "s3://b/B04.tif", "alternate": {"local": {"href": "http://[::1.tif"}}},
+            "which cannot be read (Invalid IPv6 URL)",
+        ),
+        (["properties", "start_datetime"], "x", "ISO string too short"),
+        (["properties", "start_datetime"], 5, "TypeError"),
+        (["properties", "datetime"], "9999-12-31T24:00:00Z", "date value out of range"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(tmp_path: Path, place: list[str], value: Any, message: str) -> None:
+    period = {"datetime": None, "start_datetime": "2022-10-01T00:00:00Z", "end_datetime": "2022-10-31T00:00:00Z"}
+    document = json.loads(item(sentinel(tmp_path, add=0), platform="sentinel-2a", **period))
+    parent = document
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    (tmp_path / "item.json").write_text(json.dumps(document))
+    with pytest.raises(SceneError, match=re.escape(message)):
+        recognise(str(tmp_path / "item.json"))
+
+
 def test_a_local_item_means_the_files_beside_it_whatever_its_link_says(tmp_path: Path) -> None:
     document = json.loads(item(sentinel(tmp_path, add=0), platform="sentinel-2a", **{"processing:level": "L2A"}))
     document["links"] = [{"rel": "self", "href": "https://example.org/cat/item.json"}]
