@@ -1,5 +1,6 @@
 """Products described by a STAC item."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -78,7 +79,7 @@ def recognise_item(
     reader = _Reader(item, known, permit, {key.lower() for key in extra})
     found, left_out = reader.assets()
     told = _level(item) or level
-    stated = {name: _stated(asset.stated) for name, asset in found.items()}
+    stated = {name: _stated(href, name, asset.stated) for name, asset in found.items()}
     defaults = _defaults(item, known, told, notes)
     if known == "sentinel-2-msi" and not _is_hls(item):
         offset = _sentinel_offset(item, found, stated, notes)
@@ -194,6 +195,8 @@ class _Reader:
                     left_out.append((label, f"{name} once more"))
                 else:
                     path = asset_path(self._item, asset, self._permit)
+                    if index > 1:
+                        _check_band_count(path, key, index, len(bands))
                     found[name] = _Found(path, index, band, is_flags, table)
         return found, left_out
 
@@ -221,6 +224,26 @@ class _Reader:
                 )
                 return (SURFACE_TEMPERATURE if surface else table[lower]), lower
         return None, ""
+
+
+def _check_band_count(path: str, key: str, index: int, stated: int) -> None:
+    """Check that a file has a band.
+
+    Args:
+        path: The file.
+        key: Of its asset.
+        index: The band's number, from 1.
+        stated: How many bands the item states of the asset.
+
+    Raises:
+        SceneError: It does not, or cannot be opened.
+    """
+    with open_raster(path) as dataset:
+        if dataset.count < index:
+            raise SceneError(
+                f"{path}: found {dataset.count} of the {stated} bands that the item states of the asset {key!r}; "
+                "expected all: download the file again, or correct the item"
+            )
 
 
 def _base_name(asset: pystac.Asset) -> str:
@@ -269,12 +292,22 @@ def _level(item: pystac.Item) -> Level | None:
     return None
 
 
-def _stated(band: Mapping[str, Any]) -> Scaling | None:
-    """The scaling that the item states of a band, or None if it states neither scale nor offset."""
+def _stated(href: str, name: str, band: Mapping[str, Any]) -> Scaling | None:
+    """Return the scaling that the item states of a band, or None if it states neither scale nor offset.
+
+    Raises:
+        SceneError: The scale is 0, or too small to divide the offset by it.
+    """
     scale, offset = number(_text(band.get("scale"))), number(_text(band.get("offset")))
     if scale is None and offset is None:
         return None
-    return Scaling(1.0 if scale is None else scale, offset or 0.0, number(_text(band.get("nodata"))))
+    scale, offset = 1.0 if scale is None else scale, offset or 0.0
+    if scale == 0.0 or not math.isfinite(offset / scale):
+        raise SceneError(
+            f"{href}: found the scale {scale} and the offset {offset} of {name}; expected a scale other than 0: "
+            "correct the item"
+        )
+    return Scaling(scale, offset, number(_text(band.get("nodata"))))
 
 
 def _defaults(item: pystac.Item, sensor: str, level: Level | None, notes: list[str]) -> Scaling | None:

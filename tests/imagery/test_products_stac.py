@@ -293,6 +293,25 @@ def test_a_value_of_another_kind_is_refused(tmp_path: Path, place: list[str], va
         recognise(str(tmp_path / "item.json"))
 
 
+@pytest.mark.parametrize("platform", ["landsat-9", "sentinel-2a"])
+def test_an_asset_of_fewer_bands_than_stated_is_refused(tmp_path: Path, platform: str) -> None:
+    write(tmp_path / "B04.tif", stored("red", 1e-4, 0.0))
+    asset = {"href": "B04.tif", "type": COG, "eo:bands": [{"name": name} for name in ("red", "green", "blue")]}
+    (tmp_path / "item.json").write_text(item({"data": asset}, platform=platform))
+    with pytest.raises(SceneError, match=r"B04\.tif: found 1 of the 3 bands that the item states of the asset 'data'"):
+        recognise(str(tmp_path / "item.json"))
+
+
+@pytest.mark.parametrize("platform", ["landsat-9", "sentinel-2a"])
+@pytest.mark.parametrize(("scale", "offset"), [(0, -0.1), (1e-320, 1e300)])
+def test_a_scale_that_makes_no_numbers_is_refused(tmp_path: Path, platform: str, scale: float, offset: float) -> None:
+    write(tmp_path / "B04.tif", stored("red", 1e-4, 0.0))
+    asset = {"href": "B04.tif", "type": COG, "raster:bands": [{"scale": scale, "offset": offset}]}
+    (tmp_path / "item.json").write_text(item({"red": asset}, platform=platform))
+    with pytest.raises(SceneError, match=rf"found the scale {float(scale)} and the offset .* of red; expected a scale"):
+        recognise(str(tmp_path / "item.json"))
+
+
 def test_a_local_item_means_the_files_beside_it_whatever_its_link_says(tmp_path: Path) -> None:
     document = json.loads(item(sentinel(tmp_path, add=0), platform="sentinel-2a", **{"processing:level": "L2A"}))
     document["links"] = [{"rel": "self", "href": "https://example.org/cat/item.json"}]
