@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pystac
 import requests
+from urllib3.exceptions import HTTPError
 
 from imagery.errors import SceneError
 
@@ -132,7 +133,7 @@ def _fetch(href: str) -> bytes:
             if response.status_code != requests.codes.ok:
                 raise SceneError(f"{href}: found the answer {response.status_code}; expected 200 and a STAC item")
             return _limited(href, response.raw.read(_LARGEST_ITEM_BYTES + 1, decode_content=False))
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:  # HTTPError: while the content is read
         raise SceneError(f"{href}: cannot be fetched ({error}); expected a STAC item") from error
 
 

@@ -2,7 +2,10 @@
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from imagery.describe_scene import describe
 from imagery.errors import SceneError
 from imagery.grid import Window
+from imagery.products import stac_item
 from imagery.products.recognise import recognise
 from imagery.scene_reader import SceneReader
 from imagery.sensors import SURFACE_TEMPERATURE
@@ -238,6 +242,33 @@ def test_of_an_item_on_a_server_only_the_parts_that_are_needed_are_fetched(tmp_p
         red = reader.read(["red"], Window(512, 512, 64, 64))[0]
     np.testing.assert_allclose(red, (noise[0, 512:576, 512:576] + 1) * 1e-4 - 0.1, atol=1e-6)
     assert 0 < bytes_sent(tmp_path / "log") - before < (tmp_path / "B04.tif").stat().st_size / 4
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"Content-Length: 100\r\n\r\n{", "Read timed out", id="one byte of 100"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n?\r\n", "Connection broken", id="a chunk of no size"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str) -> None:
+    monkeypatch.setattr(stac_item, "_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        refused = threading.Event()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + content)
+                refused.wait(5)
+
+        answered = pool.submit(answer)
+        href = f"http://127.0.0.1:{listener.getsockname()[1]}/item.json"
+        with pytest.raises(SceneError, match=rf"{href}: cannot be fetched \(.*{reason}.*expected a STAC item"):
+            recognise(href, permit=lambda href: href)
+        refused.set()
+        answered.result()
 
 
 @pytest.mark.parametrize(
