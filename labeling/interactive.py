@@ -100,9 +100,13 @@ def read_clicks(regions: list[Any], *, height: int, width: int, labels: Collecti
 def _has_polygons(task: object) -> bool:
     """Return whether a task has a prediction with polygons, whose ids the suggested masks would take."""
     predictions = task.get("predictions") if isinstance(task, dict) else None
-    drawn = [item.get("result") for item in predictions or [] if isinstance(item, dict)]
-    regions = [region for result in drawn if isinstance(result, list) for region in result]
+    drawn = [item.get("result") for item in _list(predictions) if isinstance(item, dict)]
+    regions = [region for result in drawn for region in _list(result)]
     return any(isinstance(region, dict) and region.get("type") == POLYGON_TYPE for region in regions)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _read_click(item: object, height: int, width: int, labels: Collection[str]) -> Click:
@@ -122,7 +126,7 @@ def _read_click(item: object, height: int, width: int, labels: Collection[str]) 
     if not isinstance(region_id, str) or not 0 < len(region_id) <= _MAX_ID_CHARACTERS or not isinstance(value, dict):
         raise RegionError("A click has no usable id or no value.")
     found = value.get(CLICK_TYPE)
-    if not isinstance(found, list) or len(found) != 1 or found[0] not in labels:
+    if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], str) or found[0] not in labels:
         raise RegionError(f"A click has the labels {shown(found)}; expected exactly one of {sorted(labels)}.")
     row, column = (_pixel(value.get(axis), size) for axis, size in (("y", height), ("x", width)))
     return Click(region_id, found[0], row, column)

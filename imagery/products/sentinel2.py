@@ -388,12 +388,12 @@ def _radiometry(
 
 def _stated_offsets(metadata: Element, name: str) -> dict[str, float]:
     """Offsets by our band names; `band_id` 0 is B1, 8 is B8A, 12 is B12, as in the sensor's table."""
-    order = [band.name for band in sensor_bands(SENSOR)]
+    names = {str(place): band.name for place, band in enumerate(sensor_bands(SENSOR))}
     offsets: dict[str, float] = {}
     for element in elements(metadata, name):
-        band, value = element.get("band_id", ""), number(element.text)
-        if band.isdecimal() and int(band) < len(order) and value is not None:
-            offsets[order[int(band)]] = value
+        band, value = element.get("band_id"), number(element.text)
+        if band in names and value is not None:
+            offsets[names[band]] = value
     return offsets
 
 

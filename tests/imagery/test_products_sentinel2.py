@@ -62,6 +62,13 @@ def test_the_offset_follows_the_metadata_whatever_the_date(
     check_truth(product.bands, 1e-4)
 
 
+@pytest.mark.parametrize("number", ["13", "1" * 5000])
+def test_an_offset_of_a_band_that_there_is_not_is_not_used(tmp_path: Path, number: str) -> None:
+    offset = f'<BOA_ADD_OFFSET band_id="{number}">-7</BOA_ADD_OFFSET>'
+    xml = sentinel_xml("2A", "04.00", -1000).replace("<BOA_ADD_OFFSET", f"{offset}<BOA_ADD_OFFSET", 1)
+    check_truth(recognise(str(sentinel_2(tmp_path, xml=xml, ending="tif"))).bands, 1e-4)
+
+
 @pytest.mark.parametrize(("name", "add"), [(SAFE, 1000), (BEFORE, 0), (OWN, 1000), (OWN, 0)])
 def test_without_metadata_the_offset_follows_the_baseline_or_else_the_pixels(
     tmp_path: Path, name: str, add: int

@@ -6,7 +6,7 @@ from labeling.errors import EventError, RegionError
 from labeling.interactive import MAX_CLICKS, Click, parse_request, read_clicks
 from tests.labeling.payloads import body, click, click_request, regions
 
-LABELS = ("background", "clean ice")
+LABELS = {"background": 0, "clean ice": 1}
 
 
 def read(*items: object, height: int = 64, width: int = 64) -> list[Click]:
@@ -55,6 +55,7 @@ def placed(**changes: object) -> dict:
         (changed(value=[1]), "no value"),
         (placed(keypointlabels=["penguin"]), "penguin"),
         (placed(keypointlabels=["clean ice", "background"]), "exactly one"),
+        (placed(keypointlabels=[["clean ice"]]), "exactly one"),
         (placed(x=100.1), "100.1 percent"),
         (placed(y=-1), "-1 percent"),
         (placed(y=True), "True percent"),
@@ -97,6 +98,13 @@ def test_clicks_are_on_one_task_of_ours_and_not_too_many():
     request["params"]["context"]["result"] *= MAX_CLICKS + 1
     with pytest.raises(EventError, match="more than 500"):
         parse_request(body(request))
+
+
+@pytest.mark.parametrize("predictions", [5, "text", {"result": 5}, [{"result": 5}]])
+def test_predictions_of_another_kind_hold_no_polygons(predictions):
+    request = click_request("uid", 1, 1, "clean ice", 64)
+    request["tasks"][0]["predictions"] = predictions
+    assert parse_request(body(request)).proposal == "uid"
 
 
 def test_polygons_are_not_mended_because_masks_would_take_their_ids():
