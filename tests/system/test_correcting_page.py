@@ -451,6 +451,7 @@ def test_labels_from_qgis_come_back_by_the_page(place: Place, browser: Browser, 
     page.select_option("#scene", str(other.id))  # what was recognised was for the scene that showed
     page.wait_for_selector("text=Send as labels", state="detached")
     page.select_option("#scene", str(place.scene.id))
+    page.wait_for_url(f"**scene={place.scene.id}&**")
     page.click("text=What is in it?")
     page.wait_for_selector("text=outlines: 1 of clean ice (EPSG:32645)")
     recognised = page.locator(".recognised").inner_text()

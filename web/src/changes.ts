@@ -1,6 +1,6 @@
 /**
  * A page whose buttons change something: it is shown as it is now after each change, and when one of its topics changes.
- * Where a part of the page has the topics, only that part is replaced when they change.
+ * Where parts of the page have topics, only those are replaced; after a change by a button the innermost one.
  */
 
 import "./dashboard/dashboard.css";
@@ -13,23 +13,22 @@ import { describeWithdrawal } from "./withdrawal";
 
 const PAUSE_MS = 2000;
 
-type Part = (page: Document) => HTMLElement | null;
-
-const whole: Part = (page) => page.querySelector("main");
-const followed: Part = (page) => page.querySelector<HTMLElement>("[data-topics]") ?? whole(page);
+const followed = [...document.querySelectorAll<HTMLElement>("[data-topics]")].map((part) => ({
+  selector: part.id ? `#${part.id}` : "main",
+  topics: (part.dataset["topics"] ?? "").split(" ").filter(Boolean) as Topic[],
+}));
 
 /** Show a part of the page as the server shows it now; what a reader has done to it stays. */
-async function showAgain(part: Part): Promise<void> {
+async function showAgain(selector: string): Promise<void> {
   const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
   if (response.redirected || response.status === 401) location.reload(); // the session has ended
   if (!response.ok) return; // it is shown at the next change
-  const shown = part(document);
+  const shown = document.querySelector<HTMLElement>(selector);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const now = shown?.id ? page.getElementById(shown.id) : part(page);
+  const now = page.querySelector(selector);
   if (now && shown) keptWhile(shown, () => shown.replaceChildren(...now.childNodes));
 }
 
-const topics = (followed(document)?.dataset["topics"] ?? "").split(" ").filter(Boolean);
-actOnClicks(() => void showAgain(whole), { withdrawal: describeWithdrawal });
+actOnClicks(() => void showAgain(followed.at(-1)?.selector ?? "main"), { withdrawal: describeWithdrawal });
 checkPackages();
-if (topics.length) whenChanged(topics as Topic[], () => void showAgain(followed), PAUSE_MS);
+for (const { selector, topics } of followed) if (topics.length) whenChanged(topics, () => void showAgain(selector), PAUSE_MS);

@@ -1,7 +1,7 @@
 /** The section of the panel that takes labels drawn in a GIS: what was recognised shows before anything is used. */
 
 import type { Api } from "../api";
-import { make } from "../dom";
+import { make, tell } from "../dom";
 import type { Ground } from "./page";
 
 interface Layer {
@@ -78,11 +78,7 @@ export class SendBack {
   private async send(file: File): Promise<void> {
     await this.ask(file, false, (found) => {
       this.minutes.value = "";
-      this.said.replaceChildren(
-        make("p", {}, found.sent_before
-          ? "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
-          : `Labels of ${found.label_events.length} patches are taken in now; then they show on the layer Labels.`),
-      );
+      this.said.replaceChildren(make("p", {}, outcomeOf(found)));
     });
   }
 
@@ -100,12 +96,21 @@ export class SendBack {
       const response = await this.api.request("POST", `/api/v1/scenes/${scene}/labels?${query}`, content);
       const found = (await response.json()) as Recognised;
       if (scene === this.scene) then(found);
+      else if (!dryRun) tell(`For the scene that showed before: ${outcomeOf(found)}`);
     } catch (error) {
-      if (scene === this.scene) this.said.replaceChildren(make("p", { class: "bad", role: "alert" }, (error as Error).message));
+      const why = (error as Error).message;
+      if (scene === this.scene) this.said.replaceChildren(make("p", { class: "bad", role: "alert" }, why));
+      else if (!dryRun) tell(`For the scene that showed before: ${why}`, "fault");
     } finally {
       this.look.disabled = false;
     }
   }
+}
+
+function outcomeOf(found: Recognised): string {
+  return found.sent_before
+    ? "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
+    : `Labels of ${found.label_events.length} patches are taken in now; then they show on the layer Labels.`;
 }
 
 function summary(found: Recognised): HTMLElement[] {
