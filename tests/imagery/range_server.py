@@ -44,9 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
         if body:
-            self.wfile.write(content[start:stop])
-            with self.log.open("a") as log:
+            with self.log.open("a") as log:  # first: who has the answer may count at once
                 log.write(f"{stop - start} {self.path}\n")
+            self.wfile.write(content[start:stop])
 
     def log_message(self, *args: Any) -> None: ...
 
