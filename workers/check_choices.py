@@ -147,8 +147,8 @@ def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) ->
         for (patch, of_patch), (classes, error, foreground) in zip(patches, maps, strict=True):
             try:
                 mask = compose_labels(of_patch, read, patch.size_px, UNKNOWN)
-            except (StoreError, SceneError, OutlineError) as error:
-                log.warning("patch %d is no second look: %s", patch.id, error)
+            except (StoreError, SceneError, OutlineError) as fault:
+                log.warning("patch %d is no second look: %s", patch.id, fault)
                 continue
             found = PatchMaps(classes, decode_probability(error), decode_probability(foreground))
             shares[patch.id] = contradicted_share(mask, found, binary=binary)
