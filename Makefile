@@ -116,7 +116,7 @@ lint: setup  ## formatter, linter, strict types, direction of imports and bandit
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 
-fuzz: setup  ## feed 100,000 damaged inputs to the readers of data from outside; takes about half an hour
+fuzz: setup  ## feed 100,000 damaged inputs to the readers of data from outside; takes about 20 minutes
 	@$(BIN)/python -m tests.fuzz
 
 sbom: setup  ## write the software bill of materials of what is installed (CycloneDX) to sbom.json
