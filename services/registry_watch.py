@@ -27,7 +27,7 @@ from services.withdrawals import tag_versions
 
 log = logging.getLogger(__name__)
 
-WATCH_INTERVAL_S: Final = 1.0
+WATCH_INTERVAL_S: Final = 1.5
 """How often MLflow is asked. Its answer may take as long as `CALL_TIMEOUT_S`; together they stay below five seconds."""
 CALL_TIMEOUT_S: Final = 3.0
 REFRESH_S: Final = 60.0
@@ -66,7 +66,8 @@ class RegistryWatcher:
             found = self._overview(expected=bool(known))
             self._list_versions(found)
             for alias in (CHAMPION, LEARNER):
-                self._follow(alias, found.aliases.get(alias), revision)
+                if found.aliases.get(alias) != known.get(alias):
+                    self._follow(alias, found.aliases.get(alias), revision)
             self._keep_champion_at_hand()
             self._fetch_card()
             with self._catalog.database.write() as session:
@@ -108,11 +109,11 @@ class RegistryWatcher:
         self._lacking_card = sorted([*self._lacking_card, *new], key=lambda version: version.version)
 
     def _follow(self, alias: str, number: int | None, revision: int) -> None:
-        """Compare an alias with the copy; if nothing of ours explains the difference, obey the move or undo it."""
+        """Obey or undo the move of an alias that the copy has elsewhere, if nothing of ours explains it."""
         with self._catalog.read() as session:
-            copied, serving = registry_copy.aliases_of(session).get(alias), registry_copy.served(session)
-            if copied == number or not _is_undisturbed(session, revision):
+            if not _is_undisturbed(session, revision):
                 return
+            serving = registry_copy.served(session)
             is_first = not registry_copy.was_seen(session)
             is_known = is_first and _is_known(session, alias, number)
         version = None if number is None else self._version(number)

@@ -83,7 +83,8 @@ def test_an_operator_makes_one_looks_at_it_takes_it_away_and_deletes_it(
     ).to_be_visible()
     figure = result.locator("figure img")
     figure.scroll_into_view_if_needed()
-    page.wait_for_function("image => image.complete && image.naturalWidth > 100", arg=figure.element_handle())
+    expect(figure).not_to_have_js_property("naturalWidth", 0)
+    assert figure.evaluate("image => image.naturalWidth") > 100
     result.locator("summary").click()
     expect(result.locator("li", has_text="Study area: khumbu-pool")).to_be_visible()
     assert serious_faults(page) == []

@@ -257,7 +257,7 @@ def test_a_link_restores_the_view(page: Page, catalog: Catalog, forged: ForgedSc
         expect(slider).to_have_value("40")
         expect(page.get_by_label("Version on the left")).to_have_value("2")
         expect(page.get_by_label("Version on the right")).to_have_value("1")
-        page.wait_for_function("wanted => location.hash.includes(wanted)", arg=f"at={said['at'].replace(',', '%2C')}")
+        expect(page).to_have_url(re.compile(re.escape(f"at={said['at'].replace(',', '%2C')}")))
         expect(page.get_by_label("Outlines", exact=True)).to_be_checked()
 
 
