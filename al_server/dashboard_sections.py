@@ -15,7 +15,7 @@ from al_server.auth import has_role
 from al_server.canary_schemas import serialize_canary
 from al_server.context import current_catalog, current_parts
 from al_server.event_schemas import serialize_event, serialize_reconciliation
-from al_server.job_schemas import serialize_job
+from al_server.job_schemas import JobAnswer, serialize_job
 from al_server.paging import show_page
 from al_server.round_schemas import serialize_rounds
 from al_server.scene_schemas import SceneAnswer, serialize_scene
@@ -124,11 +124,18 @@ def work() -> Shown:
             "stopping": {job.id for job in open_rows if job.cancel_requested},
             "scoring": serialize_scoring(session, scoring) if scoring is not None else None,
             "scoring_waits": scorings.is_under_way(session),
+            "scoring_job": _scoring_job(session),
             "faults": faults,
         }
         by_kind = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
         counted = [tuple(row) for row in session.execute(by_kind.where(Job.state.in_(OPEN)))]
     return {**shown, "queues": _queues(counted, asks=faults.get("redis") is None)}
+
+
+def _scoring_job(session: Session) -> JobAnswer | None:
+    """Return the open job that leads a scoring: it plans its shards, and merges what they found."""
+    job = session.scalar(select(Job).where(Job.kind == JobKind.SCORE_POOL, Job.state.in_(OPEN)).limit(1))
+    return serialize_job(job) if job is not None else None
 
 
 def _waiting_jobs(session: Session, cut: Cut) -> Sequence[Job]:
@@ -308,8 +315,7 @@ def backup() -> Shown:
 
 
 def trouble() -> Shown:
-    """Return what is set aside, the latest failed and cancelled jobs, and events that were given up."""
-    ended = select(Job).where(Job.state.in_(UNSUCCESSFUL)).order_by(Job.finished_at.desc()).limit(UNSUCCESSFUL_SHOWN)
+    """Return what is set aside, a page of the failed and cancelled jobs, and events that were given up."""
     with current_catalog().read() as session:
         aside, pager = show_page(
             "aside",
@@ -319,9 +325,23 @@ def trouble() -> Shown:
             newest_first=False,
             endpoint=PAGE,
         )
+        unsuccessful, jobs_pager = show_page(
+            "unsuccessful",
+            UNSUCCESSFUL_SHOWN,
+            lambda cut: _unsuccessful_jobs(session, cut),
+            lambda job: job.id,
+            endpoint=PAGE,
+            of=str,
+        )
         return {
             "aside": [serialize_set_aside(row) for row in aside],
             "aside_pager": pager,
-            "unsuccessful": [serialize_job(job) for job in session.scalars(ended)],
+            "unsuccessful": [serialize_job(job) for job in unsuccessful],
+            "jobs_pager": jobs_pager,
             "dead": outgoing_events.deliveries(session, Cut(UNSUCCESSFUL_SHOWN), DeliveryState.DEAD),
         }
+
+
+def _unsuccessful_jobs(session: Session, cut: Cut) -> Sequence[Job]:
+    ended = select(Job).where(Job.state.in_(UNSUCCESSFUL))
+    return session.scalars(cut_out(ended, Job.id, cut, newest_first=True, moment=Job.finished_at)).all()

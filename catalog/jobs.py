@@ -323,8 +323,12 @@ def due(session: Session) -> list[Job]:
 
 
 def eta_s(job: Job) -> float | None:
-    """Return the estimated remaining seconds of a running job, from its progress so far; None if unknown."""
-    if job.state is not JobState.RUNNING or job.started_at is None or not 0 < job.done <= job.total:
+    """Return the estimated remaining seconds of a running job, from its progress so far; None if unknown.
+
+    It is unknown after the last step, which what counts no steps may follow, and in further attempts, which may go on
+    where an earlier one ended.
+    """
+    if job.state is not JobState.RUNNING or job.started_at is None or not 0 < job.done < job.total or job.attempt > 1:
         return None
     elapsed = (now() - job.started_at).total_seconds()
     return elapsed * (job.total - job.done) / job.done

@@ -205,15 +205,20 @@ def can_learn(session: Session) -> bool:
     return has_priors(session) or bool(_uncovered(session))
 
 
-def _priors_are_due(session: Session) -> bool:
-    """Return whether the first version can learn from prior outlines now: its scenes are ready, and none was tried."""
+def awaits_priors(session: Session) -> bool:
+    """Return whether a first version is to learn from prior outlines by itself: none was tried yet."""
     if session.scalar(select(TrainingRun.id).limit(1)) is not None or jobs.last_of(session, JobKind.FINE_TUNE):
         return False
+    return has_priors(session)
+
+
+def _priors_are_due(session: Session) -> bool:
+    """Return whether the first version can learn from prior outlines now: its scenes are ready."""
     waiting = select(Scene.id).where(Scene.state == SceneState.REGISTERED)  # its statistics are of the whole pool
     judging = select(Scene.id).where(Scene.role == SceneRole.VALIDATION, Scene.state == SceneState.READY)
     if session.scalar(waiting.limit(1)) is not None or session.scalar(judging.limit(1)) is None:
         return False
-    return has_priors(session)
+    return awaits_priors(session)
 
 
 def failed_on(session: Session, new: set[int]) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from catalog.canary_records import CanaryComparison
 from catalog.decision_records import Promotion
 from catalog.jobs import OPEN
-from catalog.records import Job, Label, LabelEvent, Proposal, Round, Scene, Scoring
+from catalog.records import Job, Label, LabelEvent, Proposal, Round, Scene, Scoring, TrainingRun
 from catalog.registry_records import PartState, RegistryState, RegistryVersion
 from catalog.set_aside import SetAside
 from catalog.setting_changes import SettingChange
@@ -35,9 +35,10 @@ _QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
         lambda: select(RegistryState.revision, RegistryState.fault),
         lambda: select(func.max(RegistryVersion.version), func.count()),
         lambda: select(func.max(Promotion.id)),
+        lambda: select(func.max(Scoring.completed_at)),  # which tells how far the newest version agrees with the last
     ),
     Topic.ROUNDS: (
-        lambda: select(Round.id, Round.state).order_by(Round.id.desc()).limit(20),
+        lambda: select(Round.id, Round.state, Round.error).order_by(Round.id.desc()).limit(20),
         lambda: select(Proposal.state, func.count()).group_by(Proposal.state).order_by(Proposal.state),
         lambda: select(func.max(SettingChange.id)),  # what comes next may depend on it
     ),
@@ -53,6 +54,7 @@ _QUERIES: Final[dict[Topic, tuple[Callable[[], Executable], ...]]] = {
     Topic.LABELS: (
         lambda: select(func.max(Label.id), func.count(Label.superseded_at)),
         lambda: select(func.max(LabelEvent.id)),
+        lambda: select(func.max(TrainingRun.id), func.max(TrainingRun.finished_at)),  # what is learnt is new no more
         lambda: select(LabelEvent.state, func.count()).group_by(LabelEvent.state).order_by(LabelEvent.state),
     ),
     Topic.SCENES: (lambda: select(Scene.id, Scene.state, Scene.error).order_by(Scene.id),),

@@ -88,7 +88,7 @@ def next_step(situation: Situation, at: datetime) -> Step:
         or _setting_up(situation)
         or _round(situation)
         or _learning(situation, at)
-        or _opening(situation)
+        or _opening(situation, at)
     )
 
 
@@ -136,7 +136,12 @@ def _stuck_round(of_round: RoundFacts, auto_rounds: bool) -> Step:
     text = f"Round {of_round.id} could not be {done}: {of_round.error}. Retry its job, or {otherwise}."
     if auto_rounds:  # as services.rounds.open_next_automatically has it
         text += " Until then no round opens by itself."
-    return Step(text, Tone.FAULT, Act.SEE_TROUBLE)
+    return Step(text, Tone.FAULT, *_retry(of_round.job_id))
+
+
+def _retry(job_id: str | None) -> tuple[Act, str]:
+    """Return what to offer for a job that is to be retried; None: it is not known which."""
+    return (Act.SEE_TROUBLE, "") if job_id is None else (Act.RETRY_JOB, job_id)
 
 
 def _setting_up(situation: Situation) -> Step | None:
@@ -156,6 +161,9 @@ def _setting_up(situation: Situation) -> Step | None:
     if not ready[pool] or (not ready[judge] and not situation.rounds):
         left = _left(situation.tiling)
         scenes = _counted(sum(tiling.values()), "scene is", "scenes are")
+        if situation.tiling is None:
+            text = f"{scenes} not cut into patches, since that was cancelled: retry its job, or remove the scene."
+            return Step(text, Tone.ACT, Act.SEE_TROUBLE)
         return Step(f"{scenes} being cut into patches{left}; the first round can be opened then.", Tone.WAIT)
     return None
 
@@ -199,8 +207,9 @@ def _learning(situation: Situation, at: datetime) -> Step | None:
             f"The fine-tune on the newest labels failed or was cancelled: {labels} not learnt. Retry its job; any "
             "further label starts one, too."
         )
-        return Step(text, Tone.ACT, Act.SEE_TROUBLE)
-    is_due = situation.auto_rounds or new.count >= new.needed or (new.due_at is not None and new.due_at <= at)
+        return Step(text, Tone.ACT, *_retry(new.job_id))
+    ends_a_round = situation.auto_rounds and new.end_a_round
+    is_due = ends_a_round or new.count >= new.needed or (new.due_at is not None and new.due_at <= at)
     if new.count and is_due:
         return Step("A fine-tune on the new labels starts within a minute.", Tone.WAIT)
     return None
@@ -219,14 +228,14 @@ def _training(fine_tune: Work, reproduction: Work | None) -> Step:
     return Step(f"A version waits for its turn to be trained{then}", Tone.WAIT)
 
 
-def _opening(situation: Situation) -> Step:
+def _opening(situation: Situation, at: datetime) -> Step:
     """Return the step when nothing is left but to open a round."""
     if not situation.rounds:
         return _first_round(situation)
     if not situation.has_candidates:
         text = "Every patch of the pool has been labelled or skipped: register another scene to go on."
         return Step(text, Tone.ACT, Act.ADD_SCENE, SceneRole.POOL.value)
-    return _next_round(situation)
+    return _next_round(situation, at)
 
 
 def _first_round(situation: Situation) -> Step:
@@ -236,7 +245,7 @@ def _first_round(situation: Situation) -> Step:
     return Step(text, Tone.ACT, Act.OPEN_ROUND)
 
 
-def _next_round(situation: Situation) -> Step:
+def _next_round(situation: Situation, at: datetime) -> Step:
     new = situation.new
     if situation.worth is Worth.STOP:
         text = (
@@ -244,15 +253,16 @@ def _next_round(situation: Situation) -> Step:
             "change by what is worthwhile."
         )
         return Step(text, Tone.ACT, Act.ADD_SCENE, SceneRole.POOL.value)
+    if situation.auto_rounds and situation.is_scored:
+        return Step("The next round opens by itself within a minute.", Tone.WAIT)
     if new.count and new.due_at is not None:
+        due = new.due_at.strftime("%H:%M" if new.due_at.date() == at.date() else "%Y-%m-%d %H:%M")
         lacking = _counted(new.needed - new.count, "more label starts", "more labels start")
         text = (
             f"Open the next round: {lacking} a fine-tune on the {_counted(new.count, 'label', 'labels')} that no "
-            f"version knows yet; at {new.due_at:%H:%M} UTC one starts anyway."
+            f"version knows yet; at {due} UTC one starts anyway."
         )
         return Step(text, Tone.ACT, Act.OPEN_ROUND)
-    if situation.auto_rounds and situation.is_scored:
-        return Step("The next round opens by itself within a minute.", Tone.WAIT)
     return Step("Open the next round.", Tone.ACT, Act.OPEN_ROUND)
 
 
@@ -270,11 +280,7 @@ _KINDS: Final = {
     JobKind.TILE_SCENE: "Cutting a scene into patches",
     JobKind.EXPORT_DATASET: "Making a data set",
     JobKind.CHECK_INSTALLATION: "Checking the installation",
-    JobKind.PREDICT_SCENE: "Mapping a scene",
-    JobKind.PREDICT_AREA: "Mapping an area",
-    JobKind.EXPORT_GLIMS: "Writing outlines for GLIMS",
     JobKind.EXPORT_SUBMISSION: "Writing outlines for GLIMS",
-    JobKind.COMPARE_SCENES: "Comparing two scenes",
     JobKind.RUN_EXPERIMENT: "An experiment",
     JobKind.READ_SCENE: "Reading a scene that is set aside",
 }

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from catalog import candidates, jobs, rounds, scorings, set_aside, training
 from catalog.data_set_records import DataSet
+from catalog.job_queue import ASKED_BY_READERS
 from catalog.jobs import OPEN
 from catalog.paging import Cut
 from catalog.records import (
@@ -42,7 +43,9 @@ _TOLD_OTHERWISE: Final = (
     JobKind.PUBLISH_ROUND,
     JobKind.DESCRIBE_SCENE,
     JobKind.REPRODUCE_VERSION,
+    *ASKED_BY_READERS,
 )
+_MAKING: Final = {RoundState.FAILED: JobKind.PROPOSE_ROUND, RoundState.PUBLISHING: JobKind.PUBLISH_ROUND}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class RoundFacts:
         error: Why it could not be chosen or published.
         done: Patches that were labelled or skipped.
         waiting: Patches that wait for an annotator.
+        job_id: The job that could not choose or publish it; None if it is open again.
     """
 
     id: int
@@ -62,6 +66,7 @@ class RoundFacts:
     error: str | None = None
     done: int = 0
     waiting: int = 0
+    job_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,16 @@ class NewLabels:
         needed: How many start a fine-tune.
         due_at: When the oldest of them starts one, however few they are; None without any.
         failed: The last fine-tune failed on them or was cancelled: it is not repeated by itself.
+        job_id: Its job; None if there is none.
+        end_a_round: A round that has ended is still to be learnt. With automatic rounds that starts a fine-tune.
     """
 
     count: int = 0
     needed: int = 20
     due_at: datetime | None = None
     failed: bool = False
+    job_id: str | None = None
+    end_a_round: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Situation:
         scoring: The scoring of the pool.
         is_scored: Whether a version has scored the pool.
         has_candidates: Whether the pool has a patch left to propose.
-        learns_from_outlines: Whether the first version learns from prior outlines, without labels.
+        learns_from_outlines: Whether a first version is still to learn from prior outlines, without labels.
         auto_rounds: Whether rounds after the first open by themselves.
         worth: Whether another round pays.
     """
@@ -190,7 +199,7 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
         scoring=_scoring(session),
         is_scored=scorings.newest(session) is not None,
         has_candidates=candidates.count(session, settings.min_valid_share, at_most=1) > 0,
-        learns_from_outlines=training.has_priors(session),
+        learns_from_outlines=training.awaits_priors(session),
         auto_rounds=settings.auto_rounds,
         worth=worth,
     )
@@ -222,7 +231,14 @@ def _round(session: Session) -> RoundFacts | None:
         newest.error,
         done=states[ProposalState.LABELLED] + states[ProposalState.SKIPPED],
         waiting=sum(states[state] for state in rounds.UNANSWERED),
+        job_id=_unsuccessful(session, _MAKING.get(newest.state), str(newest.id)),
     )
+
+
+def _unsuccessful(session: Session, kind: JobKind | None, key: str = "") -> str | None:
+    """Return the id of the last job of a kind and key, if it failed or was cancelled."""
+    job = jobs.last_of(session, kind, key) if kind is not None else None
+    return job.id if job is not None and job.state in jobs.UNSUCCESSFUL else None
 
 
 def _new_labels(session: Session, settings: Settings) -> NewLabels:
@@ -235,6 +251,8 @@ def _new_labels(session: Session, settings: Settings) -> NewLabels:
         needed=settings.fine_tune_after_labels,
         due_at=oldest + timedelta(seconds=settings.fine_tune_after_s),
         failed=training.failed_on(session, new),
+        job_id=_unsuccessful(session, JobKind.FINE_TUNE),
+        end_a_round=not rounds.are_learnt(session),
     )
 
 
@@ -268,7 +286,8 @@ def _stands(session: Session, job: Job) -> bool:
     """Return whether the work of a failed job is still undone and wanted.
 
     A label event tells of its own failure, and so do a round and a request for a scene, whose sender waits for it. The
-    page of a version tells that it could not be trained again: that is an answer, which the loop does not wait for.
+    page of a version tells that it could not be trained again, and whoever asked for a map learns from its job that
+    there is none: these are answers, which the loop does not wait for.
     """
     if job.kind in _TOLD_OTHERWISE:
         return False

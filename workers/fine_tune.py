@@ -213,6 +213,7 @@ def _train_and_register(
     watch.begin("train")
     _train(context, tracking, run, inputs, dataset, judged_on[SceneRole.VALIDATION])
     watch.begin("evaluate")
+    context.progress(config.steps, config.steps, "judging what was learnt")
     names = head_classes(segmenter.head, inputs.scheme.names, inputs.scheme.foreground)
     calibration = calibrate(
         catalog, segmenter, judged_on[SceneRole.VALIDATION], inputs.patch_size, names, catalog.settings.calibration

@@ -1,4 +1,5 @@
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -245,9 +246,33 @@ def test_a_step_that_names_a_retry_leads_to_its_button(client: FlaskClient, cata
     tick(catalog)
     html = client.get("/", headers=as_role(catalog, "operator")).text
     assert f"Round {opened.id} could not be chosen: no patch has valid pixels. Retry its job" in html
-    assert '<a class="act main" href="#trouble">Show</a>' in html
-    assert f"POST /api/v1/jobs/{job.id}/retry" in html.partition('<section id="trouble"')[2]
+    assert f"POST /api/v1/jobs/{job.id}/retry" in html.partition('<p class="do">')[2].partition("</p>")[0]
     assert f"rounds/{opened.id}/abandon" not in html
+
+
+def test_every_failed_and_cancelled_job_can_be_reached(client: FlaskClient, catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        ids = [jobs.enqueue(session, JobKind.PREDICT_AREA, str(number)).id for number in range(7)]
+        for job_id in ids:
+            failures.cancel(session, job_id)
+    headers, address, reached = as_role(catalog, "operator"), "/?", []
+    while address:
+        section = client.get(address, headers=headers).text.partition('<section id="trouble"')[2]
+        reached += re.findall(r"jobs/([0-9a-f-]+)/retry", section)
+        older = re.search(r'rel="next" href="([^"]*)"', section)
+        address = unescape(older[1]).partition("#")[0] if older else ""
+    assert sorted(reached) == sorted(ids)
+
+
+def test_a_scoring_that_waits_or_is_put_together_is_shown(client: FlaskClient, catalog: Catalog) -> None:
+    headers = as_role(catalog, "operator")
+    assert "Nothing is running or queued." in client.get("/", headers=headers).text
+    with catalog.database.write() as session:
+        waiting = jobs.enqueue(session, JobKind.SCORE_POOL, version=2)
+        waiting.error = "MLflow does not answer"
+    shown = " ".join(re.sub("<[^>]*>", " ", client.get("/dashboard/work", headers=headers).text).split())
+    assert "score pool queued tried again after: MLflow does not answer" in shown
+    assert "Nothing is running" not in shown
 
 
 def test_operators_read_who_labelled_what_and_others_read_pseudonyms(client: FlaskClient, catalog: Catalog) -> None:

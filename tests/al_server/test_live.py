@@ -9,18 +9,20 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from al_server import live
 from al_server.http_server import THREADS
 from catalog import jobs
 from catalog.context import Catalog
-from catalog.records import JobKind
+from catalog.records import JobKind, Round, Scoring, TrainingRun, now
 from catalog.setting_changes import SettingChange
 from catalog.settings import Settings
 from services import changing_settings
 from services.live_state import Topic, changed_topics, live_state, mark
 from tests.catalog_fixtures import add_scene, as_role
+from tests.dashboard_world import populate
 from tests.served_app import serving
 
 
@@ -71,6 +73,32 @@ def test_what_changed_before_the_connection_is_told_first(address: str, catalog:
         add_scene(session)
     with listening(address, catalog, since=shown) as lines:
         assert changes(lines) == [Topic.SCENES]
+
+
+def test_each_part_of_the_dashboard_hears_of_what_it_shows(catalog: Catalog) -> None:
+    with catalog.write() as session:
+        populate(session)
+
+    def changed(change: Callable[[Session], None]) -> set[Topic]:
+        with catalog.read() as session:
+            known = mark(live_state(session))
+        with catalog.write() as session:
+            change(session)
+        with catalog.read() as session:
+            return set(changed_topics(live_state(session), known))
+
+    def fail(session: Session) -> None:
+        session.get_one(Round, 3).error = "refused"
+
+    def learn(session: Session) -> None:
+        session.scalars(select(TrainingRun)).first().finished_at = now()
+
+    def score(session: Session) -> None:
+        session.scalars(select(Scoring)).first().completed_at = now()
+
+    assert changed(fail) == {Topic.ROUNDS}
+    assert changed(learn) == {Topic.LABELS}
+    assert changed(score) == {Topic.MODELS, Topic.JOBS}
 
 
 def test_who_hears_of_a_changed_setting_is_answered_by_it(address: str, catalog: Catalog, settings: Settings) -> None:

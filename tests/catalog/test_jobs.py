@@ -240,6 +240,22 @@ def test_time_left_follows_from_progress(catalog: Catalog) -> None:
         jobs.report_progress(session, job_id, 1, 25, 100, "training")
     age(catalog, job_id, started_at=10)
     assert jobs.eta_s(stored(catalog, job_id)) == pytest.approx(30.0, rel=0.1)  # 10 s for a quarter: 30 s for the rest
+    with catalog.database.write() as session:
+        jobs.report_progress(session, job_id, 1, 100, 100, "judging")
+    assert jobs.eta_s(stored(catalog, job_id)) is None  # what counts no steps goes on
+
+
+def test_time_left_of_a_further_attempt_is_not_known(catalog: Catalog) -> None:
+    """It may have gone on at step 24, and have done one step in the 10 s."""
+    job_id = enqueue(catalog)
+    for attempt in (1, 2):
+        claim(catalog, job_id)
+        with catalog.database.write() as session:
+            jobs.report_progress(session, job_id, attempt, 25, 100, "training")
+            if attempt == 1:
+                jobs.hand_back(session, job_id, 1)
+    age(catalog, job_id, started_at=10)
+    assert jobs.eta_s(stored(catalog, job_id)) is None
 
 
 def test_a_job_that_is_retried_waits_without_the_progress_of_its_last_attempt(catalog: Catalog) -> None:

@@ -42,10 +42,16 @@ STATES = {
         "2 scenes are being cut into patches, about 3 minutes left; the first round can be opened then.",
     ),
     "validation scene tiling before the first round": (
-        Situation(scenes={(POOL, READY): 1, (JUDGE, TILING): 1}),
+        Situation(scenes={(POOL, READY): 1, (JUDGE, TILING): 1}, tiling=Work(running=False)),
         Tone.WAIT,
         Act.NOTHING,
         "1 scene is being cut into patches; the first round can be opened then.",
+    ),
+    "tiling was cancelled": (
+        Situation(scenes={(POOL, TILING): 1, (JUDGE, READY): 1}),
+        Tone.ACT,
+        Act.SEE_TROUBLE,
+        "1 scene is not cut into patches, since that was cancelled: retry its job, or remove the scene.",
     ),
     "first round to open": (SET_UP, Tone.ACT, Act.OPEN_ROUND, "Open the first round"),
     "the first round is opened by a person even with auto_rounds": (
@@ -147,16 +153,35 @@ STATES = {
         Act.NOTHING,
         "A fine-tune on the new labels starts within a minute.",
     ),
-    "any label is enough with automatic rounds": (
-        replace(LABELLED, new=FEW, auto_rounds=True),
+    "any label of a round is enough with automatic rounds": (
+        replace(LABELLED, new=replace(FEW, end_a_round=True), auto_rounds=True),
         Tone.WAIT,
         Act.NOTHING,
         "A fine-tune on the new labels starts within a minute.",
     ),
-    "the fine-tune on these labels was cancelled": (
-        replace(LABELLED, new=replace(FEW, failed=True)),
+    "corrections do not hold up automatic rounds": (
+        replace(LABELLED, new=FEW, auto_rounds=True),
+        Tone.WAIT,
+        Act.NOTHING,
+        "The next round opens by itself within a minute.",
+    ),
+    "corrections after the last patch, with automatic rounds": (
+        replace(LABELLED, new=FEW, auto_rounds=True, has_candidates=False),
         Tone.ACT,
-        Act.SEE_TROUBLE,
+        Act.ADD_SCENE,
+        "Every patch of the pool has been labelled or skipped",
+    ),
+    "time limit in three days": (
+        replace(LABELLED, new=replace(FEW, due_at=NOON + timedelta(days=3))),
+        Tone.ACT,
+        Act.OPEN_ROUND,
+        "Open the next round: 12 more labels start a fine-tune on the 8 labels that no version knows yet; at "
+        "2026-11-29 12:00 UTC one starts anyway.",
+    ),
+    "the fine-tune on these labels was cancelled": (
+        replace(LABELLED, new=replace(FEW, failed=True, job_id="c3")),
+        Tone.ACT,
+        Act.RETRY_JOB,
         "The fine-tune on the newest labels failed or was cancelled: 8 labels are not learnt. Retry its job;",
     ),
     "next round to open": (LABELLED, Tone.ACT, Act.OPEN_ROUND, "Open the next round."),
@@ -205,9 +230,9 @@ STATES = {
         "Until then no round opens by itself.",
     ),
     "publication failed": (
-        replace(SET_UP, rounds=2, round=RoundFacts(2, RoundState.PUBLISHING, error="refused")),
+        replace(SET_UP, rounds=2, round=RoundFacts(2, RoundState.PUBLISHING, error="refused", job_id="b2")),
         Tone.FAULT,
-        Act.SEE_TROUBLE,
+        Act.RETRY_JOB,
         "Round 2 could not be published: refused. Retry its job, or abandon the round.",
     ),
     "job failed": (

@@ -7,10 +7,11 @@ import pytest
 from catalog import failures, jobs, registry_copy
 from catalog.context import Catalog
 from catalog.data_set_records import DataSet
+from catalog.job_queue import ASKED_BY_READERS
 from catalog.records import JobKind, RoundState, Scene, SceneRole, SceneState
 from catalog.registry_records import PartState
 from services import reproductions
-from services.next_step import light, next_step
+from services.next_step import Act, light, next_step
 from services.part_checks import STALE_S
 from services.reproductions import Options
 from services.rounds import abandon
@@ -108,6 +109,36 @@ def test_a_version_that_cannot_be_trained_again_is_no_trouble_of_the_loop(in_rou
         jobs.fail(session, waiting.id, 1, "found 1 of the 4 labels without a mask")
     assert read(in_round_3).reproduction is None
     assert light(read(in_round_3)).tone is None
+
+
+@pytest.mark.parametrize("kind", sorted(ASKED_BY_READERS))
+def test_what_readers_asked_for_in_vain_holds_up_nobody(in_round_3: Catalog, kind: JobKind) -> None:
+    with in_round_3.database.write() as session:
+        failed = jobs.enqueue(session, kind, "a", scene_id=1)
+        jobs.claim(session, failed.id)
+        jobs.fail(session, failed.id, 1, "found 3 bands, expected 7")
+    assert light(read(in_round_3)).tone is None
+
+
+def test_a_cancelled_first_version_is_not_waited_for(catalog: Catalog) -> None:
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session)
+        scene.prior_outlines = {"paths": ["old.gpkg"]}
+        add_scene(session, "judge", SceneRole.VALIDATION, offset_px=5000)
+    world.tick(catalog)
+    assert step(catalog) == "The first version is about to learn from the old outlines, without any label."
+    with catalog.database.write() as session:
+        failures.cancel(session, jobs.enqueue(session, JobKind.FINE_TUNE, trigger="priors").id)
+    assert step(catalog).startswith("Open the first round")
+
+
+def test_a_cancelled_fine_tune_is_retried_by_its_own_job(in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        world.complete_round(session)
+        cancelled = jobs.enqueue(session, JobKind.FINE_TUNE, trigger="by hand")
+        failures.cancel(session, cancelled.id)
+    found = next_step(read(in_round_3), datetime.now(UTC))
+    assert (found.act, found.subject) == (Act.RETRY_JOB, cancelled.id)
 
 
 def test_failed_rounds_events_parts_and_alerts_are_troubles(in_round_3: Catalog) -> None:

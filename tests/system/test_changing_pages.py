@@ -8,10 +8,10 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from catalog import references
-from catalog.access_records import Role
+from catalog.access_records import LogIn, Role
 from catalog.context import Catalog
 from catalog.records import Label, Scene
 from catalog.reference_records import Reference
@@ -296,6 +296,40 @@ def test_a_comparison_reads_well_on_a_phone_and_in_the_dark(
     assert picture.evaluate("picture => picture.naturalWidth") > 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert serious_faults(page) == []
+
+
+def test_a_late_answer_leaves_what_the_dialog_is_opened_for_since(open_as: Open) -> None:
+    page = open_as("anna", "/people")
+    held: list[Route] = []
+    page.route("**/api/v1/users/anna", lambda route: held.append(route), times=1)  # noqa: PLW0108
+    row(page, "people", "you").get_by_role("button", name="Role…").click()
+    page.select_option("#change-role select", "reader")
+    page.locator("#change-role .main").click()
+    page.keyboard.press("Escape")
+    row(page, "people", "olga").get_by_role("button", name="Role…").click()
+    page.select_option("#change-role select", "annotator")
+    held[0].continue_()
+    expect(page.locator("#messages")).to_contain_text("anna is the only administrator")
+    expect(page.locator("#change-role .fault")).to_be_empty()
+    expect(page.locator("#change-role select")).to_have_value("annotator")
+    page.locator("#change-role .main").click()
+    expect(row(page, "people", "olga")).to_contain_text("annotator")
+
+
+def test_what_is_being_written_stays_when_the_session_ends(server: Catalog, browser: Browser) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    log_in(page, server.settings.api_url, "anna")
+    page.get_by_role("button", name="Add a person…").first.click()
+    page.fill("#add-user input[name=name]", "tenzin")
+    with page.expect_response(lambda answer: answer.status == 401, timeout=40_000), server.write() as session:
+        session.query(LogIn).delete()
+        world.add_failed_event(session)  # labels have changed
+    page.wait_for_timeout(500)
+    expect(page.locator("#add-user input[name=name]")).to_have_value("tenzin")
+    page.locator("#add-user .main").click()
+    expect(page.locator("#add-user .fault")).to_contain_text("Log in in another tab")
+    context.close()
 
 
 def test_the_page_follows_what_happens(server: Catalog, open_as: Open) -> None:

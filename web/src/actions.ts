@@ -32,6 +32,9 @@ async function call(what: string, body?: Body | FormData): Promise<Body> {
 /** Dialogs whose last submission failed, with what it was about. */
 const failed = new WeakMap<HTMLDialogElement, string>();
 
+/** How often each dialog was opened: an answer that comes after it was closed is not for what it is opened for since. */
+const openings = new WeakMap<HTMLDialogElement, number>();
+
 /**
  * Send a dialog's form: show what the server refuses, and keep what was written. It closes unless `work` returns false.
  *
@@ -43,19 +46,27 @@ export function send(dialog: HTMLDialogElement, work: () => Promise<boolean>, ab
   if (fault) fault.textContent = "";
   if (button) button.disabled = true;
   failed.delete(dialog);
+  const opening = openings.get(dialog);
+  const isSame = (): boolean => openings.get(dialog) === opening;
   work()
-    .then((ended) => ended && dialog.close())
+    .then((ended) => ended && isSame() && dialog.close())
     .catch((error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      if (!isSame() || !dialog.open) tell(message, "fault");
+      if (!isSame()) return;
       failed.set(dialog, about);
-      if (fault) fault.textContent = error instanceof Error ? error.message : String(error);
+      if (fault) fault.textContent = message;
     })
     .finally(() => {
-      if (button) button.disabled = false;
+      if (button && isSame()) button.disabled = false;
     });
 }
 
 /** Set a dialog's form as its page has it, unless what was written in it could not be sent; return whether it is set anew. */
 function beginAnew(dialog: HTMLDialogElement, about = ""): boolean {
+  openings.set(dialog, (openings.get(dialog) ?? 0) + 1);
+  const main = dialog.querySelector<HTMLButtonElement>(".main");
+  if (main) main.disabled = false;
   if (failed.get(dialog) === about) return false;
   failed.delete(dialog);
   const fault = dialog.querySelector<HTMLElement>(".fault");

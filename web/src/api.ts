@@ -332,9 +332,13 @@ export class Api {
 }
 
 /** Lead to the log-in, and back; but not from what somebody is writing, which would be lost. */
+/** Return whether the page holds what somebody is writing, and would be lost if it were loaded again. */
+export function isWriting(): boolean {
+  return document.querySelector("dialog[open]") !== null || document.body.dataset["written"] !== undefined;
+}
+
 function logInAgain(): void {
-  const isWriting = document.querySelector("dialog[open]") !== null || document.body.dataset["written"] !== undefined;
-  if (isWriting) throw new ProblemError(401, "You are logged out. Log in in another tab, then try again here: what you wrote stays.");
+  if (isWriting()) throw new ProblemError(401, "You are logged out. Log in in another tab, then try again here: what you wrote stays.");
   location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
 }
 

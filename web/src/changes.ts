@@ -6,6 +6,7 @@
 import "./dashboard/dashboard.css";
 import "./dashboard/details.css";
 import { actOnClicks } from "./actions";
+import { isWriting } from "./api";
 import { keptWhile } from "./dashboard/kept";
 import { checkPackages } from "./glims_check";
 import { whenChanged, type Topic } from "./live";
@@ -21,8 +22,9 @@ const followed = [...document.querySelectorAll<HTMLElement>("[data-topics]")].ma
 /** Show a part of the page as the server shows it now; what a reader has done to it stays. */
 async function showAgain(selector: string): Promise<void> {
   const response = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
-  if (response.redirected || response.status === 401) location.reload(); // the session has ended
-  if (!response.ok) return; // it is shown at the next change
+  const hasEnded = response.redirected || response.status === 401; // the session
+  if (hasEnded && !isWriting()) location.reload();
+  if (hasEnded || !response.ok) return; // it is shown at the next change
   const shown = document.querySelector<HTMLElement>(selector);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const now = page.querySelector(selector);

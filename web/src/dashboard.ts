@@ -5,6 +5,7 @@ import "uplot/dist/uPlot.min.css";
 import "./dashboard/dashboard.css";
 import "./dashboard/details.css";
 import { actOnClicks } from "./actions";
+import { isWriting } from "./api";
 import { drawCurve } from "./dashboard/curve";
 import { keepWhatReadersDo } from "./dashboard/kept";
 import { listen, type Topic } from "./live";
@@ -28,8 +29,8 @@ function refresh(topics: readonly Topic[]): void {
 
 keepWhatReadersDo(sections);
 document.body.addEventListener("htmx:responseError", (event) => {
-  // Redirected to the log-in, or the session ended: the whole page has to go there.
-  if ((event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr.status === 401) location.reload();
+  // The session ended: the whole page has to go to the log-in.
+  if ((event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr.status === 401 && !isWriting()) location.reload();
 });
 
 document.addEventListener("visibilitychange", () => {
