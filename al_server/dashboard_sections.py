@@ -52,7 +52,7 @@ PAGE: Final = "dashboard.index"  # to which the links between pages of a list le
 WAITING_SHOWN: Final = 20
 ROUNDS_SHOWN: Final = 20
 SCENES_SHOWN: Final = 50
-VERSIONS_SHOWN: Final = 20  # the newest ones
+VERSIONS_SHOWN: Final = 20
 UNSUCCESSFUL_SHOWN: Final = 5
 ASIDE_SHOWN: Final = 20
 DECISIONS_SHOWN: Final = 10
@@ -187,11 +187,21 @@ def _annotators(session: Session) -> list[tuple[str, int]]:
 
 
 def versions() -> Shown:
-    """Return the newest versions, decisions about them, and alerts that nobody has acknowledged."""
+    """Return pages of the versions, of decisions about them, and of alerts that nobody has acknowledged."""
     catalog, models = current_catalog(), current_parts().models
     aliases = models.aliases()
-    shown = [serialize_version(version, aliases) for version in models.versions(VERSIONS_SHOWN)]
+    found, versions_pager = show_page(
+        "versions", VERSIONS_SHOWN, models.page, lambda version: version.version, endpoint=PAGE
+    )
+    shown = [serialize_version(version, aliases) for version in found]
     with catalog.read() as session:
+        alerts, alerts_pager = show_page(
+            "alerts",
+            ALERTS_SHOWN,
+            lambda cut: canary.comparisons(session, cut, standing=True),
+            lambda row: row.id,
+            endpoint=PAGE,
+        )
         decisions, pager = show_page(
             "decisions",
             DECISIONS_SHOWN,
@@ -201,14 +211,14 @@ def versions() -> Shown:
         )
         return {
             "versions": shown,
+            "versions_pager": versions_pager,
             "served_version": aliases.get(CHAMPION),
             "served_before": promotion.served_before(session, aliases.get(CHAMPION)),
             "classes": _classes(shown, scheme_in_force(session, catalog.settings)),
             "decisions": decisions,
             "decisions_pager": pager,
-            "alerts": [
-                serialize_canary(session, row) for row in canary.comparisons(session, Cut(ALERTS_SHOWN), standing=True)
-            ],
+            "alerts": [serialize_canary(session, row) for row in alerts],
+            "alerts_pager": alerts_pager,
             "registry_trouble": registry_copy.trouble(session, STALE_S),
             "mlflow_address": catalog.settings.mlflow_page,
         }

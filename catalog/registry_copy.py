@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from catalog.context import Catalog
 from catalog.errors import NotFoundError
+from catalog.paging import Cut, cut_out
 from catalog.records import now
 from catalog.registry import CHAMPION, LEARNER, ModelVersion, Track
 from catalog.registry_records import RegistryState, RegistryVersion
@@ -55,9 +56,11 @@ class RegistryCopy:
 
     def versions(self, limit: int, before: int | None = None) -> list[ModelVersion]:
         """Return the newest versions, newest first: at most `limit`, with smaller numbers than `before`."""
-        statement = select(RegistryVersion).order_by(RegistryVersion.version.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(RegistryVersion.version < before)
+        return self.page(Cut(limit, before))
+
+    def page(self, cut: Cut) -> list[ModelVersion]:
+        """Return a page of the versions, newest first."""
+        statement = cut_out(select(RegistryVersion), RegistryVersion.version, cut, newest_first=True)
         with self._catalog.read() as session:
             return [_version(row) for row in session.scalars(statement)]
 

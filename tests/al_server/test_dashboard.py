@@ -250,6 +250,18 @@ def test_a_step_that_names_a_retry_leads_to_its_button(client: FlaskClient, cata
     assert f"rounds/{opened.id}/abandon" not in html
 
 
+def test_every_version_can_be_reached(client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard_sections, "VERSIONS_SHOWN", 2)
+    with catalog.database.write() as session:
+        registry_copy.store(session, [ModelVersion(number, "run", now(), {}) for number in range(1, 6)])
+    headers = as_role(catalog, "reader")
+    newest = client.get("/", headers=headers).text
+    older = re.search(r'rel="next" href="([^"]*versions_before=4[^"]*)"', newest)
+    assert older is not None
+    shown = client.get(unescape(older[1]).partition("#")[0], headers=headers).text
+    assert re.findall(r'href="/versions/([0-9]+)"', shown.partition('aria-label="Model versions"')[2]) == ["3", "2"]
+
+
 def test_every_failed_and_cancelled_job_can_be_reached(client: FlaskClient, catalog: Catalog) -> None:
     with catalog.database.write() as session:
         ids = [jobs.enqueue(session, JobKind.PREDICT_AREA, str(number)).id for number in range(7)]
