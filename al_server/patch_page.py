@@ -46,12 +46,15 @@ class ShownProposal:
         row: The proposal.
         why: Why the patch was proposed, as the caller may know.
         secret: The reason that annotators are not told; empty for everybody but operators, and if there is none.
+        score: The score that it was chosen by; None without one, and for everybody but operators: second labels may
+            have none where controls have one.
         expected_px: Edits that were expected; None if they were not estimated.
     """
 
     row: Proposal
     why: str
     secret: str
+    score: float | None
     expected_px: float | None
 
 
@@ -155,10 +158,12 @@ def _shown(proposal: Proposal, classes: int) -> ShownProposal:
     of_round = proposal.round
     expected = expected_px(proposal.expected_edits, proposal.preannotated_by)
     if of_round is None:
-        return ShownProposal(proposal, "A person corrected the map here of their own accord.", "", expected)
+        return ShownProposal(proposal, "A person corrected the map here of their own accord.", "", None, expected)
     version = of_round.scoring.model_version if of_round.scoring is not None else None
     why = reason_of(proposal.reason, of_round, Evidence(version, proposal.score, classes))
-    return ShownProposal(proposal, why, proposal.reason.value if has_role(Role.OPERATOR) else "", expected)
+    if not has_role(Role.OPERATOR):
+        return ShownProposal(proposal, why, "", None, expected)
+    return ShownProposal(proposal, why, proposal.reason.value, proposal.score, expected)
 
 
 def _stored_views(patch: Patch, proposals: list[Proposal]) -> list[Picture]:

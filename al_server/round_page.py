@@ -30,7 +30,8 @@ PROPOSALS_SHOWN: Final = 200
 def show_round(round_id: int) -> Response:
     """Return the page of a round: its progress, who has labelled what, its patches, and what became of each.
 
-    Nobody but operators is told which of its patches wait for an annotator again, in a later round.
+    Nobody but operators is told which of its patches wait for an annotator again, in a later round, nor the scores:
+    which patches have one tells second labels from other patches.
     """
     catalog = current_catalog()
     with catalog.read() as session:
@@ -59,6 +60,7 @@ def show_round(round_id: int) -> Response:
         expected={proposal.id: expected_px(proposal.expected_edits, proposal.preannotated_by) for proposal in listed},
         labels=labels,
         people=people,
+        sees_scores=has_role(Role.OPERATOR),
         pager=pager,
         check=check,
         studio=catalog.settings.label_studio_page,

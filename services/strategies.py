@@ -87,6 +87,9 @@ class RegisteredStrategy:
 STRATEGIES: Final[dict[str, RegisteredStrategy]] = {}
 """The strategies by name."""
 
+CONTROLS: Final = (ProposalReason.SHORTLIST_CONTROL, ProposalReason.CONTROL)
+"""The reasons of patches that are drawn at random, to compare what a strategy chooses with them."""
+
 _DISGUISED: Final = (ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
 
 SCHEDULES: Final[dict[str, Callable[[int, Settings], str]]] = {}
@@ -139,17 +142,20 @@ def resolve(name: str, past_rounds: int, settings: Settings, by_outlines: bool =
 def disguised(reason: ProposalReason, of_round: Round, *, scored: bool) -> ProposalReason:
     """Return the reason that people who label may read: of second labels and honeypots that of another patch.
 
+    Controls have one reason: a small round has one of them, and either kind would tell it from checks.
+
     Args:
         reason: Why the patch was proposed.
         of_round: The round.
         scored: Whether the proposal has a score by the round's measure.
     """
+    if reason in CONTROLS:
+        return ProposalReason.CONTROL
     if reason not in _DISGUISED:
         return reason
-    if of_round.scoring_id is None:
-        return ProposalReason.RANDOM_START
-    is_ranked = of_round.measure is not None and scored
-    return ProposalReason.UNCERTAIN if is_ranked else ProposalReason.CONTROL
+    if of_round.measure is None:
+        return ProposalReason.RANDOM_START if of_round.scoring_id is None else ProposalReason.FOREGROUND
+    return ProposalReason.UNCERTAIN if scored else ProposalReason.CONTROL
 
 
 def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
@@ -160,7 +166,6 @@ def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> st
     reason = disguised(reason, of_round, scored=evidence.score is not None)
     drawn = {
         ProposalReason.CONTROL: "drawn at random, to measure what choosing gains",
-        ProposalReason.SHORTLIST_CONTROL: f"{_sees_foreground(evidence)}, to measure what choosing gains",
         ProposalReason.SECOND_LOOK: _doubts(evidence),
     }
     told = drawn[reason] if reason in drawn else get(of_round.strategy).explain(evidence)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 import numpy as np
@@ -27,6 +27,7 @@ from services.places import raster_store
 from services.scenes import window_of
 from services.score_table import read_table
 from services.second_looks import contradicted_share, rank
+from services.strategies import CONTROLS
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Checks:
             return []
         free = [patch_id for patch_id in check_candidates.to_label_twice(self.session) if patch_id not in taken]
         drawn = generator.permutation(free)[:wanted].tolist()
-        return [Choice(patch_id, ProposalReason.SECOND_LABEL, None) for patch_id in drawn]
+        return [Choice(patch_id, ProposalReason.SECOND_LABEL, self._score(patch_id)) for patch_id in drawn]
 
     def _honeypots(self, wanted: int, taken: set[int], generator: np.random.Generator) -> list[Choice]:
         """Choose honeypots, those that fewest people have answered first, otherwise at random."""
@@ -110,7 +111,7 @@ class Checks:
         return is_unlabelled and self.session.get(Reference, patch_id) is None
 
     def _score(self, patch_id: int) -> float | None:
-        """Return the score of a patch by the round's measure: honeypots are told of as other patches are."""
+        """Return the score of a patch by the round's measure: checks are told of as other patches are."""
         if self.opened.measure is None:
             return None
         found = self.session.get(Score, (self.opened.scoring_id, patch_id, self.opened.measure))
@@ -156,9 +157,15 @@ def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) ->
 
 
 def insert(choices: Sequence[Choice], checks: Sequence[Choice], seed: int) -> list[Choice]:
-    """Insert checks at random places among the choices of a strategy, so that their place does not tell them."""
+    """Insert checks at random places among the choices of a strategy, so that their place does not tell them.
+
+    Second labels lose their score if the round has controls: they are told of as those, and otherwise as patches that
+    were chosen by their score (`services.strategies.disguised`), which theirs may be far below.
+    """
     generator = np.random.default_rng([seed, _STREAM + 1])
     mingled = list(choices)
+    has_controls = any(choice.reason in CONTROLS for choice in choices)
     for check in checks:
-        mingled.insert(int(generator.integers(len(mingled) + 1)), check)
+        as_control = has_controls and check.reason is ProposalReason.SECOND_LABEL
+        mingled.insert(int(generator.integers(len(mingled) + 1)), replace(check, score=None) if as_control else check)
     return mingled

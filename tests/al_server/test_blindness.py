@@ -166,7 +166,7 @@ def test_only_operators_count_the_checks_of_a_round(client: FlaskClient, catalog
         opened.scoring, opened.measure = add_scoring(session, 1, {}), "entropy_top10"
         chosen = (
             (ProposalReason.UNCERTAIN, 0.5),
-            (ProposalReason.CONTROL, None),
+            (ProposalReason.SHORTLIST_CONTROL, 0.1),
             (ProposalReason.SECOND_LABEL, None),
             (ProposalReason.KNOWN_TRUTH, 0.4),
         )
@@ -174,11 +174,34 @@ def test_only_operators_count_the_checks_of_a_round(client: FlaskClient, catalog
             proposal.reason, proposal.score = reason, score
         number = opened.id
     told = {"reader": {"uncertain": 2, "random control": 2}}
-    told["operator"] = {"uncertain": 1, "random control": 1, "second label": 1, "known truth": 1}
+    told["operator"] = {"uncertain": 1, "shortlist control": 1, "second label": 1, "known truth": 1}
     for role, reasons in told.items():
         headers = as_role(catalog, role)
         assert client.get(f"/api/v1/rounds/{number}", headers=headers).json["reasons"] == reasons
         assert client.get("/api/v1/rounds", headers=headers).json[0]["reasons"] == reasons
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_pages_of_a_second_label_and_of_a_control_tell_the_same(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], role: str
+) -> None:
+    scene, _ = pool
+    with catalog.database.write() as session:
+        opened, proposals = add_round(session, [patch_at(catalog, scene, 0, column) for column in (0, 32)])
+        opened.scoring, opened.measure = add_scoring(session, 1, {}), "entropy_top10"
+        for proposal, reason, score in zip(
+            proposals, (ProposalReason.SHORTLIST_CONTROL, ProposalReason.SECOND_LABEL), (0.123, None), strict=True
+        ):
+            proposal.reason, proposal.score = reason, score
+        number, patches = opened.id, [proposal.patch_id for proposal in proposals]
+    for who, sees in ((role, False), ("operator", True)):
+        headers = as_role(catalog, who)
+        round_page = client.get(f"/rounds/{number}", headers=headers).text
+        pages = [client.get(f"/patches/{patch}", headers=headers).text for patch in patches]
+        assert "Why it was proposed" in pages[0]
+        told = [page.split("Why it was proposed</h2>")[1].split("</p>")[0] for page in pages]
+        assert ("0.123" in round_page, "0.123" in pages[0], told[0] != told[1]) == (sees, sees, sees)
+        assert round_page.count("<td>random control</td>") == (0 if sees else 2)
 
 
 def test_checks_of_a_random_round_have_the_reason_of_its_other_patches(client: FlaskClient, catalog: Catalog) -> None:

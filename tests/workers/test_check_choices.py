@@ -35,11 +35,13 @@ from services import raster_keys
 from services.expected_edits import ERROR, FOREGROUND, encode_probability
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from services.strategies import Evidence, reason_of
+from services.score_table import row_type
+from services.strategies import Evidence, disguised, reason_of
 from tests.catalog_fixtures import PROJECT_ID, add_round, add_scene, add_scoring, label_of
 from tests.workers.rows import context_of, patches, tiled
 from workers.check_choices import contradicted_shares
 from workers.propose_round import propose_round
+from workers.shard_arrays import save
 
 SIZE = 10
 
@@ -153,6 +155,30 @@ def test_honeypots_are_chosen_and_told_of_as_the_round_chooses(catalog: Catalog,
     assert reason_of(ProposalReason.SECOND_LABEL, made, Evidence(1, None, 3)) == reason_of(
         ProposalReason.CONTROL, made, Evidence(1, None, 3)
     )
+
+
+@pytest.mark.parametrize("strategy", ["entropy_top10", "foreground_random"])
+@pytest.mark.parametrize("control_share", [0.0, 0.1])
+def test_second_labels_are_told_of_as_patches_that_the_round_has(
+    catalog: Catalog, scenes: list[Scene], strategy: str, control_share: float
+) -> None:
+    """Also in a round without controls, or with a single one, which comes from the shortlist."""
+    change(catalog, double_label_share=0.2, honeypot_share=0.2, control_share=control_share)
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+        ids = session.scalars(select(Patch.id)).all()
+    assert scoring is not None
+    rows = np.zeros(len(ids), row_type(classes=3))
+    rows["patch_id"], rows["foreground_share"] = ids, 0.5
+    save(raster_store(catalog), raster_keys.score_table(scoring.id), rows)
+    made = propose(catalog, strategy)
+    told: dict[bool, set[ProposalReason]] = {True: set(), False: set()}
+    for item in made.proposals:
+        is_check = item.reason in (ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
+        told[is_check].add(disguised(item.reason, made, scored=item.score is not None))
+    assert len(of(made, ProposalReason.SECOND_LABEL)) == 2
+    assert told[True] <= told[False]
+    assert len(told[False]) == (1 if control_share == 0 else 2)
 
 
 def test_honeypots_and_second_labels_of_a_random_round_are_told_of_as_the_others(
