@@ -61,6 +61,7 @@ class RoundWork:
         labels: Their standing labels.
         edited_px: Pixels changed in these.
         seconds: Sum of the lead times that Label Studio, or the map, reports; None without any.
+        timed: Number of the labels that have a lead time.
         newest: When the newest was saved.
     """
 
@@ -68,6 +69,7 @@ class RoundWork:
     labels: int
     edited_px: int
     seconds: float | None
+    timed: int
     newest: datetime
 
 
@@ -78,6 +80,7 @@ def work_by_round(session: Session, annotator: Annotator) -> list[RoundWork]:
         func.count(),
         func.sum(Label.edited_px),
         func.sum(Label.lead_time_s),
+        func.count(Label.lead_time_s),
         func.max(Label.annotated_at),
     )
     grouped = select(*columns).join(Proposal, Label.proposal_id == Proposal.id).group_by(Proposal.round_id)

@@ -223,6 +223,13 @@ def test_an_annotator_sees_own_work_operators_all_and_readers_pseudonyms(
     assert ANNA not in client.get(hidden, headers=as_role(in_round_3, "reader")).text
 
 
+def test_minutes_a_label_are_those_of_labels_with_a_time(client: FlaskClient, in_round_3: Catalog) -> None:
+    with in_round_3.database.write() as session:
+        of_round = select(Label).join(Proposal, Label.proposal_id == Proposal.id).where(Proposal.round_id == 3)
+        session.scalars(of_round.where(Label.annotator == ANNA).order_by(Label.id)).first().lead_time_s = None
+    assert "round 3 2 14 1.5 1.5" in words(client, in_round_3, f"/annotators/{ANNA}", "operator")
+
+
 def test_who_has_drawn_nothing_is_told_so_on_the_own_page_only(client: FlaskClient, in_round_3: Catalog) -> None:
     shown = words_of(client.get("/annotators/zoe", headers=as_person(in_round_3, "zoe")).text)
     assert "No labels yet: those that you draw under this name are listed here" in shown
