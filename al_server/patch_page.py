@@ -1,6 +1,8 @@
 """The page of a patch: where it lies, what it looks like, and everything that happened to it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from flask import Blueprint, Response
@@ -18,7 +20,7 @@ from catalog.errors import NotFoundError
 from catalog.records import Label, Patch, Proposal, Round, SceneRole, SceneState, Score, Scoring
 from catalog.reference_records import Reference
 from catalog.rounds import UNANSWERED
-from catalog.withdrawal_records import WithdrawnLabel
+from catalog.withdrawal_records import Withdrawal, WithdrawnLabel
 from imagery.coordinates import format_place
 from imagery.ground_metric import pixel_size_m
 from services import raster_keys
@@ -85,7 +87,7 @@ def show_patch(patch_id: int) -> Response:
             proposals = [proposal for proposal in proposals if proposal.state in UNANSWERED]
         labels = {} if withheld else _labels(session, patch)
         scores = _scores(session, patch)
-        withdrawn = set(session.scalars(select(WithdrawnLabel.label_id).where(WithdrawnLabel.label_id.in_(labels))))
+        withdrawn = _withdrawn(session, labels)
         layers = other_layers(session, scene, truth=may_see_truth(session, scene))
         accepted = session.get(Reference, patch.id) if has_role(Role.OPERATOR) else None
         truth_stands = accepted is not None and is_standing(accepted)
@@ -142,6 +144,12 @@ def _labels(session: Session, patch: Patch) -> dict[int, Label]:
     """Return the labels of a patch by id, the newest first, superseded ones included."""
     loaded = select(Label).options(joinedload(Label.proposal)).where(Label.patch_id == patch.id)
     return {label.id: label for label in session.scalars(loaded.order_by(Label.event_id.desc()))}
+
+
+def _withdrawn(session: Session, label_ids: Collection[int]) -> dict[int, datetime]:
+    """Return when each of these labels was withdrawn, by id; those that were not are left out."""
+    moments = select(WithdrawnLabel.label_id, Withdrawal.withdrawn_at).join(WithdrawnLabel.withdrawal)
+    return {row[0]: row[1] for row in session.execute(moments.where(WithdrawnLabel.label_id.in_(label_ids)))}
 
 
 def _scores(session: Session, patch: Patch) -> list[ShownScores]:

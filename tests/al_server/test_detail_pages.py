@@ -12,11 +12,12 @@ from PIL import Image
 from sqlalchemy import select
 
 from al_server import round_page
-from catalog import labels, registry_copy
+from catalog import labels, registry_copy, withdrawals
 from catalog.access_records import Role
 from catalog.context import Catalog
 from catalog.records import Label, Patch, Proposal, ProposalReason, Scene
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
+from catalog.withdrawal_records import Withdrawal
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
 from imagery.masks import mask_to_geotiff
 from services import tokens, users
@@ -174,6 +175,17 @@ def test_a_patch_tells_where_it_lies_and_what_happened_to_it(client: FlaskClient
     assert "@" not in for_readers
     assert of_account(in_round_3, ANNA) in for_readers
     assert "validation ground" in words(client, in_round_3, "/patches/201")
+
+
+def test_a_withdrawn_label_tells_when_it_was_withdrawn(client: FlaskClient, in_round_3: Catalog) -> None:
+    """It was superseded before."""
+    with in_round_3.database.write() as session:
+        label = session.scalars(select(Label).where(Label.patch_id == 13)).one()
+        label.superseded_at = datetime(2026, 11, 21, 8, tzinfo=UTC)
+        day = datetime(2026, 11, 22, 9, tzinfo=UTC)
+        withdrawal = Withdrawal(annotator=ANNA, reason="a wrong screen", actor="olga", withdrawn_at=day)
+        withdrawals.withdraw(session, withdrawal, [label])
+    assert "1.5 withdrawn 2026-11-22 09:00 UTC" in words(client, in_round_3, "/patches/13")
 
 
 def test_a_label_is_drawn_in_the_colours_of_its_classes(client: FlaskClient, in_round_3: Catalog) -> None:
