@@ -1,7 +1,7 @@
 """Versions are trained again over HTTP: who may ask, what is refused, and what the newest report says."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from catalog import jobs, registry_copy
 from catalog.context import Catalog
-from catalog.records import Job, JobKind, RunState, RunTrigger, TrainingRun
+from catalog.records import Job, JobKind, RunState, RunTrigger, TrainingRun, now
 from catalog.registry import ModelVersion
 from models.bundle import write_bundle
 from models.card import TrainingEnvironment
@@ -160,6 +160,20 @@ def test_the_page_offers_it_to_operators_only(client: FlaskClient, registered: C
     assert words.endswith("Not yet. ")
     for hidden in ("<dialog", "data-topics", "<script", "Train it again"):
         assert hidden not in html
+
+
+def test_the_page_tells_once_how_long_it_takes_and_why_it_was_begun_again(
+    client: FlaskClient, registered: Catalog
+) -> None:
+    number = ask(client, registered).json["id"]
+    with registered.database.write() as session:
+        jobs.get(session, number).error = "the disk was full"
+    assert section(client, registered)[1].count("the disk was full") == 1
+    with registered.database.write() as session:
+        jobs.claim(session, number)
+        jobs.report_progress(session, number, 1, 30, 120, "training")
+        jobs.get(session, number).started_at = now() - timedelta(seconds=10)
+    assert section(client, registered)[1].count(" left") == 1
 
 
 def test_the_form_says_how_the_version_was_trained(client: FlaskClient, registered: Catalog, tmp_path: Path) -> None:
