@@ -15,7 +15,7 @@ from al_server import round_page
 from catalog import labels, registry_copy, withdrawals
 from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.records import Label, Patch, Proposal, ProposalReason, Scene
+from catalog.records import Label, Patch, Proposal, ProposalReason, Round, Scene
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
 from catalog.withdrawal_records import Withdrawal
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
@@ -122,6 +122,18 @@ def test_a_round_tells_its_progress_why_each_patch_was_chosen_and_what_became_of
     assert "3 khumbu 15 shortlist control – labelled anna@glacier.local – 7 1.5 203" in shown
     assert "6 khumbu 18 random start – published – – – – 206" in shown
     assert "@" not in words(client, in_round_3, "/rounds/3")
+
+
+def test_a_round_for_which_fewer_patches_were_found_is_measured_by_these(
+    client: FlaskClient, in_round_3: Catalog
+) -> None:
+    with in_round_3.database.write() as session:
+        session.get_one(Round, 3).size = 10
+        session.add(Round(strategy="random", size=8, seed=0))
+    assert "4 of 6 patches are done" in words(client, in_round_3, "/rounds/3")
+    assert "0 of 8 patches are done" in words(client, in_round_3, "/rounds/4")
+    listed = client.get("/dashboard/rounds", headers=as_role(in_round_3, "reader")).text
+    assert '<progress value="4" max="6" aria-label="round 3">' in listed
 
 
 def test_a_long_round_is_shown_page_by_page_and_all_labels_of_it_are_counted(
