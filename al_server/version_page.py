@@ -201,22 +201,24 @@ def _shown_block(
     return ShownBlock(change, scene, window, f"{lon:.5f},{lat:.5f},{_ZOOM}", ground[0] if ground else None, maps)
 
 
-def _learnt(session: Session, ids: Sequence[int]) -> list[tuple[int | None, list[int]]]:
+def _learnt(session: Session, ids: Sequence[int]) -> list[tuple[int | None, list[tuple[int, bool]]]]:
     """Return by round the patches whose labels a version learnt from, as far as the caller may know.
 
-    Corrections on the map have no round.
+    Each has its id and whether its scene was removed. Corrections on the map have no round.
     """
-    found: set[tuple[int | None, int]] = set()
+    found: set[tuple[int | None, int, bool]] = set()
     for start in range(0, len(ids), MOST_PARAMETERS):
         some = Label.id.in_(ids[start : start + MOST_PARAMETERS])
-        of_round = select(Proposal.round_id, Label.patch_id).join(Label, Label.proposal_id == Proposal.id)
-        shown = of_round.join(Patch, Label.patch_id == Patch.id).where(some, labels_shown())
-        found |= {(row[0], row[1]) for row in session.execute(shown)}
-    ordered = sorted(found, key=lambda pair: (pair[0] is None, pair[0] or 0, pair[1]))
-    return [(number, [patch for _, patch in pairs]) for number, pairs in groupby(ordered, key=lambda pair: pair[0])]
+        of_round = select(Proposal.round_id, Label.patch_id, Scene.state).join(Label, Label.proposal_id == Proposal.id)
+        shown = of_round.join(Patch, Label.patch_id == Patch.id).join(Scene, Patch.scene_id == Scene.id)
+        rows = session.execute(shown.where(some, labels_shown()))
+        found |= {(number, patch, state is SceneState.REMOVED) for number, patch, state in rows}
+    ordered = sorted(found, key=lambda row: (row[0] is None, row[0] or 0, row[1]))
+    return [(number, [row[1:] for row in rows]) for number, rows in groupby(ordered, key=lambda row: row[0])]
 
 
 def _patches(session: Session, labels: Sequence[int]) -> dict[int, int]:
-    """Return the patch of each of these labels, as far as the caller may know."""
-    of_labels = select(Label.id, Label.patch_id).join(Patch, Label.patch_id == Patch.id)
-    return {row[0]: row[1] for row in session.execute(of_labels.where(Label.id.in_(labels), labels_shown()))}
+    """Return the patch of each of these labels, as far as the caller may know; none of scenes that were removed."""
+    of_labels = select(Label.id, Label.patch_id).join(Patch, Label.patch_id == Patch.id).join(Scene)
+    shown = of_labels.where(Label.id.in_(labels), labels_shown(), Scene.state != SceneState.REMOVED)
+    return {row[0]: row[1] for row in session.execute(shown)}

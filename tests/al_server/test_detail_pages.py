@@ -15,7 +15,7 @@ from al_server import round_page
 from catalog import labels, registry_copy, withdrawals
 from catalog.access_records import Role
 from catalog.context import Catalog
-from catalog.records import Label, Patch, Proposal, ProposalReason, Round, Scene
+from catalog.records import Label, Patch, Proposal, ProposalReason, Round, Scene, SceneState
 from catalog.registry import CHAMPION, LEARNER, ModelVersion
 from catalog.withdrawal_records import Withdrawal
 from imagery.classes import CLEAN_ICE, GLACIER_SCHEME
@@ -85,6 +85,11 @@ def test_a_version_tells_its_figures_evidence_and_labels(client: FlaskClient, in
     assert "/#/models/" in html
     assert "/map#mode=swipe&amp;view=true-colour&amp;other=true-colour&amp;version=1&amp;otherVersion=2" in html
     assert 'href="/patches/7"' in html
+
+
+def test_lists_of_labels_have_ids_so_that_they_stay_open(client: FlaskClient, in_round_3: Catalog) -> None:
+    html = client.get("/versions/2", headers=as_role(in_round_3, "operator")).text
+    assert re.findall("<details.*?>", html) == ['<details id="learnt-1">', '<details id="learnt-2">']
 
 
 def test_an_operator_is_offered_to_promote_each_version_that_is_not_served(
@@ -265,6 +270,15 @@ def test_simulated_annotators_have_one_page(client: FlaskClient, in_round_3: Cat
         for label in session.scalars(select(Label).where(Label.annotator == BEN)):
             label.simulated = True
     assert "8 labels that stand" in words(client, in_round_3, "/annotators/simulated annotator")
+
+
+@pytest.mark.parametrize("path", ["/rounds/3", "/versions/2", f"/annotators/{ANNA}"])
+def test_patches_of_a_removed_scene_have_no_link(client: FlaskClient, in_round_3: Catalog, path: str) -> None:
+    operator = as_role(in_round_3, "operator")
+    assert "/patches/" in client.get(path, headers=operator).text
+    with in_round_3.database.write() as session:
+        session.get_one(Patch, 1).scene.state = SceneState.REMOVED
+    assert "/patches/" not in client.get(path, headers=operator).text
 
 
 @pytest.mark.parametrize("path", ["/versions/9", "/rounds/9", "/patches/9999", "/annotators/somebody"])
