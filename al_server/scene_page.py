@@ -16,7 +16,7 @@ from imagery.units import Level
 from services.class_scheme import scheme_in_force
 from services.scene_prefill import prefill
 from services.scene_replacement import drawn_labels
-from services.scene_uploads import FOLDER, uploaded_folders
+from services.scene_uploads import ENDINGS, FOLDER, uploaded_folders
 from services.scenes import find_scene
 
 page = Blueprint("scene_page", __name__)
@@ -49,6 +49,7 @@ def _render_form(**of_scene: Any) -> Response:
         "scene_form.html",
         root=catalog.settings.scene_root,
         files=_files(catalog),
+        endings=ENDINGS,
         keep_days=catalog.settings.scene_upload_keep_days,
         settings=catalog.settings,
         roles=list(SceneRole),

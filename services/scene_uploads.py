@@ -33,10 +33,11 @@ FOLDER: Final = "uploads"
 FOLDER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,98}$"
 FILE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,198}$"
 _MARK: Final = ".uploaded"
-_ENDINGS: Final = (
+ENDINGS: Final = (
     *(".tif", ".tiff", ".jp2", ".hgt", ".asc", ".prj", ".txt", ".xml", ".json", ".zip", ".tar"),
     *(".gpkg", ".geojson", ".kml", ".kmz", ".fgb", ".parquet", ".shp", ".shx", ".dbf", ".cpg"),
 )
+"""Endings of the names of files that are taken, in small letters."""
 _BLOCK: Final = 2**20
 
 
@@ -190,10 +191,10 @@ def _checked_folder(catalog: Catalog, name: str) -> Path:
 
 
 def _checked_name(name: str) -> str:
-    if not re.fullmatch(FILE_NAME, name) or not name.lower().endswith(_ENDINGS):
+    if not re.fullmatch(FILE_NAME, name) or not name.lower().endswith(ENDINGS):
         raise InvalidInputError(
             f"found the file name {name!r}; expected letters, digits, '.', '_' and '-', and one of the endings "
-            f"{' '.join(_ENDINGS)}"
+            f"{' '.join(ENDINGS)}"
         )
     return name
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.scene_uploads import ENDINGS
 from tests.page_code import run_page_code
 
 SIDE = 120
@@ -124,7 +125,37 @@ NAMES = 'export { plainNames } from "./upload";'
         (["2019_красный.tif", "2019_зелёный.tif"], ["2019__.tif", "2019__-2.tif"]),
         (["S2 (1).tif", "S2_1_.tif", "s2_1_.TIF"], ["S2_1_.tif", "S2_1_-2.tif", "s2_1_-3.TIF"]),
         (["снег", "лёд"], ["file", "file-2"]),
+        (["снег.tif", "лёд.tif", ".DS_Store"], ["file.tif", "file-2.tif", "DS_Store"]),
     ],
 )
 def test_no_two_files_of_an_upload_get_one_name(given: list[str], sent: list[str]) -> None:
     assert run_page_code(NAMES, "return page.plainNames(sent.map((name) => ({ name })));", given) == sent
+
+
+CHOSEN = 'export { sortOut, wholes } from "./scene/chosen";'
+
+
+def test_files_that_the_server_does_not_take_are_left_out_of_an_upload() -> None:
+    taken = ["LC08_B4.TIF", "LC08_MTL.txt", "LC08_ANG.txt", "ice.shp", "снег.tif"]
+    others = ["LC08_thumb_large.jpeg", ".DS_Store", "ice.sbn", "ice.qpj", "LC08", ".tif"]
+    sort_out = """
+    const found = page.sortOut(sent.names.map((name) => ({ name })), sent.endings);
+    return [found.taken.map(({ name }) => name), found.leftOut];
+    """
+    sent = {"names": [*others, *taken], "endings": list(ENDINGS)}
+    assert run_page_code(CHOSEN, sort_out, sent) == [taken, others]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        (["ice.dbf", "ice.prj", "ice.SHP", "ice.shx", "ice.shp.xml"], ["ice.SHP"]),
+        (["readme.txt", "ice.gpkg"], ["ice.gpkg"]),
+        (["ice.shp", "ice.gpkg"], ["ice.shp", "ice.gpkg"]),
+        (["clean.shp", "clean.dbf", "debris.shp", "debris.dbf"], ["clean.shp", "debris.shp"]),
+        (["ice.dbf", "ice.shx"], ["ice.dbf"]),
+    ],
+)
+def test_the_parts_of_a_shapefile_are_one_file(chosen: list[str], found: list[str]) -> None:
+    sent = {"names": chosen, "endings": [".gpkg", ".shp", ".shx", ".dbf", ".prj", ".cpg"]}
+    assert run_page_code(CHOSEN, "return page.wholes(sent.names, sent.endings);", sent) == found

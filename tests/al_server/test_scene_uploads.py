@@ -1,6 +1,7 @@
 """Files of a scene come part by part, into folders that nothing else is in, and never over those of a scene."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,13 @@ def test_a_folder_whose_name_is_taken_gets_a_number(browser: Browser, catalog: C
     assert second.json["path"] == "uploads/langtang-2"
     assert first.json["part_max_bytes"] == catalog.settings.upload_max_bytes
     assert first.json["keep_days"] == 14
+
+
+def test_the_page_knows_the_endings_that_the_server_takes(browser: Browser, catalog: Catalog) -> None:
+    page = browser.client.get("/scenes/add", headers=as_role(catalog, "operator")).text
+    (endings,) = re.findall('data-endings="([^"]+)"', page)
+    browser.folder()
+    assert {browser.send(f"langtang/a{ending}", b"ab").status_code for ending in endings.split()} == {200}
 
 
 def test_a_file_appears_when_its_last_part_is_there(browser: Browser, catalog: Catalog) -> None:

@@ -119,6 +119,29 @@ def test_several_files_are_named_by_their_folder_and_a_shapefile_by_one_of_them(
     expect(page.locator("#outlines")).to_have_value("uploads/ice/ice.shp", timeout=READ_MS)
 
 
+def test_what_the_server_does_not_take_is_left_out_and_named(page: Page, server: Catalog, tmp_path: Path) -> None:
+    names = ("LC09_thumb_large.jpeg", ".DS_Store", "LC09_B4.TIF", "LC09_MTL.txt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"II*\0")
+    choose(page, "path", *(tmp_path / name for name in names))
+    expect(page.locator("#path")).to_have_value("uploads/LC09", timeout=READ_MS)
+    expect(page.locator("#upload-text")).to_have_text("2 files uploaded.")
+    expect(page.locator("#upload-left-out")).to_contain_text(": LC09_thumb_large.jpeg, .DS_Store.")
+    sent = server.settings.scene_root / "uploads" / "LC09"
+    assert {file.name for file in sent.iterdir() if file.suffix} == {"LC09_B4.TIF", "LC09_MTL.txt"}
+
+
+def test_of_several_files_of_outlines_none_is_taken_silently(page: Page, tmp_path: Path) -> None:
+    for name in ("ice.gpkg", "debris.gpkg"):
+        (tmp_path / name).write_bytes(b"II*\0")
+    choose(page, "outlines", tmp_path / "ice.gpkg", tmp_path / "debris.gpkg")
+    expect(page.locator("#fault")).to_contain_text("found 2 files, ice.gpkg, debris.gpkg; expected one")
+    expect(page.locator("#outlines")).to_have_value("")
+    choose(page, "outlines", tmp_path / "debris.gpkg")
+    expect(page.locator("#outlines")).to_have_value("uploads/debris/debris.gpkg", timeout=READ_MS)
+    expect(page.locator("#fault")).to_be_empty()
+
+
 def test_each_uploaded_band_gets_a_row_and_a_border_a_name(page: Page, tmp_path: Path) -> None:
     for name in ("a_B4.tif", "a_B5.tif", "land.gpkg"):
         (tmp_path / name).write_bytes(b"II*\0")
@@ -158,5 +181,5 @@ def test_an_upload_can_be_stopped_and_a_refusal_says_why(page: Page, server: Cat
     expect(page.locator("#look")).to_be_enabled()
     assert not (server.settings.scene_root / "uploads" / "large" / "large.tif").exists()
     choose(page, "path", tmp_path / "notes.docx")
-    expect(page.locator("#fault")).to_contain_text("found the file name 'notes.docx'", timeout=READ_MS)
+    expect(page.locator("#fault")).to_contain_text("found notes.docx; expected files with the endings .tif")
     expect(page.locator("#path")).to_have_value("")

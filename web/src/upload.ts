@@ -22,9 +22,10 @@ interface Folder {
   file_max_bytes: number;
 }
 
-/** A name that the server takes: letters, digits, dots, hyphens and underscores. */
+/** A name that the server takes, if its ending is one: letters, digits, dots, hyphens and underscores. */
 export function plainName(name: string): string {
-  return name.normalize("NFKD").replace(/[^A-Za-z0-9._-]+/g, "_").replace(/^[._-]+/, "").slice(-190) || "file";
+  const plain = name.normalize("NFKD").replace(/[^A-Za-z0-9._-]+/g, "_").slice(-190);
+  return plain.replace(/^[._-]+(?=\.[A-Za-z0-9]+$)/, "file").replace(/^[._-]+/, "") || "file";
 }
 
 /** Names that the server takes, one for each file: of two that would be the same, one file would replace the other. */

@@ -3,6 +3,7 @@
 import { find } from "../dom";
 import { api } from "../page";
 import { upload, type Progress } from "../upload";
+import { listed, sortOut, wholes } from "./chosen";
 import type { SceneForm } from "./form";
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
@@ -21,13 +22,20 @@ function show(progress: Progress, started: number): void {
 /** Let people upload files, which are then named in the form. */
 export function takeFiles(form: SceneForm): void {
   let stop: AbortController | null = null;
+  const endings = (form.element.dataset["endings"] ?? "").split(" ");
+  const fault = find("fault");
   const buttons = (): HTMLButtonElement[] => [...document.querySelectorAll<HTMLButtonElement>("[data-choose]"), find("look")];
 
-  async function send(files: File[], name: (paths: string[], folder: string) => void): Promise<void> {
-    if (!files.length || stop) return;
+  async function send(chosen: File[], name: (paths: string[], folder: string) => void): Promise<void> {
+    if (!chosen.length || stop) return;
+    const { taken: files, leftOut } = sortOut(chosen, endings);
+    if (!files.length) {
+      fault.textContent = `found ${listed(leftOut)}; expected files with the endings ${endings.join(" ")}. Of a folder, choose the files in it.`;
+      return;
+    }
+    find("upload-left-out").textContent = leftOut.length ? `Left out, as the server does not take their endings: ${listed(leftOut)}.` : "";
     const mine = (stop = new AbortController());
     const started = performance.now();
-    const fault = find("fault");
     fault.textContent = "";
     find("upload").hidden = find("upload-stop").hidden = false;
     find("upload").scrollIntoView({ block: "nearest" });
@@ -51,12 +59,23 @@ export function takeFiles(form: SceneForm): void {
     }
   }
 
-  /** Name uploaded files in a field: a shapefile is several files and named by one of them; a product by its folder. */
-  const nameIn = (field: HTMLInputElement) => (paths: string[], folder: string): void => {
-    const shape = paths.find((path) => path.toLowerCase().endsWith(".shp"));
-    const one = shape ?? (paths.length === 1 || field.id !== "path" ? paths[0] : undefined);
-    field.value = one ?? folder;
+  const nameIn = (field: HTMLInputElement, path: string): void => {
+    field.value = path;
     form.outlines.forget(field);
+  };
+  /** Name a product: several files by their folder. */
+  const nameProduct = (paths: string[], folder: string): void =>
+    nameIn(find("path"), paths.length === 1 ? (paths[0] as string) : folder);
+  /** Send the one file that a field names; a shapefile is several files. */
+  const sendOne = async (files: File[], field: HTMLInputElement, kinds: string[]): Promise<void> => {
+    const found = wholes(files.map((file) => file.name), kinds);
+    if (found.length > 1) {
+      fault.textContent =
+        `found ${found.length} files, ${listed(found)}; expected one, or the parts of one shapefile. ` +
+        "Outlines of several files have a row each: “Add outlines” under “More about the files”.";
+      return;
+    }
+    await send(files, (paths) => nameIn(field, wholes(paths, kinds)[0] ?? (paths[0] as string)));
   };
   const addBands = (paths: string[]): void => paths.forEach((path) => form.bands.add({ path }));
 
@@ -69,7 +88,10 @@ export function takeFiles(form: SceneForm): void {
     const of = input.dataset["filesOf"];
     if (of === undefined) return;
     const field = of ? find<HTMLInputElement>(of) : input.parentElement?.querySelector<HTMLInputElement>("[data-member]");
-    if (field) void send([...(input.files ?? [])], of === "bands" ? addBands : nameIn(field)).then(() => (input.value = ""));
+    if (!field) return;
+    const files = [...(input.files ?? [])];
+    const sent = of === "path" ? send(files, nameProduct) : of === "bands" ? send(files, addBands) : sendOne(files, field, input.accept.split(","));
+    void sent.then(() => (input.value = ""));
   });
   for (const button of document.querySelectorAll<HTMLButtonElement>("[data-choose]")) button.disabled = false;
   find("upload-stop").addEventListener("click", () => stop?.abort());
@@ -85,7 +107,7 @@ export function takeFiles(form: SceneForm): void {
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    void send([...(event.dataTransfer?.files ?? [])], nameIn(find("path")));
+    void send([...(event.dataTransfer?.files ?? [])], nameProduct);
   });
   window.addEventListener("beforeunload", (event) => {
     if (stop) event.preventDefault();
