@@ -56,8 +56,8 @@ class RoundAnswer(BaseModel):
     )
     proposals: dict[str, int] = Field(description="number of proposals in each state")
     reasons: dict[str, int] = Field(
-        description="number of proposals for each reason; for all but operators, second labels and honeypots count as "
-        "other patches of the round"
+        description="number of proposals for each reason; for all but operators, shortlist controls count as random "
+        "controls, and second labels and honeypots as other patches of the round"
     )
     expected_edits_px: float | None = Field(
         description="pixels that annotators are expected to change in the proposals for which that was estimated; null "

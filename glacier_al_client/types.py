@@ -1294,8 +1294,8 @@ class RoundAnswer(Schema):
         proposals: Number of proposals in each state.
         ranking_agreement: Stability of that ranking, 0 to 1: `agreement` of the scoring for the measure of the
             ranking.
-        reasons: Number of proposals for each reason; for all but operators, second labels and honeypots count as
-            other patches of the round.
+        reasons: Number of proposals for each reason; for all but operators, shortlist controls count as random
+            controls, and second labels and honeypots as other patches of the round.
     """
 
     completed_at: datetime | None
