@@ -23,6 +23,8 @@ from sqlalchemy.orm import Session
 from catalog.context import Catalog
 from catalog.errors import ConflictError, InvalidInputError, NoSpaceError, NotFoundError
 from catalog.records import Scene, now
+from imagery.vector_files import ENDINGS as VECTOR_ENDINGS
+from imagery.vector_files import SHAPEFILE_PARTS
 from services.free_disk import DISK_LOW_BYTES
 from services.scene_request import SceneRequest
 
@@ -33,9 +35,8 @@ FOLDER: Final = "uploads"
 FOLDER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,98}$"
 FILE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,198}$"
 _MARK: Final = ".uploaded"
-ENDINGS: Final = (
-    *(".tif", ".tiff", ".jp2", ".hgt", ".asc", ".prj", ".txt", ".xml", ".json", ".zip", ".tar"),
-    *(".gpkg", ".geojson", ".kml", ".kmz", ".fgb", ".parquet", ".shp", ".shx", ".dbf", ".cpg"),
+ENDINGS: Final = tuple(
+    dict.fromkeys((".tif", ".tiff", ".jp2", ".hgt", ".asc", ".txt", ".xml", ".tar", *VECTOR_ENDINGS, *SHAPEFILE_PARTS))
 )
 """Endings of the names of files that are taken, in small letters."""
 _BLOCK: Final = 2**20
