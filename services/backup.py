@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import make_url
 
 from catalog.database import Database
+from catalog.errors import BackupError
 from catalog.files import replace
 from catalog.settings import Settings
 from catalog.settings_sources import config_file
@@ -70,7 +71,11 @@ def back_up(
         root: The folder, created if it is missing; `services.backup_folder.BackupFolder.held` keeps others from it.
         say: Told what is done.
         show: Told which share of the files is done, 0 to 1.
+
+    Raises:
+        BackupError: There is no catalog, so that nothing is written; or a database cannot be copied.
     """
+    _check_catalog(settings)
     folder, begun = BackupFolder(root), datetime.now(UTC)
     for name in folder.made_later(begun):
         say(f"the time in the name of the backup {name} has not come yet: the clock was ahead then, or is behind now")
@@ -92,6 +97,10 @@ def back_up(
         say(f"{part}: {len(files) - before} files, {size / 2**20:.1f} MiB")
 
     take("secrets", _single(folder, "secrets", settings.secrets_file, earlier))
+    if not settings.secrets_file.exists():
+        left_out.append(
+            f"secrets: there is no {settings.secrets_file}; an installation restored from this makes new ones"
+        )
     take("settings", _single(folder, "settings", config_file(settings.var_dir), earlier))
     take("catalog", iter([_catalog(folder, settings)]))
     for part, name in DATABASES.items():
@@ -203,11 +212,28 @@ def _store(
             left_out.append(f"store: {error}")
 
 
+def _check_catalog(settings: Settings) -> None:
+    """Refuse to back up where no catalog is: older backups, which are whole, might be deleted in favour of that."""
+    url = make_url(settings.database_url)
+    is_missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
+    if is_missing or _revision(settings) is None:
+        raise BackupError(
+            f"found no catalog in {url.render_as_string(hide_password=True)}; expected the database of an "
+            "installation: see that its disk is mounted and that GLACIER_AL_VAR_DIR names its data folder; nothing was "
+            "backed up, and no backup deleted"
+        )
+
+
 def _versions(settings: Settings) -> dict[str, str]:
+    installed = {name: metadata.version(name) for name in ("glacier-al", "mlflow")}
+    return {**installed, "schema": str(_revision(settings))}
+
+
+def _revision(settings: Settings) -> str | None:
+    """Return the revision of the catalog's schema; None if the database has none."""
     database = Database(settings.database_url)
     try:
         with database.engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
+            return MigrationContext.configure(connection).get_current_revision()
     finally:
         database.dispose()
-    return {**{name: metadata.version(name) for name in ("glacier-al", "mlflow")}, "schema": str(revision)}

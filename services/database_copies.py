@@ -19,11 +19,18 @@ def copy_sqlite(source: Path, target: Path) -> str:
     In one step, since a copy in several begins anew whenever somebody writes.
 
     Raises:
-        BackupError: The copy is not a whole database.
+        BackupError: The source cannot be read, or the copy is not a whole database.
     """
-    with closing(sqlite3.connect(source, timeout=60)) as live, closing(sqlite3.connect(target)) as copy:
-        live.backup(copy)
-        (found,) = copy.execute("PRAGMA quick_check").fetchone()
+    address = f"{source.absolute().as_uri()}?mode=ro"  # else a database that is missing would be made, empty
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=60)) as live, closing(sqlite3.connect(target)) as copy:
+            live.backup(copy)
+            (found,) = copy.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.Error as error:
+        raise BackupError(
+            f"{source} cannot be copied ({error}); expected a SQLite database in a folder that this user may read and "
+            f"write, and room for the copy in {target.parent}"
+        ) from error
     if found != "ok":
         raise BackupError(f"{source} is damaged ({found}); restore an earlier backup")
     return sha256_of(target)

@@ -26,7 +26,7 @@ from cli.main import main
 from imagery.store import RasterStore
 from services import backup
 from services.backup_folder import BackupFolder, Manifest
-from services.database_copies import dump_postgresql, load_postgresql
+from services.database_copies import copy_sqlite, dump_postgresql, load_postgresql
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
 
@@ -161,6 +161,51 @@ def test_a_second_backup_stores_what_is_new_only(installation: Catalog, tmp_path
     assert call("backup", str(tmp_path / "backup"), "--keep", "1").exit_code == 0
     assert len(folder.names()) == 1
     assert folder.damaged(folder.read(folder.names()[0]).files) == []
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_where_no_catalog_is_nothing_is_backed_up_or_deleted(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_empty: bool
+) -> None:
+    """As if the disk of the data folder were not mounted."""
+    back_up(tmp_path / "backup")
+    before = contents(tmp_path / "backup")
+    (tmp_path / "unmounted").mkdir()
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "unmounted"))
+    if is_empty:
+        (tmp_path / "unmounted" / "catalog.sqlite").touch()
+    done = call("backup", str(tmp_path / "backup"), "--keep", "1")
+    assert done.exit_code == 1
+    assert "found no catalog in" in done.output
+    assert contents(tmp_path / "backup") == before
+    assert (tmp_path / "unmounted" / "catalog.sqlite").exists() == is_empty
+
+
+def test_a_copy_is_read_only_and_has_what_only_the_log_has(tmp_path: Path) -> None:
+    """Of a database in use, and of one whose index of the log (``-shm``) is missing; its name is no part of a URL."""
+    source = tmp_path / "50% ?mode=rwc#.db"
+    with closing(sqlite3.connect(source)) as live:
+        live.execute("PRAGMA journal_mode = WAL")
+        live.execute("CREATE TABLE things (name TEXT)")
+        live.execute("INSERT INTO things VALUES ('ice')")
+        live.commit()
+        copy_sqlite(source, tmp_path / "in-use.db")
+        killed = tmp_path / "killed.db"
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{source}{suffix}", f"{killed}{suffix}")
+    copy_sqlite(killed, tmp_path / "of-killed.db")
+    for name in ("in-use.db", "of-killed.db"):
+        with closing(sqlite3.connect(tmp_path / name)) as copy:
+            assert copy.execute("SELECT name FROM things").fetchall() == [("ice",)]
+    with pytest.raises(BackupError, match=r"missing\.db cannot be copied"):
+        copy_sqlite(tmp_path / "missing.db", tmp_path / "none.db")
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_secrets_that_are_missing_are_named(installation: Catalog, tmp_path: Path) -> None:
+    installation.settings.secrets_file.unlink()
+    (left_out,) = BackupFolder(tmp_path / "backup").read(back_up(tmp_path / "backup")).left_out
+    assert left_out.startswith(f"secrets: there is no {installation.settings.secrets_file}")
 
 
 def test_a_content_that_was_cut_off_in_the_folder_is_saved_again(
