@@ -1,5 +1,6 @@
 """Back up an installation while it runs."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -110,7 +111,7 @@ def back_up(
         else:
             left_out.append(f"{part}: there is no {source}; if it runs elsewhere, back it up there, after this backup")
     for part, name in DATABASES.items():
-        take(f"files of {part}", _tree(folder, part, settings.var_dir / part, name, earlier))
+        take(f"files of {part}", _tree(folder, part, settings.var_dir / part, name, earlier, left_out))
     take("store", _store(folder, RasterStore(settings.raster_store), earlier, left_out))
     name = folder.next_name(begun)
     versions = _versions(settings)
@@ -125,7 +126,7 @@ def back_up(
 
 def _count(settings: Settings) -> int:
     """Return about how many files a backup holds; more may come while it is made."""
-    trees = sum(1 for part in DATABASES for path in (settings.var_dir / part).rglob("*") if path.is_file())
+    trees = sum(1 for part in DATABASES for _ in _files_below(settings.var_dir / part, lambda _fault: None))
     return 1 + trees + len(RasterStore(settings.raster_store).all_keys())
 
 
@@ -157,17 +158,43 @@ def _single(
 
 
 def _tree(
-    folder: BackupFolder, part: Part, source: Path, database: str, earlier: dict[tuple[str, str], SavedFile]
+    folder: BackupFolder,
+    part: Part,
+    source: Path,
+    database: str,
+    earlier: dict[tuple[str, str], SavedFile],
+    left_out: list[str],
 ) -> Iterator[SavedFile]:
     """Save all files of a folder but for its database; what SQLite keeps beside a database is in the copy of it."""
-    for path in sorted(source.rglob("*")):
+    for path in _files_below(source, lambda fault: left_out.append(f"{part}: {fault}")):
         relative = path.relative_to(source).as_posix()
-        is_apart = relative == database or path.name.endswith(_BESIDE_A_DATABASE)
-        if path.is_file() and not path.is_symlink() and not is_apart:
+        if relative != database and not path.name.endswith(_BESIDE_A_DATABASE):
             try:
                 yield _copied(folder, part, path, relative, earlier)
             except FileNotFoundError:  # it was deleted a moment ago
                 continue
+
+
+def _files_below(source: Path, tell: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the files below a folder; links are followed, and those that lead nowhere or back are told."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # else it was deleted a moment ago
+            tell(f"{error.filename} cannot be read ({error.strerror})")
+
+    def leads_back(path: Path) -> bool:
+        return path.is_symlink() and path.resolve() in map(Path.resolve, path.parents)
+
+    for at, folders, names in os.walk(source, onerror=failed, followlinks=True):
+        for path in sorted(Path(at, name) for name in names):
+            if path.is_file():
+                yield path
+            elif path.is_symlink():
+                tell(f"{path} leads to no file")
+        for loop in [name for name in folders if leads_back(Path(at, name))]:
+            tell(f"{Path(at, loop)} leads back to a folder that it lies in")
+            folders.remove(loop)
+        folders.sort()
 
 
 def _copied(

@@ -202,6 +202,28 @@ def test_a_copy_is_read_only_and_has_what_only_the_log_has(tmp_path: Path) -> No
     assert not (tmp_path / "missing.db").exists()
 
 
+def test_what_lies_on_another_disk_is_in_the_backup(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder and a file behind links; links that lead back or to no file are named."""
+    artifacts, disk = tmp_path / "var" / "mlflow" / "artifacts", tmp_path / "disk"
+    artifacts.rename(disk)
+    artifacts.symlink_to(disk)
+    (tmp_path / "figure.png").write_bytes(b"a figure")
+    (disk / "figure.png").symlink_to(tmp_path / "figure.png")
+    (disk / "1" / "back").symlink_to(tmp_path / "var" / "mlflow")
+    (disk / "gone").symlink_to(tmp_path / "gone")
+    left_out = BackupFolder(tmp_path / "backup").read(back_up(tmp_path / "backup")).left_out
+    assert left_out == [
+        f"mlflow: {artifacts / 'gone'} leads to no file",
+        f"mlflow: {artifacts / '1' / 'back'} leads back to a folder that it lies in",
+    ]
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    assert call("restore", str(tmp_path / "backup")).exit_code == 0
+    restored = contents(tmp_path / "fresh" / "mlflow" / "artifacts")
+    assert restored == {"figure.png": b"a figure", "1/bundle/weights.safetensors": b"weights"}
+
+
 def test_secrets_that_are_missing_are_named(installation: Catalog, tmp_path: Path) -> None:
     installation.settings.secrets_file.unlink()
     (left_out,) = BackupFolder(tmp_path / "backup").read(back_up(tmp_path / "backup")).left_out
