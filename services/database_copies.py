@@ -38,13 +38,13 @@ def copy_sqlite(source: Path, target: Path) -> str:
 
 def dump_postgresql(url: str, target: Path) -> str:
     """Dump a PostgreSQL database as it is at one moment; return the SHA-256 of the dump."""
-    _run("pg_dump", url, "--format=custom", "--no-owner", f"--file={target}")
+    _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
     return sha256_of(target)
 
 
 def load_postgresql(url: str, dump: Path) -> None:
     """Load a dump into an empty PostgreSQL database, all of it or nothing."""
-    _run("pg_restore", url, "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
+    _run("pg_restore", url, "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", str(dump))
 
 
 def _run(program: str, url: str, *arguments: str) -> None:

@@ -384,8 +384,12 @@ def test_postgresql_is_dumped_as_it_is_and_loaded_into_an_empty_database(postgre
     database = Database(postgresql_url)
     with database.write() as session:
         scene, _ = add_scene(session)
+        session.execute(text("CREATE ROLE statistician"))
+        session.execute(text("GRANT SELECT ON scenes TO statistician"))
     dump_postgresql(postgresql_url, tmp_path / "catalog.dump")
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("DROP OWNED BY statistician"))  # another cluster does not have this role
+        connection.execute(text("DROP ROLE statistician"))
         connection.execute(text("CREATE DATABASE restored"))
     database.dispose()
     address = make_url(postgresql_url).set(database="restored").render_as_string(hide_password=False)
