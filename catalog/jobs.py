@@ -281,6 +281,12 @@ def request_cancel(session: Session, job_id: str) -> Job:
     return job
 
 
+def cancel_all(session: Session, kind: JobKind, error: str) -> None:
+    """Cancel all open jobs of a kind, which no worker is at work on, whatever the revision of the schema."""
+    ended = {"state": JobState.CANCELLED, "finished_at": now(), "error": error}
+    session.execute(update(Job).where(Job.kind == kind, Job.state.in_(OPEN)).values(ended))
+
+
 def wait_for_service(session: Session, job_id: str, attempt: int, error: str) -> None:
     """Queue a job again that failed because a service, or all scenes, were away; this is not counted as a failure."""
     delay = timedelta(seconds=OUTAGE_BACKOFF_S)

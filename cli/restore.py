@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,13 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import inspect, make_url
 
+from catalog import jobs
 from catalog.database import MIGRATIONS, Database
+from catalog.records import JobKind
 from catalog.settings import Settings
 from cli.errors import StartError
 from imagery.store import RasterStore
-from services.backup_folder import BackupFolder, Manifest, SavedFile
+from services.backup_folder import BackupFolder, Manifest, SavedFile, sha256_of
 from services.database_copies import load_postgresql
 
 UNFINISHED: Final = "restore-unfinished"
@@ -56,14 +58,12 @@ def restore(
     if var_dir.exists() and any(var_dir.iterdir()):
         raise StartError(f"{var_dir} is not empty; name an empty folder in GLACIER_AL_VAR_DIR, or move this one away")
     var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (var_dir / UNFINISHED).touch()
-    try:
-        _write(folder, manifest, var_dir, say, show)
-    except BaseException:
-        with suppress(OSError):
-            shutil.rmtree(var_dir)  # it was empty
-        raise
-    (var_dir / UNFINISHED).unlink()
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, var_dir, ignore_errors=True)  # it was empty
+        (var_dir / UNFINISHED).touch()
+        _write(folder, manifest, var_dir, say, show, undo)
+        (var_dir / UNFINISHED).unlink()
+        undo.pop_all()
     for line in manifest.left_out:
         say(f"Not in the backup: {line}")
     return name
@@ -75,7 +75,9 @@ def _write(
     var_dir: Path,
     say: Callable[[str], None],
     show: Callable[[float], None],
+    undo: ExitStack,
 ) -> None:
+    """Write all parts; what `undo` is given takes back what was written, also outside the data folder."""
     written = count(1)
 
     def of(*parts: str) -> Iterator[SavedFile]:
@@ -85,31 +87,52 @@ def _write(
                 show(0.5 + next(written) / len(manifest.files) / 2)
 
     for file in of("settings"):  # first: it may name another database, store or file of secrets
-        _place(folder, file, var_dir / file.path)
+        _place(folder, file, var_dir / file.path, undo)
     settings = Settings()
     _check_empty(settings)
+    _check_secrets(settings.secrets_file, folder, manifest)
     for file in of("secrets"):
-        _place(folder, file, settings.secrets_file)
+        if not settings.secrets_file.exists():
+            _place(folder, file, settings.secrets_file, undo)
     for file in of("mlflow", "label-studio"):
-        _place(folder, file, var_dir / file.part / file.path)
+        _place(folder, file, var_dir / file.part / file.path, undo)
     store = RasterStore(settings.raster_store)
     for file in of("store"):
+        undo.callback(_delete, store, file.path)
         store.put_file(file.path, folder.object(file.sha256))
     for file in of("catalog"):
         if make_url(settings.database_url).get_backend_name() == "sqlite":
-            _place(folder, file, Path(make_url(settings.database_url).database or ""))
+            _place(folder, file, Path(make_url(settings.database_url).database or ""), undo)
         else:
             load_postgresql(settings.database_url, folder.object(file.sha256))
+        _end_backup(settings)
     say(f"Restored {len(manifest.files)} files into {var_dir}")
 
 
-def _place(folder: BackupFolder, file: SavedFile, target: Path) -> None:
+def _place(folder: BackupFolder, file: SavedFile, target: Path, undo: ExitStack) -> None:
     """Copy a content to its place, readable by its owner only."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    undo.callback(target.unlink, missing_ok=True)
+    with os.fdopen(descriptor, "wb") as written:
         with folder.object(file.sha256).open("rb") as content:
             shutil.copyfileobj(content, written)
         os.fsync(written.fileno())
+
+
+def _delete(store: RasterStore, key: str) -> None:
+    with suppress(Exception):  # the error that ended the restoration is told, not one of the store
+        store.delete(key)
+
+
+def _end_backup(settings: Settings) -> None:
+    """Cancel the job that made the backup: queued again, it would make another into the folder of the original."""
+    database = Database(settings.database_url)
+    try:
+        with database.write() as session:
+            jobs.cancel_all(session, JobKind.BACK_UP, "it made the backup that was restored, or waited meanwhile")
+    finally:
+        database.dispose()
 
 
 def _check_release(manifest: Manifest) -> None:
@@ -137,3 +160,12 @@ def _check_empty(settings: Settings) -> None:
     if is_taken:
         shown = url.render_as_string(hide_password=True)
         raise StartError(f"{shown} is not empty; restore into an empty database, e.g. of another name")
+
+
+def _check_secrets(path: Path, folder: BackupFolder, manifest: Manifest) -> None:
+    """Refuse other secrets than those of the backup in the place of theirs; the same ones may lie there."""
+    saved = [file.sha256 for file in manifest.files if file.part == "secrets"]
+    if saved and path.exists() and sha256_of(path) not in saved:
+        raise StartError(
+            f"{path} holds other secrets than the backup; move it away, or replace it by {folder.object(saved[0])}"
+        )

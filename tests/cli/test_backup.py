@@ -15,13 +15,15 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import make_url, select, text
 
+from catalog import jobs
 from catalog.context import Catalog
 from catalog.database import Database
 from catalog.errors import BackupError
-from catalog.records import Label, Scene
+from catalog.records import Job, JobKind, JobState, Label, Scene
 from catalog.settings import Settings
 from catalog.settings_sources import variable
-from cli import backup_commands
+from cli import backup_commands, restore
+from cli.errors import StartError
 from cli.main import main
 from imagery.store import RasterStore
 from services import backup
@@ -358,6 +360,72 @@ def test_nothing_is_restored_over_an_installation(installation: Catalog, tmp_pat
     done = call("restore", str(tmp_path / "backup"))
     assert (done.exit_code, "is not empty" in done.output) == (1, True)
     assert contents(tmp_path / "var") == before
+
+
+def test_the_job_that_made_a_backup_does_not_run_where_it_is_restored(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would back up into the folder of the original; all other jobs go on."""
+    with installation.database.write() as session:
+        job = jobs.enqueue(session, JobKind.BACK_UP)
+        other = jobs.enqueue(session, JobKind.SCORE_POOL)
+        session.flush()
+        assert jobs.claim(session, job.id) is not None
+    back_up(tmp_path / "backup")
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    assert call("restore", str(tmp_path / "backup")).exit_code == 0
+    restored = Database(Settings().database_url)
+    with restored.read() as session:
+        states = {row.id: row.state for row in session.scalars(select(Job))}
+    restored.dispose()
+    assert states == {job.id: JobState.CANCELLED, other.id: JobState.QUEUED}
+
+
+@pytest.fixture
+def outside(installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for what a new data folder, `fresh`, does not hold: secrets, database and store; a backup was made."""
+    back_up(tmp_path / "backup")
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    monkeypatch.setenv(variable("var_dir"), str(tmp_path / "fresh"))
+    monkeypatch.setenv(variable("secrets_file"), str(folder / "secrets.json"))
+    monkeypatch.setenv(variable("database_url"), f"sqlite:///{folder / 'catalog.sqlite'}")
+    monkeypatch.setenv(variable("raster_store"), str(folder / "store"))
+    return folder
+
+
+def test_secrets_that_lie_outside_are_kept_if_they_are_those_of_the_backup(
+    installation: Catalog, outside: Path, tmp_path: Path
+) -> None:
+    path = outside / "secrets.json"
+    path.write_text("{}")
+    done = call("restore", str(tmp_path / "backup"))
+    assert done.exit_code == 1
+    assert f"{path} holds other secrets than the backup" in done.output
+    assert contents(outside) == {"secrets.json": b"{}"}
+    assert not (tmp_path / "fresh").exists()
+    shutil.copy(installation.settings.secrets_file, path)
+    path.chmod(0o400)
+    done = call("restore", str(tmp_path / "backup"))
+    assert done.exit_code == 0, done.output
+    assert path.read_bytes() == installation.settings.secrets_file.read_bytes()
+
+
+def test_a_restore_that_failed_late_can_be_repeated(
+    installation: Catalog, outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Settings) -> None:
+        raise StartError("no room is left")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(restore, "_end_backup", fail)
+        done = call("restore", str(tmp_path / "backup"))
+    assert (done.exit_code, "no room is left" in done.output) == (1, True)
+    assert [path for path in outside.rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "fresh").exists()
+    done = call("restore", str(tmp_path / "backup"))
+    assert done.exit_code == 0, done.output
+    assert {"secrets.json", "store/views/patch-1/true-colour.png"} <= contents(outside).keys()
 
 
 def test_a_backup_of_a_later_release_is_refused(
