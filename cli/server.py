@@ -12,7 +12,7 @@ from catalog.secrets import load_or_create
 from cli.errors import NotAllowedError, NotRunningError, StartError, StillWorkingError
 from cli.running import running_settings
 from glacier_al_client.client import Client
-from glacier_al_client.errors import ClientError, ProblemError, TimedOutError, UnreachableError
+from glacier_al_client.errors import ClientError, ProblemError, TimedOutError, TokenError, UnreachableError
 from glacier_al_client.types import JobKind
 
 POLL_S: Final = 0.3
@@ -54,6 +54,8 @@ def as_command_errors() -> Iterator[None]:
         raise NotRunningError(str(error)) from error
     except TimedOutError as error:
         raise StillWorkingError(str(error)) from error
+    except TokenError as error:
+        raise NotAllowedError(str(error)) from error
     except ProblemError as error:
         if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise NotAllowedError(error.detail) from error

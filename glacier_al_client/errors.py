@@ -13,6 +13,10 @@ class ClientError(Exception):
     """A call did not give what was asked for; the text is for people."""
 
 
+class TokenError(ClientError):
+    """What was given as a token cannot be one."""
+
+
 class UnreachableError(ClientError):
     """The server could not be reached, or broke off: nothing is known of what became of the request."""
 

@@ -1,5 +1,6 @@
 """Requests to one server: credentials, time limits, errors, and repetition of what may be repeated."""
 
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,14 @@ from typing import Any, Final
 
 import httpx
 
-from glacier_al_client.errors import ClientError, ProblemError, UnexpectedAnswerError, UnreachableError, problem_of
+from glacier_al_client.errors import (
+    ClientError,
+    ProblemError,
+    TokenError,
+    UnexpectedAnswerError,
+    UnreachableError,
+    problem_of,
+)
 
 ATTEMPTS: Final = 4
 FIRST_DELAY_S: Final = 0.5
@@ -21,6 +29,8 @@ LONGEST_DELAY_S: Final = 60.0
 """A server that asks for more (``Retry-After``) is not waited for: the caller is told."""
 TRANSIENT: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+_TOKEN: Final = re.compile(r"[!-~]+")  # ASCII that shows, without spaces
 
 Query = Mapping[str, Any]
 
@@ -34,19 +44,23 @@ class Transport:
 
     Args:
         url: Address of the server.
-        token: A token with the role that the calls need; None for what is open to all.
+        token: A token with the role that the calls need, with or without space around it; None for what is open to all.
         timeout_s: How long to wait for a connection, and between bytes of the answer, seconds.
 
     Raises:
-        ClientError: The address or the token cannot be one.
+        TokenError: The token cannot be one.
+        ClientError: The address cannot be one.
     """
 
     def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
         headers = {"Accept": "application/json", "User-Agent": f"glacier-al-client/{_release()}"}
         if token is not None:
+            token = token.strip()
+            if not _TOKEN.fullmatch(token):
+                raise TokenError(
+                    "found a token that is empty or has letters that no token has; expected it as it was shown"
+                )
             headers["Authorization"] = f"Bearer {token}"
-        if not (token or "").isascii():
-            raise ClientError("found a token with letters that no token has; expected it as it was shown")
         try:
             self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         except httpx.InvalidURL as error:
@@ -70,6 +84,7 @@ class Transport:
         """Send a request and return a response that is no error (status below 300, or 304), with its body read.
 
         Raises:
+            ClientError: The request cannot be sent.
             ProblemError: The server refused or failed.
             UnreachableError: It could not be reached, or broke off.
             UnexpectedAnswerError: The answer leads elsewhere, as no answer of our server does.
@@ -123,6 +138,11 @@ class Transport:
             is_last = attempt == attempts
             try:
                 response = self._http.send(request, stream=True)
+            except httpx.LocalProtocolError:
+                address = request.url.copy_with(query=None)
+                raise ClientError(
+                    f"{request.method} {address} cannot be sent: a header has characters that HTTP does not allow"
+                ) from None  # its text has the header, which may be a secret
             except httpx.TransportError as error:
                 if is_last or not (may_repeat or isinstance(error, NOT_SENT)):
                     raise _unreachable(request, error) from error

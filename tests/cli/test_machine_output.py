@@ -112,6 +112,8 @@ def test_objects_are_told_with_the_values_behind_the_words(installed: Path, tmp_
 def test_exit_codes(installed: Path, tmp_path: Path) -> None:
     run(installed, "jobs", "list-them", expected=ExitCode.USAGE)
     run(installed, "train", expected=ExitCode.NOT_RUNNING)
+    no_token = ["--url", "http://127.0.0.1:1", "--token", "gal_sec ret"]
+    assert "sec ret" not in run(installed, "status", *no_token, expected=ExitCode.NOT_ALLOWED).output
     run(installed, "scene", "remove", "nobody", expected=ExitCode.FAILED)
     (tmp_path / "glims").mkdir()
     assert not as_json(installed, "export", "check", str(tmp_path / "glims"), expected=ExitCode.FOUND)["fit"]

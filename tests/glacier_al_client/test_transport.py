@@ -16,10 +16,11 @@ from glacier_al_client.errors import (
     ChecksumError,
     ClientError,
     ProblemError,
+    TokenError,
     UnexpectedAnswerError,
     UnreachableError,
 )
-from glacier_al_client.transport import retry_after_s
+from glacier_al_client.transport import Transport, retry_after_s
 from glacier_al_client.types import JobAnswer, ReplayAnswer
 
 BREAK_OFF = None
@@ -228,3 +229,26 @@ def test_a_page_that_something_else_sends_replaces_no_file(tmp_path: Path, step:
 def test_what_can_be_no_address_or_token_is_said(url: str, token: str, message: str) -> None:
     with pytest.raises(ClientError, match=message):
         Client(url, token)
+
+
+@pytest.mark.parametrize("token", ["", " ", "gal_sec ret", "gal_sec\nret", "gal_sec\x7fret"])
+def test_what_can_be_no_token_is_not_quoted(token: str) -> None:
+    with pytest.raises(TokenError, match="found a token that is empty or has letters that no token has") as refused:
+        Client("http://127.0.0.1", token)
+    assert "ret" not in str(refused.value)
+
+
+def test_space_around_a_token_is_none_of_it(slept: list[float]) -> None:
+    """As in what was read from a file."""
+    with playing(GOOD) as (url, _), Client(url, " gal_secret\n") as client:
+        assert client.get("events", ReplayAnswer).events == 3
+    assert slept == []
+
+
+def test_a_header_that_cannot_be_sent_is_neither_repeated_nor_quoted(slept: list[float]) -> None:
+    with playing() as (url, asked), pytest.raises(ClientError, match="a header has characters") as refused:
+        Transport(url, None, 1.0).request("GET", "/", headers={"X-Key": "secret\n"})
+    assert not isinstance(refused.value, UnreachableError)
+    assert "secret" not in str(refused.value)
+    assert refused.value.__suppress_context__
+    assert (asked, slept) == ([], [])
