@@ -53,9 +53,11 @@ def upload(
         recognised = client.upload_labels(found.id, content, dry_run=True, version=version, seconds=seconds)
         if not as_json():
             _show_recognised(recognised)
-        if dry_run or not (yes or click.confirm("Send them?", err=as_json())):
+        if dry_run:
             tell("Nothing was sent.", **recognised.model_dump(mode="json"))
             return
+        if not yes:
+            click.confirm("Send them?", abort=True, err=as_json())
         sent = client.upload_labels(found.id, content, version=version, seconds=seconds)
     taken = f"{sent.judged_px} pixels are labels of {len(sent.label_events)} patches of {found.name}."
     before = "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
@@ -89,9 +91,11 @@ def withdraw(annotator: str, since: datetime | None, reason: str, dry_run: bool,
         effect = withdraw_labels(catalog, request, actor)
         if not as_json():
             _show(effect)
-        if dry_run or not (yes or click.confirm("Withdraw them?", err=as_json())):
+        if dry_run:
             tell("Nothing was changed.", **effect.model_dump(mode="json"))
             return
+        if not yes:
+            click.confirm("Withdraw them?", abort=True, err=as_json())
         done = withdraw_labels(catalog, request.model_copy(update={"dry_run": False}), actor)
     tell(f"Withdrawal {done.withdrawal} took {done.labels} labels: {done.note}.", **done.model_dump(mode="json"))
 

@@ -229,9 +229,13 @@ def test_the_command_shows_what_is_recognised_and_sends_it(
 
     with serving(app) as address:
         refused = run(given="n\n")
-        assert (refused.exit_code, stored(catalog)) == (0, [])
+        assert (refused.exit_code, stored(catalog)) == (1, [])
         assert "glacier_outlines" in refused.output
         assert "Judged: 512 pixels (256 background, 256 clean ice), of which 256 differ" in refused.output
+        declined = run("--json", given="n\n")
+        assert (declined.exit_code, declined.stdout, stored(catalog)) == (1, "", [])
+        shown = run("--dry-run", "--json")
+        assert (shown.exit_code, json.loads(shown.stdout)["judged_px"], stored(catalog)) == (0, 512, [])
         done = run("--yes", "--json", "--minutes", "2")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["label_events"] == [event.id for event, _ in stored(catalog)]

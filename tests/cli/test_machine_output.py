@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 
 from catalog.context import Catalog
 from catalog.settings import Settings
+from catalog.settings_sources import variable
 from cli.exit_codes import ExitCode
 from cli.main import main
-from tests.catalog_fixtures import add_round, add_scene, label_of
+from tests.catalog_fixtures import NOBODY, add_round, add_scene, label_of
 from tests.dashboard_world import add_alert, run_fine_tune
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
-def run(folder: Path, *arguments: str, expected: int = 0) -> Result:
-    done = CliRunner(env={"GLACIER_AL_VAR_DIR": str(folder)}).invoke(main, arguments)
+def run(folder: Path, *arguments: str, expected: int = 0, given: str | None = None) -> Result:
+    done = CliRunner(env={"GLACIER_AL_VAR_DIR": str(folder)}).invoke(main, arguments, input=given)
     assert done.exit_code == expected, done.output
     return done
 
@@ -117,6 +118,18 @@ def test_exit_codes(installed: Path, tmp_path: Path) -> None:
     run(installed, "scene", "remove", "nobody", expected=ExitCode.FAILED)
     (tmp_path / "glims").mkdir()
     assert not as_json(installed, "export", "check", str(tmp_path / "glims"), expected=ExitCode.FOUND)["fit"]
+
+
+def test_a_withdrawal_that_is_declined_is_not_told_as_a_dry_run(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable("database_url"), f"sqlite:///{installed / 'catalog.sqlite'}")
+    monkeypatch.setenv(variable("redis_url"), "redis://127.0.0.1:1")
+    monkeypatch.setenv(variable("mlflow_url"), NOBODY)
+    command = ["labels", "withdraw", "--annotator", "glaciologist@glacier.local", "--reason", "shifted", "--json"]
+    assert json.loads(run(installed, *command, "--dry-run").stdout)["labels"] == 1
+    assert run(installed, *command, given="n\n", expected=ExitCode.FAILED).stdout == ""
+    assert as_json(installed, "labels", "withdrawals") == []
 
 
 def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
