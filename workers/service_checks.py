@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from catalog.context import Catalog
 from catalog.decision_records import Promotion
+from catalog.errors import ConflictError
 from catalog.records import Proposal, ProposalState, RunState, TrainingRun
 from catalog.registry import registry_of
 from services.installation_findings import Finding, fault, listed, ok, warning
@@ -83,8 +84,7 @@ def check_label_studio(catalog: Catalog) -> Iterator[Finding]:
         uids = set(session.scalars(select(Proposal.uid)))
     unknown = {task_id: uid for task_id, uid in tasks.items() if uid not in uids}
     if unknown:
-        foreign = {uid for uid in unknown.values() if uid is not None}
-        fix = partial(_delete_tasks, catalog, project_id, sorted(foreign)) if foreign else None
+        fix = partial(_delete_tasks, catalog, project_id, unknown) if any(unknown.values()) else None
         yield fault(
             "tasks without proposal",
             listed(unknown),
@@ -102,7 +102,23 @@ def check_label_studio(catalog: Catalog) -> Iterator[Finding]:
         yield ok("tasks", f"{len(tasks)}, each of a proposal")
 
 
-def _delete_tasks(catalog: Catalog, project_id: int, uids: list[str]) -> str:
-    """Delete the tasks that nobody has begun; one with an annotation or a draft stays."""
-    deleted = label_studio(catalog).delete_unanswered(project_id, uids)
-    return f"{deleted} deleted, {len(uids) - deleted} kept because somebody has begun them"
+def _delete_tasks(catalog: Catalog, project_id: int, unknown: Mapping[int, str | None]) -> str:
+    """Delete the tasks that nobody has begun.
+
+    Args:
+        catalog: The catalog.
+        project_id: The project.
+        unknown: The tasks, with the proposal that each names; None if it names none.
+
+    Raises:
+        ConflictError: Some stay.
+    """
+    studio = label_studio(catalog)
+    studio.delete_unanswered(project_id, sorted({uid for uid in unknown.values() if uid}))
+    left = sorted(unknown.keys() & studio.proposals_of_tasks(project_id).keys())
+    if left:
+        raise ConflictError(
+            f"{len(unknown) - len(left)} deleted; {listed(left)} left, because somebody has begun them or they name no "
+            "proposal; look at them in Label Studio"
+        )
+    return f"{len(unknown)} deleted"

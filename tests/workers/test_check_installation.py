@@ -163,31 +163,44 @@ def test_a_file_that_got_its_row_since_it_was_found_is_not_deleted(installed: Ca
 
 
 class Studio:
-    """Label Studio with two tasks, one of a proposal that we do not know."""
+    """Label Studio with a task of ours and three others, of which somebody has begun the first."""
 
     def __init__(self, ours: str) -> None:
-        self.tasks, self.deleted = {1: ours, 2: "unknown"}, list[str]()
+        self.tasks: dict[int, str | None] = {1: ours, 2: "begun", 3: "unknown", 4: None}
 
     def proposals_of_tasks(self, project_id: int) -> dict[int, str | None]:
         return dict(self.tasks)
 
     def delete_unanswered(self, project_id: int, proposals: list[str]) -> int:
-        self.deleted += proposals
-        return 0  # somebody has begun it
+        gone = [task for task, uid in self.tasks.items() if uid in proposals and task > 2]
+        for task in gone:
+            del self.tasks[task]
+        return len(gone)
 
 
-def test_a_task_of_no_proposal_is_named_and_only_deleted_if_nobody_has_begun_it(
+def test_tasks_of_no_proposal_are_a_fault_until_all_are_gone(
     installed: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One that somebody has begun, and one that names no proposal, are never deleted."""
     with installed.read() as session:
         studio = Studio(session.query(Proposal).one().uid)
     monkeypatch.setattr(service_checks, "label_studio", lambda catalog: studio)
     monkeypatch.setattr(service_checks, "find_project", lambda catalog, studio: 15)
-    (finding,) = service_checks.check_label_studio(installed)
-    assert (finding.check, finding.level, finding.found) == ("tasks without proposal", FindingLevel.FAULT, "2")
-    assert finding.fix is not None
-    assert finding.fix() == "0 deleted, 1 kept because somebody has begun them"
-    assert studio.deleted == ["unknown"]
+
+    def look(*, fix: bool) -> Finding:
+        (finding,) = Check("Label Studio", service_checks.check_label_studio).results(installed, fix=fix)
+        return finding
+
+    found = look(fix=False)
+    assert (found.check, found.level, found.found) == ("tasks without proposal", FindingLevel.FAULT, "2, 3, 4")
+    found = look(fix=True)
+    assert (found.level, found.fixed) == (FindingLevel.FAULT, None)
+    assert "1 deleted; 2, 4 left, because somebody has begun them or they name no proposal" in found.remedy
+    assert list(studio.tasks) == [1, 2, 4]
+    del studio.tasks[2], studio.tasks[4]
+    studio.tasks[5] = "another"
+    found = look(fix=True)
+    assert (found.level, found.fixed) == (FindingLevel.OK, "1 deleted")
 
 
 def test_a_report_holds_no_keys() -> None:
