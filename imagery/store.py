@@ -268,6 +268,11 @@ class RasterStore:
         """Whether it is a directory of this machine, as far as its file system tells."""
         return "file" in _protocols(self._fs)
 
+    @property
+    def folder(self) -> Path | None:
+        """The directory of a local store, which the first `put` makes; None of an object store."""
+        return Path(self._base) if self.is_local else None
+
     def _verify(self, key: str) -> None:
         """Compare a local file with its checksum, unless it is as it was when it was last compared."""
         path = self._path(key)

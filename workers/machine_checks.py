@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from catalog.context import Catalog
 from catalog.settings import Settings
+from imagery.store import RasterStore
 from services.installation_findings import Finding, fault, listed, ok, warning
 
 _GIB: Final = 2**30
@@ -23,7 +24,7 @@ _SCARCE_BELOW: Final = 5 * _GIB
 def check_machine(catalog: Catalog) -> Iterator[Finding]:
     """Yield the findings about this machine; the database is not asked."""
     yield _versions()
-    yield _disk(catalog.settings.var_dir)
+    yield from _disks(catalog.settings)
     yield from _permissions(catalog.settings)
 
 
@@ -47,14 +48,28 @@ def _versions() -> Finding:
     return ok("packages", f"{python}, {count} required packages")
 
 
-def _disk(folder: Path) -> Finding:
+def _disks(settings: Settings) -> Iterator[Finding]:
+    """Tell how full the file system of the data folder is, and that of the raster store if it is another."""
+    yield _disk("disk", settings.var_dir)
+    folder = RasterStore(settings.raster_store).folder
+    if folder is not None:
+        present = next(each for each in (folder, *folder.parents) if each.exists())
+        if _file_system(present) != _file_system(settings.var_dir):
+            yield _disk("disk of the raster store", present)
+
+
+def _file_system(folder: Path) -> int:
+    return folder.stat().st_dev
+
+
+def _disk(check: str, folder: Path) -> Finding:
     usage = shutil.disk_usage(folder)
     found = f"{usage.free / _GIB:.1f} GiB free of {usage.total / _GIB:.0f} GiB at {folder}"
     if usage.free < _FULL_BELOW:
-        return fault("disk", found, "1 GiB or more", "make room: labels are refused when it is full")
+        return fault(check, found, "1 GiB or more", "make room: labels are refused when it is full")
     if usage.free < _SCARCE_BELOW:
-        return warning("disk", found, "5 GiB or more", "make room; `keep_scorings` says how many scorings are kept")
-    return ok("disk", found)
+        return warning(check, found, "5 GiB or more", "make room; `keep_scorings` says how many scorings are kept")
+    return ok(check, found)
 
 
 def _permissions(settings: Settings) -> Iterator[Finding]:

@@ -54,7 +54,15 @@ def check_mlflow(catalog: Catalog) -> Iterator[Finding]:
         yield ok("versions", f"{len(versions)}, each of a training run")
     tracking = tracking_of(catalog)
     open_uids = {run.uid for run in runs if run.state in {RunState.OPEN, RunState.INTERRUPTED}}
-    left = {run_id: uid for run_id, uid in tracking.running(UID_TAG).items() if uid not in open_uids}
+    running = tracking.running(UID_TAG)
+    if others := [run_id for run_id, uid in running.items() if not uid]:
+        yield warning(
+            "MLflow's other runs",
+            f"{listed(others)} running without the tag {UID_TAG}",
+            "none in our experiment",
+            "nothing, if you know what they are; else end them in MLflow",
+        )
+    left = {run_id: uid for run_id, uid in running.items() if uid and uid not in open_uids}
     if left:
         fix = partial(_end_runs, tracking, left)
         yield fault(

@@ -1,23 +1,24 @@
 """The job that checks a running installation: what its report tells, what it mends, and what it leaves alone."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from catalog import jobs
+from catalog import jobs, training
 from catalog.context import Catalog
 from catalog.errors import JobCancelledError
-from catalog.records import Job, JobKind, JobState, Proposal
+from catalog.records import Job, JobKind, JobState, Proposal, RunTrigger
 from imagery.store import RasterStore
 from services import raster_keys
 from services.installation_findings import Finding, FindingLevel, ok
 from tests.catalog_fixtures import add_scoring
 from tests.workers.installed import populate
 from tests.workers.rows import claimed, patches
-from workers import service_checks
+from workers import machine_checks, run_tracking, service_checks
 from workers.database_checks import check_rows
 from workers.installation_checks import Check, of_contents
 from workers.jobs import perform
@@ -80,6 +81,63 @@ def test_permissions_are_restricted_to_the_owner(installed: Catalog) -> None:
     mended = by_check(check(installed, fix=True))[f"permissions of {path}"]
     assert (mended["found"], mended["fixed"]) == ("644", "its mode is 600 now")
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_disk_of_the_raster_store_is_looked_at_if_it_is_another(
+    installed: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other-disk"
+    other.mkdir()
+
+    def disks() -> dict[str, Finding]:
+        found = Check("machine", machine_checks.check_machine).results(installed, fix=False)
+        return {item.check: item for item in found if item.check.startswith("disk")}
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=0 if folder == other else 2**40, total=2**40)
+
+    monkeypatch.setattr(machine_checks.shutil, "disk_usage", usage)
+    installed.settings = installed.settings.model_copy(update={"raster_store": str(other / "not-made-yet")})
+    assert list(disks()) == ["disk"]
+    monkeypatch.setattr(machine_checks, "_file_system", lambda folder: folder == other)
+    found = disks()
+    assert {check: item.level for check, item in found.items()} == {
+        "disk": FindingLevel.OK,
+        "disk of the raster store": FindingLevel.FAULT,
+    }
+    assert f"at {other}" in found["disk of the raster store"].found
+    installed.settings = installed.settings.model_copy(update={"raster_store": "memory://store"})
+    assert list(disks()) == ["disk"]
+
+
+class Tracker:
+    """MLflow with three runs that have not ended: of a fine-tune that goes on, of one that is no more, of others."""
+
+    def __init__(self, uid: str) -> None:
+        self.runs, self.ended = {"ours": uid, "left": "unknown", "others": ""}, list[str]()
+
+    def running(self, tag: str) -> dict[str, str]:
+        return dict(self.runs)
+
+    def end_run(self, run_id: str, status: str) -> None:
+        self.ended.append(run_id)
+        del self.runs[run_id]
+
+
+def test_of_runs_in_mlflow_only_ours_are_ended(installed: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    with installed.database.write() as session:
+        tracker = Tracker(training.begin_run(session, RunTrigger.MANUAL).uid)
+    monkeypatch.setattr(run_tracking, "tracking_of", lambda catalog: tracker)
+    monkeypatch.setattr(service_checks, "registry_of", lambda settings: SimpleNamespace(versions=lambda limit: []))
+    mlflow = Check("MLflow", service_checks.check_mlflow)
+    found = {item.check: item for item in mlflow.results(installed, fix=True)}
+    assert tracker.ended == ["left"]
+    assert (found["MLflow's runs"].found, found["MLflow's runs"].fixed) == ("left running", "1 ended as killed")
+    others = found["MLflow's other runs"]
+    assert (others.level, others.fix) == (FindingLevel.WARNING, None)
+    assert others.found == "others running without the tag training_run_uid"
+    levels = {item.check: item.level for item in mlflow.results(installed, fix=False)}
+    assert levels["MLflow's runs"] == FindingLevel.OK
 
 
 def test_services_that_do_not_answer_are_faults_among_the_others(installed: Catalog) -> None:
