@@ -6,7 +6,9 @@ drawn with replacement, of both versions alike, and the gain is computed from th
 are made larger until neighbours are nearly independent (`models.spatial_correlation`); if they remain correlated, only
 as many are drawn as they are worth, which widens the interval.
 
-With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 - c at each end. The rules, in order:
+With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 - c at each end. It is unknown if the
+blocks are worth fewer than log2(1 / (1 - c)) independent ones, 4 at 0.9 and 5 at 0.95: of so few all would gain by
+chance more often than in 1 - c of the cases, so that none of them could show a gain. The rules, in order:
 
 1. The first version is promoted.
 2. A version is kept if a class loses more IoU than its margin.
@@ -16,7 +18,8 @@ With the one-sided confidence c, the interval from ``low`` to ``high`` leaves 1 
    non-inferiority (Piaggio et al. 2012, JAMA 308, 2594): what people drew counts unless the data speak against it.
 6. Else it is kept: the data *cannot tell*.
 
-A margin of 1 turns rule 4 off, because no IoU can fall by more: every version from at least as many labels is promoted.
+A margin of 1 turns rule 4 off, because no IoU can fall by more: every version from at least as many labels is promoted,
+whatever the interval.
 
 What people drew counts less if the champion doubts much of it (`models.label_doubt`): then no loss is tolerated, and
 rule 5 promotes no version that may be worse (`without_margin_if_doubted`).
@@ -62,7 +65,7 @@ class GainInterval(_StrictModel):
 
     Attributes:
         gain: Difference of the IoUs; null where one is undefined.
-        low: Lower end of the interval; null where undefined.
+        low: Lower end of the interval; null where undefined, or unknown because there are too few blocks.
         high: Upper end, likewise.
         outcome: What the interval says, given the margin.
     """
@@ -87,7 +90,8 @@ class GateEvidence(_StrictModel):
         block_px: Side of the blocks, pixels.
         independent_blocks: How many independent blocks they are worth.
         blocks_needed: How many blocks of this kind would show a version as good as the champion to be not worse in 4
-            of 5 cases; null if the spread is undefined or no loss is tolerated.
+            of 5 cases, and no fewer than an interval takes. While that is unknown, as many as it takes; else null if
+            the gain is undefined or no loss is tolerated.
         too_small: Whether there are fewer.
     """
 
@@ -197,7 +201,8 @@ def compare(
     )
     place, pairs = _merged(candidate, champion, side)
     found = _influences(candidate, champion, side, _FEWEST_BLOCKS)
-    worth = len(place) / design_effect(neighbour_correlation(*found) if found else None)
+    effect = design_effect(neighbour_correlation(*found) if found else None)
+    fewest = math.ceil(math.ceil(-math.log2(1.0 - rules.confidence)) * effect)
     interval = bootstrap_interval(
         pairs,
         _gains,
@@ -205,15 +210,18 @@ def compare(
         RESAMPLES,
         2.0 * rules.confidence - 1.0,
         # The spread of means of n draws from n blocks is too narrow by sqrt((n - 1) / n).
-        draws=max(round(worth) - 1, 1),
+        draws=max(round(len(place) / effect) - 1, 1),
+    )
+    lows, highs = (
+        ends if len(place) >= fewest else np.full_like(ends, np.nan) for ends in (interval.low, interval.high)
     )
     gains = _gains(pairs.sum(axis=0))
     margins = [*(rules.class_margin for _ in names), rules.margin]
     intervals = [
         _judged(float(gain), float(low), float(high), margin)
-        for gain, low, high, margin in zip(gains, interval.low, interval.high, margins, strict=True)
+        for gain, low, high, margin in zip(gains, lows, highs, margins, strict=True)
     ]
-    needed = _blocks_needed(intervals[-1], len(place), rules)
+    needed = _blocks_needed(intervals[-1], len(place), fewest, rules)
     return GateEvidence(
         champion_version=champion_version,
         confidence=rules.confidence,
@@ -223,7 +231,7 @@ def compare(
         iou=dict(zip(names, intervals[:-1], strict=True)),
         blocks=len(place),
         block_px=candidate.side_px * side,
-        independent_blocks=round(worth, 1),
+        independent_blocks=round(len(place) / effect, 1),
         blocks_needed=needed,
         too_small=needed is not None and len(place) < needed,
     )
@@ -281,22 +289,32 @@ def _judged(gain: float, low: float, high: float, margin: float) -> GainInterval
         outcome = "better"
     elif high < 0 and margin < ANY_LOSS:
         outcome = "worse"
-    elif low >= -margin:
+    elif low >= -margin or gain >= -ANY_LOSS >= -margin:
         outcome = "not worse"
     return GainInterval(gain=gain, low=low, high=high, outcome=outcome)
 
 
-def _blocks_needed(found: GainInterval, blocks: int, rules: GateRules) -> int | None:
+def _blocks_needed(found: GainInterval, blocks: int, fewest: int, rules: GateRules) -> int | None:
     """Return the number of blocks that shows non-inferiority with the power `_POWER` if the gain is 0.
 
     The standard error falls with the root of the number of blocks and must be margin / (z_confidence + z_power) at
     most (Chow, Shao & Wang 2008, Sample size calculations in clinical research, section 3.2).
+
+    Args:
+        found: The gain of the mean IoU.
+        blocks: Number of blocks.
+        fewest: Number of blocks that an interval takes, which is returned while there is none.
+        rules: The settings of the gate.
     """
-    if found.low is None or found.high is None or rules.margin <= 0:
+    if found.gain is None:
+        return None
+    if found.low is None or found.high is None:
+        return fewest
+    if rules.margin <= 0:
         return None
     z_confidence, z_power = (NormalDist().inv_cdf(share) for share in (rules.confidence, _POWER))
     error = (found.high - found.low) / 2.0 / z_confidence
-    return math.ceil(blocks * (error * (z_confidence + z_power) / rules.margin) ** 2)
+    return max(math.ceil(blocks * (error * (z_confidence + z_power) / rules.margin) ** 2), fewest)
 
 
 def _interval(found: GainInterval) -> str:
@@ -309,5 +327,6 @@ def _interval(found: GainInterval) -> str:
 def _needed(evidence: GateEvidence) -> str:
     if not evidence.too_small:
         return ""
-    needed = f"about {evidence.blocks_needed} blocks of {evidence.block_px} px"
+    least = "at least" if evidence.mean_iou.low is None else "about"
+    needed = f"{least} {evidence.blocks_needed} blocks of {evidence.block_px} px"
     return f"; the validation region is too small to tell: it needs {needed}"

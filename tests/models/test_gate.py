@@ -204,6 +204,37 @@ def test_few_blocks_cannot_tell_and_say_how_many_are_needed() -> None:
     assert needed == pytest.approx(16 * (found.blocks_needed or 0), abs=16)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_fewer_than_four_blocks_none_is_better_or_worse(count: int) -> None:
+    """With confidence 0.9: by chance 3 blocks all gain in 1 of 8 cases, more than the 1 of 10 allowed; 4 in 1 of 16."""
+    for seed in range(20):
+        found = compare(
+            blocks(errors(10.0, count, 2 * seed)), blocks(errors(10.0, count, 2 * seed + 1)), NAMES, 3, RULES
+        )
+        assert (found.mean_iou.low, found.mean_iou.high, found.mean_iou.outcome) == (None, None, "cannot tell")
+        assert (found.blocks_needed, found.too_small) == (4, True)
+    verdict = judge(found, 12, 6)
+    assert not verdict.promoted
+    assert "the validation region is too small to tell: it needs at least 4 blocks of 32 px" in verdict.reason
+    assert "NaN" not in found.model_dump_json()
+
+
+def test_an_interval_takes_more_blocks_at_a_higher_confidence() -> None:
+    """16 pixels of each class fewer are wrong in each block; 4 blocks do for 0.9, not for 0.95, where it takes 5."""
+    version, champion = blocks([4] * 4), blocks([20] * 4)
+    wary = GateRules(0.95, RULES.margin, RULES.class_margin)
+    found = [compare(version, champion, NAMES, 3, rules) for rules in (RULES, wary)]
+    assert [item.mean_iou.outcome for item in found] == ["better", "cannot tell"]
+    assert [(item.blocks_needed, item.too_small) for item in found] == [(4, False), (5, True)]
+
+
+def test_any_loss_is_tolerated_of_a_single_block_too() -> None:
+    tolerant = GateRules(confidence=0.9, margin=ANY_LOSS, class_margin=1.0)
+    found = compare(blocks([20]), blocks([10]), NAMES, 3, tolerant)
+    assert (found.mean_iou.low, found.mean_iou.outcome) == (None, "not worse")
+    assert judge(found, 12, 12).promoted
+
+
 def test_interval_covers_the_gain_of_the_population() -> None:
     """Blocks of the same population: with 90 % at each end, 80 % of the intervals hold the true gain of 0."""
     covered = 0
