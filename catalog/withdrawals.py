@@ -213,12 +213,11 @@ def newest_run(session: Session) -> int:
 def retraining_due(session: Session) -> bool:
     """Return whether a withdrawal calls for a fine-tune that has not begun.
 
-    One that failed or was cancelled before it could begin is not repeated by itself.
+    One that was enqueued since, and failed or was cancelled before it could begin, is not repeated by itself.
     """
     calling = select(Withdrawal).where(Withdrawal.retrain_after_run.is_not(None))
     last = session.scalar(calling.order_by(Withdrawal.id.desc()).limit(1))
     if last is None or newest_run(session) > (last.retrain_after_run or 0):
         return False
     job = jobs.last_of(session, JobKind.FINE_TUNE)
-    given_up = job is not None and job.state in jobs.UNSUCCESSFUL
-    return not (given_up and job is not None and job.finished_at is not None and job.finished_at > last.withdrawn_at)
+    return job is None or job.state not in jobs.UNSUCCESSFUL or job.created_at <= last.withdrawn_at

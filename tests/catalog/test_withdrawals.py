@@ -7,6 +7,7 @@ import pytest
 from catalog import candidates, jobs, labels, references, training, withdrawals
 from catalog.context import Catalog
 from catalog.records import (
+    Job,
     JobKind,
     JobState,
     Label,
@@ -201,6 +202,23 @@ def test_training_goes_on_from_the_newest_version_that_never_learnt_from_them(ca
 
 
 affected = withdrawals.affected_versions
+
+
+@pytest.mark.parametrize("ended", jobs.UNSUCCESSFUL)
+def test_a_fine_tune_that_ran_at_a_withdrawal_gives_up_none_that_the_withdrawal_calls_for(catalog, proposals, ended):
+    draw(catalog, proposals[0], 1)
+    draw(catalog, proposals[1], 2, by=CAREFUL)
+    with catalog.database.write() as session:
+        running = jobs.enqueue(session, JobKind.FINE_TUNE).id
+        run = training.begin_run(session, RunTrigger.LABELS).id
+    withdraw(catalog)
+    with catalog.database.write() as session:
+        assert training.enqueue_if_due(session, catalog.settings) is None  # the job is open
+        training.end_run(session, run, RunState.KILLED)
+        job = session.get_one(Job, running)
+        job.state, job.finished_at = ended, now()
+        session.flush()
+        assert training.why_due(session, catalog.settings) is RunTrigger.WITHDRAWAL
 
 
 def test_a_fine_tune_is_due_until_one_begins(catalog, proposals):
