@@ -13,6 +13,7 @@ from catalog.installation import lock_installation
 from catalog.records import (
     Job,
     JobKind,
+    JobState,
     Label,
     LabelEvent,
     Patch,
@@ -222,11 +223,17 @@ def _priors_are_due(session: Session) -> bool:
 
 
 def failed_on(session: Session, new: set[int]) -> bool:
-    """Return whether the last fine-tune failed on these labels or was cancelled; it is not repeated automatically."""
+    """Return whether the last fine-tune failed on these labels or was cancelled; it is not repeated automatically.
+
+    A run that failed tells which labels it tried. Without one, a job tried those that were there when it ended.
+    """
     run = session.scalar(select(TrainingRun).order_by(TrainingRun.id.desc()).limit(1))
-    if run is not None and run.state is RunState.FAILED and new <= set(run.label_ids):
-        return True
     job = jobs.last_of(session, JobKind.FINE_TUNE)
+    if run is not None and run.state is RunState.FAILED:
+        if new <= set(run.label_ids):
+            return True
+        if job is not None and job.state is JobState.FAILED and run.created_at >= job.created_at:
+            return False
     return (
         job is not None
         and job.state in jobs.UNSUCCESSFUL

@@ -222,6 +222,24 @@ def test_a_fine_tune_that_failed_is_not_enqueued_again_until_there_is_something_
     assert due(catalog) == "enough new labels"
 
 
+@pytest.mark.parametrize(("ended", "then"), [(JobState.FAILED, "enough new labels"), (JobState.CANCELLED, None)])
+def test_labels_that_came_during_a_fine_tune_that_failed_were_not_tried(
+    catalog: Catalog, proposals: list[Proposal], ended: JobState, then: str | None
+) -> None:
+    for number in range(3):
+        add_label(catalog, proposals[number], number)
+    with catalog.database.write() as session:
+        job = jobs.enqueue(session, JobKind.FINE_TUNE).id
+        tried = training.begin_run(session, RunTrigger.LABELS).id
+    for number in range(3, 6):
+        add_label(catalog, proposals[number], number)
+    with catalog.database.write() as session:
+        training.end_run(session, tried, RunState.FAILED)
+        open_job = session.get_one(Job, job)
+        open_job.state, open_job.finished_at = ended, now()
+    assert due(catalog) == then
+
+
 def test_rounds_that_follow_one_another_wait_for_what_the_last_one_taught(
     catalog: Catalog, proposals: list[Proposal]
 ) -> None:
