@@ -75,9 +75,11 @@ def curve(figures: Iterable[VersionFigures]) -> list[CurvePoint]:
     """Return the points of the versions that were judged on the same truth as the first of them.
 
     Args:
-        figures: Of the versions, newest first; those without a validation region are left out.
+        figures: Of the versions, newest first; those without a validation region are left out, and those that learnt
+            from labels withdrawn since, which tell nothing of what further labels teach.
     """
-    judged = [(item, item.regions[role]) for item in figures if (role := SceneRole.VALIDATION.value) in item.regions]
+    role = SceneRole.VALIDATION.value
+    judged = [(item, item.regions[role]) for item in figures if role in item.regions and not item.withdrawals]
     return [
         CurvePoint(item.labels, region.mean_iou)
         for item, region in judged

@@ -7,7 +7,7 @@ from catalog.records import ProposalReason
 from services import arms, estimates, forecast
 from services.arms import Arm, ArmLabel
 from services.forecast import CurvePoint, Worth
-from services.version_figures import VersionFigures
+from services.version_figures import WITHDRAWN, VersionFigures, withdrawals_tag
 from tests.catalog_fixtures import add_round, add_scene, label_of
 
 T_1 = 12.7062
@@ -114,6 +114,15 @@ def test_a_round_pays_only_if_the_interval_says_so(ious, worth):
     if_stable = Worth.STOP if worth is Worth.CANNOT_TELL else worth
     assert forecast.worth(expected, 0.005, has_stabilised=True) is if_stable
     assert forecast.worth(None, 0.005, has_stabilised=True) is Worth.STOP
+
+
+def test_versions_that_learnt_from_withdrawn_labels_are_left_out():
+    def version(labels: int, **tags: str) -> VersionFigures:
+        return VersionFigures.from_tags({"labels.count": f"{labels}", "validation.mean_iou": "0.5", **tags})
+
+    affected = version(20, **{WITHDRAWN: withdrawals_tag({1: True})})
+    assert affected.withdrawals == (1,)
+    assert forecast.curve([version(30), affected, version(10)]) == [CurvePoint(30, 0.5), CurvePoint(10, 0.5)]
 
 
 def test_versions_judged_on_another_truth_are_left_out():
