@@ -73,7 +73,11 @@ def add(what: str, role: str, name: str | None, *, yes: bool, dry_run: bool, wai
 @scene.command("replace")
 @click.argument("name")
 @click.argument("path", required=False)
-@click.option("--role", type=ROLES, help="another role, which needs labels to be discarded; default: the present one")
+@click.option(
+    "--role",
+    type=ROLES,
+    help="another role, which needs labels to be discarded; not if versions learnt from it; default: the present one",
+)
 @scene_options
 @click.option(
     "--labels",

@@ -11,7 +11,7 @@ from catalog import jobs
 from catalog.context import Catalog
 from catalog.errors import ConflictError
 from catalog.installation import lock_installation
-from catalog.records import NOT_USED, Job, JobKind, Scene, SceneRole, SceneState
+from catalog.records import NOT_USED, Job, JobKind, Label, Patch, RunState, Scene, SceneRole, SceneState, TrainingRun
 from catalog.settings import Settings
 from imagery.channels import named_channels
 from imagery.grid import footprints_overlap
@@ -61,8 +61,9 @@ def check(
             unless levels may be mixed, of another level.
         OutlineError: the outlines name an unknown class or cannot be used, a scene to judge by has none, or the border
             misses the scene.
-        ConflictError: the name is taken, the ground belongs to a scene of another role, or the setting `class_scheme`
-            contradicts the classes of this installation.
+        ConflictError: the name is taken, the ground belongs to a scene of another role, or to a scene to judge by
+            although versions learnt from it, or the setting `class_scheme` contradicts the classes of this
+            installation.
     """
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)
@@ -120,6 +121,8 @@ def check_beside_others(session: Session, settings: Settings, scene: Scene, *, h
     """
     source = source_of(scene)
     _check_ground(session, source, scene.role)
+    if scene.role is not SceneRole.POOL:
+        _check_not_learnt(session, source)
     _check_patch_size(session, scene.patch_size_px, scene.role)
     product = scene.product or {}
     chosen = named_channels(settings.channel_choice, ())
@@ -151,6 +154,34 @@ def _check_ground(session: Session, source: SceneSource, role: SceneRole) -> Non
                 f"the scene shares ground with {other.name!r}, whose role is {other.role.value!r}; give regions that "
                 "do not overlap"
             )
+
+
+def _check_not_learnt(session: Session, source: SceneSource) -> None:
+    """Refuse to judge on the ground of a pool scene that is in use no more, if versions learnt from it."""
+    others = select(Scene).where(Scene.role == SceneRole.POOL, Scene.state.in_(NOT_USED))
+    for other in session.scalars(others):
+        grid = source_of(other).grid
+        if footprints_overlap(source.grid, grid) and _is_learnt(session, other):
+            left, bottom, right, top = grid.bounds
+            raise ConflictError(
+                f"versions learnt from ground of this scene, when it was that of the pool scene {other.name!r} (x "
+                f"{left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {grid.crs}), so that judging them "
+                "there would flatter them; give a region that does not overlap it, or the role 'pool'"
+            )
+
+
+def _is_learnt(session: Session, scene: Scene) -> bool:
+    """Return whether a version learnt from labels of a scene or, as far as is known, from its prior outlines.
+
+    All that are trained, or are being trained, while a scene is registered count as having learnt from these.
+    """
+    labels = set(session.scalars(select(Label.id).join(Patch).where(Patch.scene_id == scene.id)))
+    unfinished = TrainingRun.state.in_((RunState.OPEN, RunState.INTERRUPTED))
+    return any(
+        not labels.isdisjoint(run.label_ids)
+        or (scene.prior_outlines is not None and (run.finished_at is None or run.finished_at >= scene.registered_at))
+        for run in session.scalars(select(TrainingRun).where(TrainingRun.model_version.is_not(None) | unfinished))
+    )
 
 
 def _differing_pixels(session: Session, source: SceneSource) -> list[str]:

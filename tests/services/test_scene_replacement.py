@@ -1,5 +1,7 @@
 """Replacing scenes: labels are kept only where their pixels stay, and never lost unasked."""
 
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,15 +26,18 @@ from catalog.records import (
 )
 from imagery.grid import Grid
 from imagery.scene_source import BandSource, SceneSource
+from services.registration import store_scene
+from services.scene_removal import remove_scene
 from services.scene_replacement import LabelFate, replace_scene
 from services.scenes import registered_scenes, scene_by_name, source_of
 from tests.catalog_fixtures import add_round, add_scene, add_scoring, label_of
 from tests.imagery.forge import NORTH_UP, UTM_45N
 
 
-def _described(name: str = "pool", *, width: int = 160, **changes: object) -> Scene:
+def _described(name: str = "pool", *, width: int = 160, offset_px: int = 0, **changes: object) -> Scene:
     """A description of the scene of `add_scene` with other files, not stored."""
-    grid = Grid(UTM_45N, NORTH_UP, width=width, height=100)
+    a, b, c, d, e, f = NORTH_UP
+    grid = Grid(UTM_45N, (a, b, c + a * offset_px, d, e, f), width=width, height=100)
     source = SceneSource(
         (BandSource("red", "/scenes/reflectance.tif", 1, scale=2.75e-5, offset=-0.2),), grid, (0, 0), None
     )
@@ -211,3 +216,55 @@ def test_a_replacement_that_shares_ground_with_another_role_changes_nothing(cata
         scene = session.get_one(Scene, scene_id)
         assert (scene.name, scene.state) == ("pool", SceneState.READY)
         assert session.scalar(select(func.count()).select_from(Label).where(Label.superseded_at.is_(None))) == 1
+
+
+GROUND = r"'pool \(removed 1\)' \(x 478000 to 482800, y 3105140 to 3108140 in EPSG:32645\)"
+"""The ground of the scene of `add_scene`: 160 x 100 pixels of 30 m from the corner of `NORTH_UP`."""
+
+
+def _judge(catalog: Catalog) -> None:
+    """Register a scene to judge by on the ground of the scene of `add_scene`."""
+    with catalog.database.write() as session:
+        store_scene(session, catalog.settings, _described("judge", role=SceneRole.VALIDATION), has_champion=True)
+
+
+def test_ground_of_labels_that_a_version_learnt_does_not_become_ground_to_judge_by(catalog: Catalog) -> None:
+    scene_id, _ = _labelled(catalog)
+    judge = _described(role=SceneRole.VALIDATION)
+    with pytest.raises(ConflictError, match=GROUND), catalog.database.write() as session:
+        replace_scene(session, catalog.settings, scene_id, judge, LabelFate.DISCARD, has_champion=True)
+    with catalog.database.write() as session:
+        elsewhere = _described(offset_px=1000)
+        replace_scene(session, catalog.settings, scene_id, elsewhere, LabelFate.DISCARD, has_champion=True)
+    with pytest.raises(ConflictError, match=GROUND):
+        _judge(catalog)
+    with catalog.database.write() as session:
+        store_scene(session, catalog.settings, _described("again"), has_champion=True)
+
+
+def test_ground_of_labels_that_no_version_learnt_may_become_ground_to_judge_by(catalog: Catalog) -> None:
+    scene_id, _ = _labelled(catalog)
+    judge = _described(role=SceneRole.VALIDATION)
+    with catalog.database.write() as session:
+        run = session.scalars(select(TrainingRun)).one()
+        run.state, run.model_version = RunState.FAILED, None
+        done = replace_scene(session, catalog.settings, scene_id, judge, LabelFate.DISCARD, has_champion=True)
+        assert (done.scene.role, done.learnt_from) == (SceneRole.VALIDATION, ())
+
+
+@pytest.mark.parametrize("priors", [True, False])
+@pytest.mark.parametrize("minutes", [1, -1], ids=["trained since", "trained before"])
+def test_ground_of_prior_outlines_that_a_version_learnt_does_not_become_ground_to_judge_by(
+    catalog: Catalog, minutes: int, priors: bool
+) -> None:
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session)
+        scene.prior_outlines = {"layers": []} if priors else None
+        run = TrainingRun(trigger=RunTrigger.PRIORS, label_ids=[], labels_sha256="0" * 64, seed=0, model_version=1)
+        run.state, run.finished_at = RunState.FINISHED, scene.registered_at + timedelta(minutes=minutes)
+        session.add(run)
+        session.flush()
+        remove_scene(session, scene.id)
+    learnt = priors and minutes > 0
+    with pytest.raises(ConflictError, match=GROUND) if learnt else nullcontext():
+        _judge(catalog)
