@@ -307,7 +307,7 @@ def _load_inputs(catalog: Catalog, run: TrainingRun) -> _TrainingInputs:
         _choose_parent(catalog, run)
     parent = None if run.parent_version is None else load_version(catalog, run.parent_version)
     scheme = class_scheme(catalog)
-    segmenter = _network(catalog, parent, run.seed, scheme)
+    segmenter = _network(catalog, run, parent, scheme)
     weak = read_weak_patches(catalog, priors, segmenter.channels, scheme, len(labels), run.seed)
     size = labels[0].patch.size_px if labels else priors[0].scene.patch_size_px
     return _TrainingInputs(parent, segmenter, labels, config, size, scheme, weak)
@@ -357,17 +357,30 @@ def _choose_parent(catalog: Catalog, run: TrainingRun) -> None:
     note(catalog, run, parent_version=parent, champion_version=champion.version)
 
 
-def _network(catalog: Catalog, parent: LoadedVersion | None, seed: int, scheme: ClassScheme) -> GlacierSegmenter:
-    """Return the parent's network or, for the first version, a new one with the channel statistics of the pool."""
+def _network(catalog: Catalog, run: TrainingRun, parent: LoadedVersion | None, scheme: ClassScheme) -> GlacierSegmenter:
+    """Return the parent's network or, without one, a new one with the channel statistics of the pool.
+
+    That of the first version has the channels of the settings; later ones are of the champion's kind, so that the gate
+    can compare the two.
+
+    Raises:
+        ConflictError: the settings contradict the network of the parent or the champion, or cannot make a first one.
+    """
     settings = catalog.settings
     if parent is not None:
         check_continues(settings, parent.segmenter)
         return parent.segmenter
     with catalog.read() as session:
         pool = {scene.name: source_of(scene) for scene in ready_scenes(session, [SceneRole.POOL])}
-    channels = first_channels(settings, pool)
+    number = judged_against(run)
+    if number is None:
+        channels = first_channels(settings, pool)
+    else:
+        champion = load_version(catalog, number).segmenter
+        check_continues(settings, champion)
+        channels = champion.channels
     statistics = channel_statistics(((source, strips_of(source.grid)) for source in pool.values()), channels)
-    return place(fresh_network(settings, channels, statistics, seed, scheme.ranked), device(catalog))
+    return place(fresh_network(settings, channels, statistics, run.seed, scheme.ranked), device(catalog))
 
 
 def _train(

@@ -55,6 +55,7 @@ from services.scenes import ready_scenes, source_of, window_of
 from services.stability import Agreement
 from services.unusable_scenes import take_back
 from services.version_figures import figures_of
+from services.withdrawals import WithdrawalRequest, withdraw
 from tests.catalog_fixtures import add_round, add_scoring, label_of
 from tests.imagery.forge import BAND_NAMES, forge_scene
 from tests.workers.desk import box, brush, saved, sit_down
@@ -555,6 +556,21 @@ def test_another_network_than_the_champions_is_refused_before_anything_is_traine
     assert [run.state for run in runs(labelled)] == [RunState.FINISHED, RunState.FAILED]
     labelled.settings = Settings(**{**labelled.settings.model_dump(), "head": None})
     assert fine_tune(labelled).state is JobState.FINISHED
+
+
+def test_a_fresh_network_after_a_withdrawal_is_of_the_champions_kind(labelled):
+    fine_tune(labelled)
+    withdraw(labelled, WithdrawalRequest(annotator="glaciologist@glacier.local", reason="shifted"), "an operator")
+    with labelled.read() as session:
+        (scene,) = ready_scenes(session, [SceneRole.POOL])
+    answer(labelled, scene, {patches(labelled, scene.id)[9]: np.zeros((32, 32), np.uint8)}, first=5)
+    kept, labelled.settings = labelled.settings, changed(labelled, head="binary", fine_tune_loss="dice")
+    assert "found settings for a network with head 'binary'" in fine_tune(labelled).error
+    labelled.settings = kept.model_copy(update={"channels": ["red"]})
+    assert fine_tune(labelled).state is JobState.FINISHED
+    first, fresh = (load_card(labelled, number) for number in (1, 2))
+    assert fresh.parent_version is None
+    assert fresh.channels == first.channels != ("red",)
 
 
 def test_without_a_champion_among_versions_nobody_is_promoted_unseen(labelled):
