@@ -83,7 +83,8 @@ def _layers(region: Region, scheme: ClassScheme) -> list[tuple[int, BaseGeometry
     value = scheme.by_name(region.label).value
     if isinstance(region, BrushRegion):
         return [(value, region.mask)]
-    outline = make_valid(Polygon(region.rings_px))  # hand-drawn outlines may cross themselves
+    # Hand-drawn outlines may cross themselves; Label Studio fills what they go around, also twice (the nonzero rule).
+    outline = make_valid(Polygon(region.rings_px), method="structure")
     return [(value, part) for part in get_parts(outline) if part.geom_type in {"Polygon", "MultiPolygon"}]
 
 

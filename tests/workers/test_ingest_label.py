@@ -121,6 +121,13 @@ def test_a_polygon_that_crosses_itself_covers_both_lobes():
     assert (mask[10, 2], mask[10, 17], mask[2, 10], mask[18, 10]) == (1, 1, 0, 0)
 
 
+def test_what_a_polygon_goes_around_twice_is_filled_as_on_the_page():
+    outer, inner = [[0, 0], [20, 0], [20, 20], [0, 20], [0, 0]], [[5, 5], [15, 5], [15, 15], [5, 15], [5, 5]]
+    filled = draw([PolygonRegion("clean ice", np.array(outer + inner, float))], SIDE, SIDE, GLACIER_SCHEME)
+    hollow = draw([PolygonRegion("clean ice", np.array(outer + inner[::-1], float))], SIDE, SIDE, GLACIER_SCHEME)
+    assert (np.count_nonzero(filled), np.count_nonzero(hollow)) == (400, 300)
+
+
 def test_a_line_covers_no_pixel():
     assert not draw(
         [PolygonRegion("clean ice", np.array([[0, 0], [20, 20], [10, 10]], float))], SIDE, SIDE, GLACIER_SCHEME
