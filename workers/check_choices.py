@@ -59,7 +59,7 @@ class Checks:
             looks = _rounded(settings.second_look_share * self.opened.size, generator)
         chosen, rest = self._looks(looks), self.opened.size - looks
         twice = _rounded(settings.double_label_share * rest, generator)
-        honeypots = _rounded(settings.honeypot_share * rest, generator)
+        honeypots = min(_rounded(settings.honeypot_share * rest, generator), rest - twice)
         taken = {choice.patch_id for choice in chosen}
         chosen += self._second_labels(twice, taken, generator)
         taken = {choice.patch_id for choice in chosen}

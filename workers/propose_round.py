@@ -80,7 +80,7 @@ def _choices(
 
     strategy, settings = strategies.get(opened.strategy), catalog.settings
     share, generator = settings.min_valid_share, np.random.default_rng(opened.seed)
-    size, scoring_id = opened.size - len(checks), opened.scoring_id
+    size, scoring_id = max(0, opened.size - len(checks)), opened.scoring_id
     if strategy.needs.scoring and scoring_id is None:
         raise ValueError(f"round {opened.id} has no scoring, which the strategy {strategy.name!r} needs")
     if opened.measure is not None:  # controls are a share of the patches that there are

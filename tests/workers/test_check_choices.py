@@ -139,6 +139,22 @@ def test_small_rounds_have_their_share_over_several_of_them(catalog: Catalog, sc
     assert set(counts) == {0, 1}  # 0.4 of a patch
 
 
+@pytest.mark.parametrize("strategy", ["random", "entropy_top10"])
+def test_a_round_of_checks_only_is_not_larger_than_asked_for(
+    catalog: Catalog, scenes: list[Scene], strategy: str
+) -> None:
+    change(catalog, double_label_share=0.5, honeypot_share=0.5)
+    counts = []
+    for number in range(6):
+        with catalog.database.write() as session:
+            opened = services.rounds.open_round(session, catalog.settings, strategy, 3, seed=number)
+        propose_round(context_of(catalog, JobKind.PROPOSE_ROUND, str(opened.id)), opened.id)
+        with catalog.database.write() as session:
+            counts.append(len(rounds.get(session, opened.id).proposals))
+            services.rounds.abandon(session, opened.id)
+    assert counts == [3] * 6  # 1.5 second labels and 1.5 honeypots, each rounded at random
+
+
 def test_honeypots_are_chosen_and_told_of_as_the_round_chooses(catalog: Catalog, scenes: list[Scene]) -> None:
     change(catalog, honeypot_share=0.2, double_label_share=0.1, control_share=0.0)
     made = propose(catalog, "entropy_top10")
