@@ -42,7 +42,8 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
     settings, scheme = catalog.settings, class_scheme(catalog)
     colours = {item.name: item.colour for item in scheme.annotated}
     clicks = settings.interactive_clicks
-    clicked = {scheme.background.name: scheme.background.colour, **colours} if clicks else None
+    palette = {scheme.background.name: scheme.background.colour, **colours}
+    clicked = palette if clicks else None
     instruction = write_instruction(
         scheme.names[1:],
         scheme.background.name,
@@ -55,7 +56,14 @@ def connect(catalog: Catalog, studio: LabelStudio) -> int:
         title = settings.label_studio_project
         project_id = _store_project(catalog, studio.create_project(title, colours, DESCRIPTION, instruction, clicked))
         delete_doubles(catalog, studio, project_id)
-    studio.update_project(project_id, colours, DESCRIPTION, instruction, clicked)
+    try:
+        studio.update_project(project_id, colours, DESCRIPTION, instruction, clicked)
+    except LabelStudioError as error:
+        if clicks or not error.refused:
+            raise
+        # Label Studio lets no control go with which something in the project was drawn.
+        studio.update_project(project_id, colours, DESCRIPTION, instruction, palette)
+        log.info("the control of clicks stays on the labelling page until no annotation or draft has one: %s", error)
     studio.ensure_webhook(project_id, _webhook_url(catalog), SECRET_HEADER, catalog.secrets.webhook_secret)
     studio.ensure_view(project_id)
     _connect_clicks(catalog, studio, project_id)

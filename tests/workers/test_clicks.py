@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,28 @@ def test_a_backend_that_is_no_longer_wanted_is_disconnected(catalog: Catalog, tm
         assert connect(catalog, desk.studio) == project
     assert desk.studio._sdk.ml.list(project=project) == []
     assert "KeyPointLabels" not in desk.studio._sdk.projects.get(project).label_config
+
+
+def test_clicks_can_be_switched_off_while_an_annotation_has_one(
+    catalog: Catalog, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = LabelStudioDesk(catalog, tiled(catalog, tmp_path / "a.tif")[0])
+    sdk = desk.studio._sdk
+    with served(catalog):
+        (proposal,) = desk.open(0)
+        project = proposal.project_id
+        drawn = sdk.annotations.create(id=proposal.task_id, result=[click("clean ice", 80.0, 62.5, SIDE)])
+        catalog.settings = Settings(**{**catalog.settings.model_dump(), "interactive_clicks": False})
+        with caplog.at_level(logging.INFO):
+            assert connect(catalog, desk.studio) == project
+    assert sdk.ml.list(project=project) == []
+    kept = sdk.projects.get(project)
+    assert "KeyPointLabels" in kept.label_config
+    assert "Ctrl" not in kept.expert_instruction
+    assert "the control of clicks stays on the labelling page" in caplog.text
+    sdk.annotations.delete(drawn.id)
+    assert connect(catalog, desk.studio) == project
+    assert "KeyPointLabels" not in sdk.projects.get(project).label_config
 
 
 def test_a_server_that_label_studio_cannot_reach_is_no_obstacle(
