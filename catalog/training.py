@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds, scorings, set_aside, withdrawals
 from catalog.errors import ConflictError, JobLostError, SetAsideError
 from catalog.installation import lock_installation
+from catalog.label_layers import Place, in_layers
 from catalog.records import (
     Job,
     JobKind,
@@ -38,9 +41,10 @@ MOST_PARAMETERS = 10_000
 
 
 def training_labels(session: Session) -> list[Label]:
-    """Return the labels to learn from, ordered by id: neither superseded, covered by a newer label nor set aside.
+    """Return the labels to learn from, ordered by id: neither superseded, covered by another label nor set aside.
 
-    A label of a whole patch covers every older one, unless it is a second label: then both count.
+    A label of a whole patch covers those below it (`catalog.label_layers`), unless it is a second label: then both
+    count.
     `services.composed_labels` composes the labels of a patch. Labels of honeypots do not teach (`catalog.references`).
     """
     ids = _uncovered(session)
@@ -73,7 +77,7 @@ def count_teaching(session: Session, label_ids: Collection[int]) -> int:
 
 
 def _uncovered(session: Session) -> set[int]:
-    """Return the ids of the standing labels that no newer label covers, without loading the labels.
+    """Return the ids of the standing labels that no other label covers, without loading the labels.
 
     Labels that are set aside, or whose scene is, are left out. What they cover stays covered: it was drawn anew.
     """
@@ -82,19 +86,22 @@ def _uncovered(session: Session) -> set[int]:
 
 def _uncovered_or_set_aside(session: Session) -> set[int]:
     statement = (
-        select(Label.patch_id, Label.id, Proposal.region, Proposal.reason)
+        select(Label.patch_id, Label.id, Label.event_id, Label.proposal_id, Proposal.region, Proposal.reason)
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(Label.superseded_at.is_(None), TEACHES)
-        .order_by(Label.patch_id, Label.event_id.desc())
+        .order_by(Label.patch_id)
     )
     uncovered: set[int] = set()
-    covered_patch: int | None = None
-    for patch_id, label_id, region, reason in session.execute(statement):
-        if patch_id != covered_patch:
-            uncovered.add(label_id)
-        if region is None and reason is not ProposalReason.SECOND_LABEL:
-            covered_patch = patch_id
+    for _, of_patch in groupby(session.execute(statement), key=lambda row: row.patch_id):
+        for row in reversed(in_layers(of_patch, _place)):
+            uncovered.add(row.id)
+            if row.region is None and row.reason is not ProposalReason.SECOND_LABEL:
+                break
     return uncovered
+
+
+def _place(row: Row[Any]) -> Place:
+    return row.event_id, None if row.reason is ProposalReason.CORRECTION else row.proposal_id
 
 
 def left_out(session: Session) -> dict[int, str]:

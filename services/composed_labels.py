@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.label_layers import in_layers, place_of
 from catalog.pixel_regions import decode_region
 from catalog.records import Label, ProposalReason
 
@@ -12,7 +13,7 @@ ReadMask = Callable[[Label], NDArray[np.uint8]]
 
 
 def compose_labels(labels: Sequence[Label], read_mask: ReadMask, size: int, unjudged: int) -> NDArray[np.uint8]:
-    """Return one mask of several labels; where they overlap, the newest counts, even if it is masked/unknown.
+    """Return one mask of several labels; where they overlap, the uppermost counts, even if it is masked/unknown.
 
     A second label of the same patch does not replace the earlier one: where the two name different classes, the pixel
     is unjudged (`reconcile`).
@@ -27,7 +28,7 @@ def compose_labels(labels: Sequence[Label], read_mask: ReadMask, size: int, unju
         (size, size) uint8 label mask.
     """
     mask: NDArray[np.uint8] = np.full((size, size), unjudged, dtype=np.uint8)
-    for label in sorted(labels, key=lambda item: item.event_id):
+    for label in in_layers(labels, place_of):
         asked = decode_region(label.proposal.region, size, size)
         drawn = read_mask(label)
         if label.proposal.reason is ProposalReason.SECOND_LABEL:

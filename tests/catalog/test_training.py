@@ -13,6 +13,7 @@ from catalog.records import (
     Label,
     Patch,
     Proposal,
+    ProposalReason,
     Round,
     RunState,
     RunTrigger,
@@ -126,6 +127,18 @@ def test_of_each_patch_the_newest_label_that_stands_is_learnt(catalog: Catalog, 
         labels.supersede(session, PROJECT_ID, 1)
         assert newest not in [label.id for label in training.training_labels(session)]
         assert len(training.training_labels(session)) == 2
+
+
+def test_a_second_label_counts_also_after_the_first_was_changed(catalog: Catalog, proposals: list[Proposal]) -> None:
+    with catalog.database.write() as session:
+        _, (again,) = add_round(session, [session.get_one(Patch, proposals[0].patch_id)], first_task=90)
+        again.reason = ProposalReason.SECOND_LABEL
+    add_label(catalog, proposals[0], annotation_id=1)
+    second = add_label(catalog, again, annotation_id=2, minutes=1)
+    changed = add_label(catalog, proposals[0], annotation_id=1, minutes=2)
+    with catalog.read() as session:
+        assert [label.id for label in training.training_labels(session)] == [second, changed]
+        assert training.count_teaching(session, [second, changed]) == 2
 
 
 def test_labels_that_teach_no_more_are_not_counted(catalog: Catalog, proposals: list[Proposal]) -> None:

@@ -53,3 +53,27 @@ def test_where_two_people_name_different_classes_nobody_is_believed() -> None:
 
 def test_a_newer_label_settles_what_two_people_disputed() -> None:
     assert composed(label(0, None, 1), second(1, 2), label(2, None, 0)) == [[0, 0], [0, 0]]
+
+
+def of_proposal(number: int, given: tuple[Label, np.ndarray]) -> tuple[Label, np.ndarray]:
+    given[0].proposal_id = number
+    return given
+
+
+def corrected(minutes: int, value: int) -> tuple[Label, np.ndarray]:
+    row, mask = label(minutes, None, value)
+    row.proposal.reason = ProposalReason.CORRECTION
+    return of_proposal(minutes, (row, mask))
+
+
+def test_who_changes_a_drawing_replaces_nothing_of_what_was_asked_for_later() -> None:
+    changed = of_proposal(1, label(20, None, 1))
+    assert composed(changed, of_proposal(2, second(10, 2))) == [[UNKNOWN] * 2] * 2
+    assert composed(changed, of_proposal(2, label(10, TOP, 2))) == [[2, 2], [1, 1]]
+
+
+def test_a_correction_counts_over_what_was_received_before_it() -> None:
+    first, again = of_proposal(1, label(10, None, 1)), of_proposal(2, label(20, None, 2))
+    assert composed(first, again, corrected(30, 0)) == [[0, 0], [0, 0]]
+    assert composed(first, again, corrected(15, 0)) == [[2, 2], [2, 2]]
+    assert composed(of_proposal(1, label(40, None, 1)), corrected(30, 0)) == [[1, 1], [1, 1]]
