@@ -98,11 +98,20 @@ def read_clicks(regions: list[Any], *, height: int, width: int, labels: Collecti
 
 
 def _has_polygons(task: object) -> bool:
-    """Return whether a task has a prediction with polygons, whose ids the suggested masks would take."""
+    """Return whether the newest prediction of a task, the one that is shown, has polygons.
+
+    The suggested masks would take their ids.
+    """
     predictions = task.get("predictions") if isinstance(task, dict) else None
-    drawn = [item.get("result") for item in _list(predictions) if isinstance(item, dict)]
-    regions = [region for result in drawn for region in _list(result)]
-    return any(isinstance(region, dict) and region.get("type") == POLYGON_TYPE for region in regions)
+    newest = max((item for item in _list(predictions) if isinstance(item, dict)), key=_id_of, default={})
+    return any(
+        isinstance(region, dict) and region.get("type") == POLYGON_TYPE for region in _list(newest.get("result"))
+    )
+
+
+def _id_of(prediction: dict[str, Any]) -> int:
+    found = prediction.get("id")
+    return found if isinstance(found, int) else 0
 
 
 def _list(value: object) -> list[Any]:

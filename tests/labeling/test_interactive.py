@@ -115,3 +115,12 @@ def test_polygons_are_not_mended_because_masks_would_take_their_ids():
     request["tasks"][0]["predictions"] = [{"result": [brush, polygon]}]
     with pytest.raises(EventError, match="polygons"):
         parse_request(body(request))
+
+
+def test_polygons_of_an_earlier_prediction_forbid_no_clicks():
+    brush, polygon = regions()
+    earlier, newest = {"id": 9, "result": [polygon]}, {"id": 10, "result": [brush]}
+    request = click_request("uid", 1, 1, "clean ice", 64)
+    for predictions in ([earlier, newest], [newest, earlier]):
+        request["tasks"][0]["predictions"] = predictions
+        assert parse_request(body(request)).regions
