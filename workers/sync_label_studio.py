@@ -142,11 +142,15 @@ def _renew_images(context: JobContext, studio: LabelStudio, project_id: int, pre
 def _serve_newest_version(context: JobContext, studio: LabelStudio, project_id: int) -> None:
     """Select the predictions of the newest tasks as those that Label Studio shows, in case publication could not.
 
+    A round that is being published does not count: the tasks of earlier rounds have no predictions of its version yet.
     An error is only logged: without predictions, annotators see tasks without pre-annotation and unordered.
     """
     with context.catalog.read() as session:
-        published = select(Proposal.shown_version).where(
-            Proposal.project_id == project_id, Proposal.state == ProposalState.PUBLISHED
+        published = select(Proposal.shown_version).join(Round, Proposal.round_id == Round.id)
+        published = published.where(
+            Proposal.project_id == project_id,
+            Proposal.state == ProposalState.PUBLISHED,
+            Round.state != RoundState.PUBLISHING,
         )
         newest = session.scalar(published.order_by(Proposal.id.desc()).limit(1))
     try:

@@ -574,6 +574,27 @@ def test_waiting_tasks_are_renewed_as_a_whole(desk: LabelStudioDesk, monkeypatch
     assert desk.studio.model_version(waiting.project_id) == "version 1"
 
 
+def test_until_waiting_tasks_are_renewed_their_version_is_served(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise LabelStudioError("Label Studio cannot be reached", url="")
+
+    desk.open(6)
+    score_pool(desk.catalog, champion())
+    monkeypatch.setattr(publishing, "begin_publication", lambda catalog: by_version(catalog, scorings_of(catalog)))
+    (chosen,) = desk.choose(7)
+    with monkeypatch.context() as failing, pytest.raises(LabelStudioError):
+        failing.setattr(publishing, "_complete_waiting", cut_off)
+        desk.publish(chosen.round_id)
+    desk.reconcile()
+    (imported,) = desk.proposals(chosen.round_id)
+    assert (imported.state, imported.shown_version) == (ProposalState.PUBLISHED, "version 1")
+    assert desk.studio.model_version(imported.project_id) == "no model yet"
+    desk.publish(chosen.round_id)
+    assert desk.studio.model_version(imported.project_id) == "version 1"
+
+
 def scorings_of(catalog: Catalog) -> Scoring | None:
     with catalog.read() as session:
         return scorings.newest(session)
