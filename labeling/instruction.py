@@ -35,7 +35,8 @@ def write_instruction(
     return (
         f"Outline {listed}. Click a small picture beside the patch to draw on that view; <b>H</b> shows outlines only. "
         f"{mending if clicks else ''}Correct the coloured proposal with brush and eraser, or draw polygons. Where "
-        "regions overlap, the one drawn last counts. Where a part of the patch is outlined and the rest dark, judge "
+        "regions overlap, the one drawn last counts: press <b>U</b> before you paint over another class, for a "
+        "selected region grows under later ones. Where a part of the patch is outlined and the rest dark, judge "
         "only that part: what is drawn elsewhere is not used. Everything you leave unpainted is taken as "
         f"<b>{escape(background)}</b>, so paint what you "
         f"cannot tell as <b>{escape(unknown)}</b>. Nothing to outline? Delete all regions and submit. Skip a patch "

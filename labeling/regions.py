@@ -3,6 +3,7 @@
 Pixel coordinates have x to the right and y down; (0, 0) is the outer corner of the first pixel.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ _RELATION_TYPE = "relation"
 _CHOICES_TYPE = "choices"
 CLICK_TYPE = "keypointlabels"
 _CONTROLS = {_BRUSH_TYPE: BRUSH, POLYGON_TYPE: POLYGON}
+_PROPOSED = re.compile(r"pre-([0-9]{1,3})")
 _OPAQUE_ABOVE = 127  # of 255: a stroke's soft edge belongs to it where it covers half a pixel or more
 
 
@@ -35,10 +37,12 @@ class BrushRegion:
     Attributes:
         label: Its one label.
         mask: Bool (height, width), True where painted; may be empty after the eraser.
+        proposed: The class value that it showed in the proposal; None if the annotator created it.
     """
 
     label: str
     mask: npt.NDArray[np.bool_]
+    proposed: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +116,11 @@ def skip_reason(result: Sequence[object]) -> str | None:
         if isinstance(chosen, list) and len(chosen) == 1 and chosen[0] in SKIP_REASONS:
             return str(chosen[0])
     return None
+
+
+def proposed_id(number: int) -> str:
+    """Return the id of a region of a proposal: of a mask by its class value, of an outline by its place."""
+    return f"pre-{number}"
 
 
 def encode_brush(
@@ -222,8 +231,13 @@ def _decode_region(item: dict[str, Any], height: int, width: int, labels: Collec
         raise RegionError(f"its value is {type(value).__name__}; expected an object.")
     label = _one_label(value.get(kind), labels)
     if kind == _BRUSH_TYPE:
-        return BrushRegion(label, _decode_mask(value, height, width))
+        return BrushRegion(label, _decode_mask(value, height, width), _proposed_value(item.get("id")))
     return PolygonRegion(label, _decode_points(value) / 100 * (width, height))
+
+
+def _proposed_value(region_id: object) -> int | None:
+    found = _PROPOSED.fullmatch(region_id) if isinstance(region_id, str) else None
+    return None if found is None else int(found[1])
 
 
 def _one_label(found: object, labels: Collection[str]) -> str:

@@ -20,7 +20,7 @@ from imagery.grid import Window
 from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from labeling.interactive import ClickRequest, read_clicks
-from labeling.regions import encode_brush
+from labeling.regions import encode_brush, proposed_id
 from models.strokes import Stroke, as_probabilities, repaint
 from services import raster_keys
 from services.class_scheme import class_scheme
@@ -72,7 +72,7 @@ def suggest(catalog: Catalog, store: RasterStore, request: ClickRequest) -> list
     shown = _shown(store, proposal, scheme, window)
     mended = mend(read_bands(store, proposal.patch_id), shown, clicks, len(scheme.classes))
     return [
-        encode_brush(mended == item.value, item.name, f"pre-{item.value}", may_be_empty=True)
+        encode_brush(mended == item.value, item.name, proposed_id(item.value), may_be_empty=True)
         for item in scheme.annotated
     ]
 

@@ -11,11 +11,9 @@ from catalog import event_order, labels, rounds, scene_locks, withdrawals
 from catalog.installation import hold_installation
 from catalog.logs import bound
 from catalog.records import EventState, Label, LabelEvent, Patch, Proposal, Round, Scene
-from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.classes import UNKNOWN, ClassScheme
 from imagery.errors import SceneError, StoreError
-from imagery.grid import Window
 from imagery.maps import read_map
-from imagery.masks import mask_from_geotiff
 from imagery.store import RasterStore
 from labeling.errors import EventError, RegionError
 from labeling.events import (
@@ -37,7 +35,7 @@ from workers.carried_drawings import carry_over
 from workers.correction_drawing import apply_correction
 from workers.doubted_event import is_contradicted
 from workers.jobs import JobContext
-from workers.label_drawing import check_not_removed, draw_annotation, event_of_row
+from workers.label_drawing import check_not_removed, draw_annotation, event_of_row, read_shown
 
 log = logging.getLogger(__name__)
 
@@ -189,13 +187,13 @@ def _make_label(
     """Draw the mask of an annotation and store its raster; return its row, not yet added."""
     proposal, of_round = asked_by
     scheme = class_scheme(context.catalog)
-    drawing = draw_annotation(saved, proposal, patch, scene, scheme)
+    store = raster_store(context.catalog)
+    shown = read_shown(store, proposal, scheme, window_of(patch))
+    drawing = draw_annotation(saved, proposal, patch, scene, scheme, shown)
     drawn, asked, mask = drawing.drawn, drawing.asked, drawing.mask
     annotator = annotators.annotator(context.catalog, saved.completed_by)  # before anything is stored: it may fail
-    store = raster_store(context.catalog)
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, drawing.geotiff)
-    shown = _shown(store, proposal, scheme, window_of(patch))
     return Label(
         patch_id=patch.id,
         proposal_id=proposal.id,
@@ -211,24 +209,6 @@ def _make_label(
         edited_px=int(((drawn != shown) & asked).sum()),
         found=_found(store, scheme, of_round, patch, mask),
     )
-
-
-def _shown(store: RasterStore, proposal: Proposal, scheme: ClassScheme, window: Window) -> NDArray[np.uint8]:
-    """Return the mask (h, w) that the annotator started from; without data, or where nothing was drawn, background.
-
-    A label must not be lost with it: if it is damaged or missing, edits are counted from an empty mask.
-    """
-    empty = np.full(window.shape, BACKGROUND, dtype=np.uint8)
-    if proposal.preannotated_by is None:
-        return empty
-    key = raster_keys.preannotation(proposal.uid, proposal.preannotated_by)
-    try:
-        shown = mask_from_geotiff(store.get(key), scheme)
-    except StoreError as error:
-        log.warning("the edits of proposal %s are counted from an empty mask: %s", proposal.uid, error)
-        return empty
-    shown[shown == UNKNOWN] = BACKGROUND  # no data: no pre-annotation was drawn there
-    return shown
 
 
 def _found(

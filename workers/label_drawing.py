@@ -1,7 +1,8 @@
 """What an annotation in the ledger says, drawn as a mask on the grid of its patch."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +12,22 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.pixel_regions import decode_region
 from catalog.records import LabelEvent, Patch, Proposal, Scene, SceneState
-from imagery.classes import UNKNOWN, ClassScheme
+from imagery.classes import BACKGROUND, UNKNOWN, ClassScheme
+from imagery.errors import StoreError
 from imagery.grid import Window
-from imagery.masks import compose, mask_to_geotiff
+from imagery.masks import compose, mask_from_geotiff, mask_to_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
+from imagery.store import RasterStore
 from labeling.errors import EventError
 from labeling.events import AnnotationSaved, parse_event
 from labeling.events import LabelEvent as ParsedEvent
 from labeling.regions import BrushRegion, Region, iterate_regions
+from services import raster_keys
 from services.label_events import describes
 from services.scenes import source_of, window_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,14 @@ def check_not_removed(scene: Scene) -> None:
 
 
 def draw_annotation(
-    saved: AnnotationSaved, proposal: Proposal, patch: Patch, scene: Scene, scheme: ClassScheme
+    saved: AnnotationSaved,
+    proposal: Proposal,
+    patch: Patch,
+    scene: Scene,
+    scheme: ClassScheme,
+    shown: NDArray[np.uint8],
 ) -> Drawing:
-    """Draw a saved annotation.
+    """Draw a saved annotation, which began from a class map (h, w), see `read_shown`.
 
     Raises:
         RegionError: a region cannot be read.
@@ -63,11 +74,47 @@ def draw_annotation(
     source, window = source_of(scene), window_of(patch)
     height, width = window.shape
     regions = iterate_regions(saved.result, height=height, width=width, labels=scheme.labels)
-    drawn = draw(regions, height, width, scheme)
+    drawn = draw(_painted_last(regions, shown), height, width, scheme)
     asked = decode_region(proposal.region, height, width)
     judged = asked if patch.valid_share == 1 else asked & has_data(source, window)  # reading pixels takes longest
     mask = np.where(judged, drawn, np.uint8(UNKNOWN))
     return Drawing(drawn, asked, mask, mask_to_geotiff(mask, source.grid, scheme, window))
+
+
+def read_shown(store: RasterStore, proposal: Proposal, scheme: ClassScheme, window: Window) -> NDArray[np.uint8]:
+    """Return the mask (h, w) that the annotator started from; without data, or where nothing was drawn, background.
+
+    A label must not be lost with it: if it is damaged or missing, the annotator is taken to have started from an empty
+    mask.
+    """
+    empty = np.full(window.shape, BACKGROUND, dtype=np.uint8)
+    if proposal.preannotated_by is None:
+        return empty
+    key = raster_keys.preannotation(proposal.uid, proposal.preannotated_by)
+    try:
+        shown = mask_from_geotiff(store.get(key), scheme)
+    except StoreError as error:
+        log.warning("the edits of proposal %s are counted from an empty mask: %s", proposal.uid, error)
+        return empty
+    shown[shown == UNKNOWN] = BACKGROUND  # no data: no pre-annotation was drawn there
+    return shown
+
+
+def _painted_last(regions: Iterable[Region], shown: NDArray[np.uint8]) -> Iterator[Region]:
+    """Yield regions, and behind those of the proposal what the annotator added to each of them.
+
+    Label Studio tells the order in which regions were created, not painted: what is added to the first region of a
+    proposal would lie below the others.
+    """
+    added: list[Region] = []
+    for region in regions:
+        if not isinstance(region, BrushRegion) or region.proposed is None:
+            yield from added
+            added.clear()
+        else:
+            added.append(replace(region, mask=region.mask & (shown != region.proposed)))
+        yield region
+    yield from added
 
 
 def draw(regions: Iterable[Region], height: int, width: int, scheme: ClassScheme) -> NDArray[np.uint8]:

@@ -15,9 +15,10 @@ from labeling.errors import EventError, RegionError
 from labeling.events import AnnotationSaved
 from services.class_scheme import class_scheme
 from services.places import raster_store
+from services.scenes import window_of
 from services.unusable_scenes import set_aside_scenes
 from workers.correction_drawing import draw_correction, read_body
-from workers.label_drawing import draw_annotation, event_of_row
+from workers.label_drawing import draw_annotation, event_of_row, read_shown
 from workers.passing_errors import may_pass
 
 log = logging.getLogger(__name__)
@@ -82,15 +83,15 @@ def _redraw(catalog: Catalog, label: Label) -> None:
         proposal = session.get_one(Proposal, label.proposal_id)
         patch = session.get_one(Patch, label.patch_id)
         scene = session.get_one(Scene, patch.scene_id)
-    scheme = class_scheme(catalog)
+    scheme, store = class_scheme(catalog), raster_store(catalog)
     if event.origin == event_order.MAP:
         drawing = draw_correction(read_body(event), patch, scene, scheme)
     else:
         saved = event_of_row(event, catalog.settings.webhook_max_bytes)
         if not isinstance(saved, AnnotationSaved):
             raise EventError(f"label event {event.id} holds no drawing")
-        drawing = draw_annotation(saved, proposal, patch, scene, scheme)
-    store = raster_store(catalog)
+        shown = read_shown(store, proposal, scheme, window_of(patch))
+        drawing = draw_annotation(saved, proposal, patch, scene, scheme, shown)
     checksum = store.put(label.mask_key, drawing.geotiff)
     store.forget_damaged(label.mask_key)
     if checksum != label.mask_sha256:  # another version of GDAL compresses otherwise; the ledger is what counts

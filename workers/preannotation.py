@@ -12,7 +12,7 @@ from imagery.classes import ClassScheme
 from imagery.masks import despeckle
 from imagery.polygons import mask_to_polygons, split_holes
 from labeling.errors import PredictionError, RegionError
-from labeling.regions import encode_brush, encode_polygon
+from labeling.regions import encode_brush, encode_polygon, proposed_id
 
 # Smaller specks are noise: each costs the annotator a click, and together they make megabytes of regions.
 SMALLEST_REGION_PX = 8
@@ -107,13 +107,13 @@ def regions(shown: NDArray[np.uint8], form: Form, labels: Mapping[int, str]) -> 
     height, width = shown.shape
     if form == "brush":
         present = [(value, name) for value, name in labels.items() if (shown == value).any()]
-        return [encode_brush(shown == value, name, f"pre-{value}") for value, name in present]
+        return [encode_brush(shown == value, name, proposed_id(value)) for value, name in present]
     if form == "none":
         return []
     pieces = [
         (labels[value], piece) for value, area in mask_to_polygons(shown, list(labels)) for piece in split_holes(area)
     ]
     return [
-        encode_polygon(np.asarray(piece.exterior.coords)[:-1], name, height, width, f"pre-{number}")
+        encode_polygon(np.asarray(piece.exterior.coords)[:-1], name, height, width, proposed_id(number))
         for number, (name, piece) in enumerate(pieces)
     ]

@@ -34,7 +34,7 @@ from imagery.describe_scene import describe
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene_source import BandSource
 from labeling.errors import EventError, LabelStudioError, RegionError
-from labeling.regions import BrushRegion, PolygonRegion, encode_polygon
+from labeling.regions import BrushRegion, PolygonRegion, encode_brush, encode_polygon
 from labeling.task_calls import ReadTask
 from services import raster_keys, rounds
 from services.places import raster_store
@@ -189,6 +189,26 @@ def test_what_was_shown_is_what_edits_are_counted_from(desk):
     desk.deliver(saved(desk.first, [brush(box(0, 0, 10, 12))]))
     (label,) = desk.standing()
     assert label.edited_px == 20
+
+
+def test_what_is_painted_with_a_region_of_the_proposal_counts_over_its_later_regions(desk):
+    """The annotator selects the clean ice of the proposal and paints over a part of its debris, then draws anew."""
+    ice, debris = box(0, 0, 10, 10), box(0, 10, 10, 20)
+    shown = (ice * CLEAN_ICE.value + debris * DEBRIS_COVERED_ICE.value).astype(np.uint8)
+    key = raster_keys.preannotation(desk.first.uid, 5)
+    raster_store(desk.catalog).put(
+        key, mask_to_geotiff(shown, source_of(desk.scene).grid.subgrid(window(desk)), GLACIER_SCHEME)
+    )
+    with desk.catalog.database.write() as session:
+        session.get_one(Proposal, desk.first.id).preannotated_by = 5
+    result = [
+        encode_brush(ice | box(0, 10, 10, 15), "clean ice", "pre-1"),
+        encode_brush(debris, "debris-covered ice", "pre-2"),
+        encode_brush(box(8, 8, 12, 12), "masked/unknown", "x_1"),
+    ]
+    desk.deliver(saved(desk.first, result))
+    mask = desk.mask()
+    assert (mask[5, 5], mask[5, 12], mask[5, 17], mask[9, 11]) == (1, 1, 2, UNKNOWN)
 
 
 def window(desk: Desk):
