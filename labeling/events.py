@@ -67,7 +67,7 @@ class AnnotationSaved:
         was_cancelled: True if skipped. The result then holds the untouched pre-annotation: never learn from it.
         result: The drawn regions as parsed JSON, see `labeling.regions.decode_result`. Empty without
             `was_cancelled` is a statement: no ice here.
-        completed_by: Label Studio's id of the annotator.
+        drawn_by: Label Studio's id of the annotator: who changed it last, or else created it.
         lead_time_s: Seconds spent on it so far; grows with every update.
     """
 
@@ -81,7 +81,7 @@ class AnnotationSaved:
     proposal: str | None
     was_cancelled: bool
     result: list[Any]
-    completed_by: int | None
+    drawn_by: int | None
     lead_time_s: float | None
 
     @cached_property
@@ -450,9 +450,20 @@ def _saved(
         proposal=_name(data, f"task.data.{PROPOSAL}"),
         was_cancelled=_field(annotation, "annotation.was_cancelled", bool),
         result=_field(annotation, "annotation.result", list),
-        completed_by=_optional(annotation, "annotation.completed_by", int),
+        drawn_by=_drawn_by(action, annotation),
         lead_time_s=None if lead_time_s is None else float(lead_time_s),
     )
+
+
+def _drawn_by(action: SavedAction, annotation: Mapping[str, Any]) -> int | None:
+    """Return who drew an annotation as it is now.
+
+    Label Studio keeps ``completed_by`` when somebody else changes a drawing. One that we carry over to another task is
+    created with the administrator's token, which ``updated_by`` then names.
+    """
+    created_by: int | None = _optional(annotation, "annotation.completed_by", int)
+    changed_by: int | None = _optional(annotation, "annotation.updated_by", int)
+    return created_by if action == "ANNOTATION_CREATED" or changed_by is None else changed_by
 
 
 def _with_short_rle(region: object) -> object:

@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 # Label Studio loads all annotations and predictions of a page, even those that it does not return: some 200 kB a task.
 _PAGE = 200
 # `include` filters the annotations inside a task by the same list as the task itself.
-_READ_FIELDS = "id,project,data,annotations,result,was_cancelled,completed_by,lead_time,created_at,updated_at"
+_READ_FIELDS = (
+    "id,project,data,annotations,result,was_cancelled,completed_by,updated_by,lead_time,created_at,updated_at"
+)
 _PRESENT_FIELDS = "id,data,file_upload,annotations,drafts,predictions_model_versions"
 _TAG_FIELDS = "id,updated_at,total_annotations,cancelled_annotations,annotations_ids"
 

@@ -111,7 +111,7 @@ def _submit(studio: LabelStudio, kept: int, saved: AnnotationSaved) -> None:
             saved.result,
             lead_time_s=saved.lead_time_s,
             skip=saved.was_cancelled,
-            completed_by=saved.completed_by,
+            completed_by=saved.drawn_by,
         )
     except LabelStudioError as error:
         if not error.refused:
@@ -135,4 +135,4 @@ def _annotations(task: ReadTask) -> list[AnnotationSaved]:
 
 
 def _content(saved: AnnotationSaved) -> tuple[str, int | None, float | None]:
-    return saved.content_sha256, saved.completed_by, saved.lead_time_s
+    return saved.content_sha256, saved.drawn_by, saved.lead_time_s

@@ -191,7 +191,7 @@ def _make_label(
     shown = read_shown(store, proposal, scheme, window_of(patch))
     drawing = draw_annotation(saved, proposal, patch, scene, scheme, shown)
     drawn, asked, mask = drawing.drawn, drawing.asked, drawing.mask
-    annotator = annotators.annotator(context.catalog, saved.completed_by)  # before anything is stored: it may fail
+    annotator = annotators.annotator(context.catalog, saved.drawn_by)  # before anything is stored: it may fail
     key = raster_keys.label(patch.id, saved.annotation_id, event.id)
     checksum = store.put(key, drawing.geotiff)
     return Label(

@@ -45,7 +45,7 @@ def saved(
         proposal=uid,
         was_cancelled=False,
         result=[drawn],
-        completed_by=None,
+        drawn_by=None,
         lead_time_s=None,
     )
 

@@ -41,7 +41,7 @@ def saved(
         proposal=proposal,
         was_cancelled=False,
         result=[],
-        completed_by=None,
+        drawn_by=None,
         lead_time_s=None,
     )
 

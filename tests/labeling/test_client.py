@@ -281,7 +281,7 @@ def test_annotations_found_by_reconciliation_are_events(client, project_id, labe
     assert (submitted.annotation_id, submitted.task_id) == (annotation_id, tasks["event-0"])
     assert (submitted.project_id, submitted.was_cancelled) == (project_id, False)
     assert (submitted.result, submitted.lead_time_s) == (result, 12.5)
-    assert client.user_emails()[submitted.completed_by] == label_studio.email
+    assert client.user_emails()[submitted.drawn_by] == label_studio.email
     assert before < submitted.annotation_created_at < submitted.annotation_updated_at < datetime.now(UTC)
     assert skipped.was_cancelled
 
@@ -293,6 +293,21 @@ def test_annotations_found_by_reconciliation_are_events(client, project_id, labe
     assert (updated.action, updated.result) == ("ANNOTATION_UPDATED", [])
     assert updated.dedupe_key != submitted.dedupe_key
     assert updated.annotation_created_at == submitted.annotation_created_at
+
+
+def test_who_changes_the_drawing_of_another_has_drawn_it(client, project_id, label_studio):
+    def drawn_by() -> str:
+        (task,) = [task for task in client.changed_tasks(project_id, None) if task["data"]["proposal"] == "changed"]
+        (annotation,) = task["annotations"]
+        return client.user_emails()[event_of(annotation, task).drawn_by]
+
+    expert = client.invite_user("another@glacier.local", "ice cold password")
+    tasks = publish(client, project_id, [a_task("changed")])
+    annotation_id = client.annotate(tasks["changed"], [], lead_time_s=1.0, completed_by=expert)
+    assert drawn_by() == "another@glacier.local"
+    time.sleep(0.02)  # an update is told from a creation by its time
+    client._sdk.annotations.update(annotation_id, lead_time=2.0)
+    assert drawn_by() == label_studio.email
 
 
 def test_an_annotation_that_nobody_can_read_is_an_event_all_the_same(client, project_id):

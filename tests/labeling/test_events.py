@@ -43,7 +43,7 @@ def test_a_submitted_annotation():
         proposal="r1-p3",
         was_cancelled=False,
         result=regions(),
-        completed_by=2,
+        drawn_by=2,
         lead_time_s=3.795,
     )
     times = "2026-11-21T09:10:54.390960+00:00:2026-11-21T09:10:54.391039+00:00"
@@ -59,6 +59,13 @@ def test_a_skip_keeps_the_untouched_regions_and_says_so():
     assert len(event.result) == 2
 
 
+def test_who_changed_a_drawing_has_drawn_it():
+    (created,) = parse(saved(updated_by=7))  # with the administrator's token, for the annotator
+    (changed,) = parse(saved("ANNOTATION_UPDATED", updated_by=7))
+    (unknown,) = parse(saved("ANNOTATION_UPDATED", updated_by=None))
+    assert (created.drawn_by, changed.drawn_by, unknown.drawn_by) == (2, 7, 2)
+
+
 def test_nothing_drawn_is_not_a_skip():
     (event,) = parse(saved(result=[], parent_prediction=None))
     assert event.result == []
@@ -69,7 +76,7 @@ def test_what_may_be_absent_is_none():
     payload = saved(completed_by=None, lead_time=None)
     payload["task"]["data"] = {"image": "someone else's task"}
     (event,) = parse(payload)
-    assert (event.proposal, event.completed_by, event.lead_time_s) == (None, None, None)
+    assert (event.proposal, event.drawn_by, event.lead_time_s) == (None, None, None)
 
 
 def test_a_new_version_of_an_annotation_has_a_new_key():

@@ -81,7 +81,7 @@ def expert(admin: LabelStudio, label_studio: LabelStudioServer) -> LabelStudio:
     return LabelStudio(label_studio.url, admin.user_token(*EXPERT))
 
 
-def test_an_invited_expert_submits_changes_and_deletes(admin, expert, project_id, receiver):
+def test_an_expert_submits_an_administrator_changes_and_deletes(admin, expert, project_id, receiver, label_studio):
     task_id = publish(admin, project_id, [a_task("delivered")])["delivered"]
     result = [encode_brush(a_mask(), "clean ice", "b1")]
 
@@ -94,13 +94,13 @@ def test_an_invited_expert_submits_changes_and_deletes(admin, expert, project_id
         "delivered",
     )
     assert (created.result, created.lead_time_s, created.was_cancelled) == (result, 42.0, False)
-    assert admin.user_emails()[created.completed_by] == EXPERT[0]
+    assert admin.user_emails()[created.drawn_by] == EXPERT[0]
 
     admin._sdk.annotations.update(annotation_id, result=[])
     updated = receiver.next_event()
     assert isinstance(updated, AnnotationSaved)
     assert (updated.action, updated.result) == ("ANNOTATION_UPDATED", [])
-    assert updated.completed_by == created.completed_by
+    assert admin.user_emails()[updated.drawn_by] == label_studio.email
     assert updated.dedupe_key != created.dedupe_key
 
     admin._sdk.annotations.delete(annotation_id)
