@@ -1,3 +1,4 @@
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -16,7 +17,15 @@ from imagery import everest_files
 from services.registry_watch import RegistryWatcher
 from services.rounds import abandon, open_round
 from tests.catalog_fixtures import add_round, add_scene, as_role, label_of
-from tests.dashboard_world import add_alert, add_failed_event, complete_round, populate, run_fine_tune, tick
+from tests.dashboard_world import (
+    add_alert,
+    add_failed_event,
+    complete_round,
+    populate,
+    run_fine_tune,
+    tick,
+    version_tags,
+)
 
 # Of this server; all else would break the content security policy.
 LOADED = ["/static/icon.svg", "/static/pages.css", "/static/app/dashboard.css", "/static/app/dashboard.js"]
@@ -191,6 +200,22 @@ def test_buttons_name_the_version_that_is_replaced_and_send_it(client: FlaskClie
         ("Serve version 3 instead of version 2?", body),
         ("Serve version 1 instead of version 2?", body),
     ]
+
+
+def test_a_gate_of_too_few_blocks_has_no_interval(client: FlaskClient, catalog: Catalog) -> None:
+    tags = version_tags()[-1]
+    gate = json.loads(tags["gate.evidence"])
+    gate |= {"mean_iou": {"gain": 0.02, "low": None, "high": None, "outcome": "cannot tell"}}
+    gate |= {"blocks": 2, "blocks_needed": 4, "too_small": True}
+    with catalog.database.write() as session:
+        registry_copy.store(session, [ModelVersion(3, "run", now(), tags | {"gate.evidence": json.dumps(gate)})])
+    shown = {
+        path: " ".join(re.sub("<[^>]*>", " ", client.get(path, headers=as_role(catalog, "reader")).text).split())
+        for path in ("/dashboard/versions", "/versions/3")
+    }
+    assert "has 2 blocks of 32 px; no interval can be told of fewer than 4." in shown["/dashboard/versions"]
+    assert "+0.020 unknown" in shown["/versions/3"]
+    assert "at least 4 are needed" in shown["/versions/3"]
 
 
 def test_all_decisions_can_be_reached(client: FlaskClient, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
