@@ -74,7 +74,8 @@ def back_up(
         show: Told which share of the files is done, 0 to 1.
 
     Raises:
-        BackupError: There is no catalog, so that nothing is written; or a database cannot be copied.
+        BackupError: There is no catalog, or nothing in the raster store, so that nothing is written; or a database
+            cannot be copied.
     """
     _check_catalog(settings)
     folder, begun = BackupFolder(root), datetime.now(UTC)
@@ -83,6 +84,7 @@ def back_up(
     for name in folder.damaged_manifests():
         say(f"the manifest of the backup {name} is damaged: nothing is taken over from it, and no contents are deleted")
     earlier = _earlier(folder)
+    _check_store(settings, sum(part == "store" for part, _ in earlier))
     files: list[SavedFile] = []
     taken: dict[str, str] = {}
     left_out: list[str] = []
@@ -248,6 +250,16 @@ def _check_catalog(settings: Settings) -> None:
             f"found no catalog in {url.render_as_string(hide_password=True)}; expected the database of an "
             "installation: see that its disk is mounted and that GLACIER_AL_VAR_DIR names its data folder; nothing was "
             "backed up, and no backup deleted"
+        )
+
+
+def _check_store(settings: Settings, held: int) -> None:
+    """Refuse to back up an empty raster store if the newest backup holds files of it."""
+    if held and not RasterStore(settings.raster_store).all_keys():
+        raise BackupError(
+            f"found no file in the raster store {settings.raster_store}; the newest backup has {held}: see that its "
+            "disk is mounted, or back up into another folder if it is to be empty; nothing was backed up, and no "
+            "backup deleted"
         )
 
 

@@ -183,6 +183,20 @@ def test_where_no_catalog_is_nothing_is_backed_up_or_deleted(
     assert (tmp_path / "unmounted" / "catalog.sqlite").exists() == is_empty
 
 
+def test_where_the_raster_store_is_gone_nothing_is_backed_up_or_deleted(
+    installation: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if its disk were not mounted."""
+    back_up(tmp_path / "backup")
+    before = contents(tmp_path / "backup")
+    (tmp_path / "unmounted").mkdir()
+    monkeypatch.setenv(variable("raster_store"), str(tmp_path / "unmounted"))
+    done = call("backup", str(tmp_path / "backup"), "--keep", "1")
+    assert done.exit_code == 1
+    assert f"found no file in the raster store {tmp_path / 'unmounted'}; the newest backup has" in done.output
+    assert contents(tmp_path / "backup") == before
+
+
 def test_a_copy_is_read_only_and_has_what_only_the_log_has(tmp_path: Path) -> None:
     """Of a database in use, and of one whose index of the log (``-shm``) is missing; its name is no part of a URL."""
     source = tmp_path / "50% ?mode=rwc#.db"
