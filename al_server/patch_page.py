@@ -19,7 +19,7 @@ from catalog.access_records import Role
 from catalog.errors import NotFoundError
 from catalog.records import Label, Patch, Proposal, Round, SceneRole, SceneState, Score, Scoring
 from catalog.reference_records import Reference
-from catalog.rounds import UNANSWERED
+from catalog.rounds import UNANSWERED, with_controls
 from catalog.withdrawal_records import Withdrawal, WithdrawnLabel
 from imagery.coordinates import format_place
 from imagery.ground_metric import pixel_size_m
@@ -91,7 +91,8 @@ def show_patch(patch_id: int) -> Response:
         layers = other_layers(session, scene, truth=may_see_truth(session, scene))
         accepted = session.get(Reference, patch.id) if has_role(Role.OPERATOR) else None
         truth_stands = accepted is not None and is_standing(accepted)
-        shown = [_shown(proposal, len(scheme.names)) for proposal in proposals]
+        controlled = with_controls(session, {item.round_id for item in proposals if item.round_id is not None})
+        shown = [_shown(proposal, proposal.round_id in controlled) for proposal in proposals]
     source = source_of(scene)
     lon, lat = source.grid.centre_wgs84(window)
     views = _stored_views(patch, proposals) or view_pictures(scene, window)
@@ -162,13 +163,13 @@ def _scores(session: Session, patch: Patch) -> list[ShownScores]:
     return list(found.values())
 
 
-def _shown(proposal: Proposal, classes: int) -> ShownProposal:
+def _shown(proposal: Proposal, controls: bool) -> ShownProposal:
     of_round = proposal.round
     expected = expected_px(proposal.expected_edits, proposal.preannotated_by)
     if of_round is None:
         return ShownProposal(proposal, "A person corrected the map here of their own accord.", "", None, expected)
     version = of_round.scoring.model_version if of_round.scoring is not None else None
-    why = reason_of(proposal.reason, of_round, Evidence(version, proposal.score, classes))
+    why = reason_of(proposal.reason, of_round, Evidence(version, proposal.score), controls=controls)
     if not has_role(Role.OPERATOR):
         return ShownProposal(proposal, why, "", None, expected)
     return ShownProposal(proposal, why, proposal.reason.value, proposal.score, expected)

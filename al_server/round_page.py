@@ -49,6 +49,7 @@ def show_round(round_id: int) -> Response:
         labels = {label.proposal_id: (label, annotator_of(label)) for label in session.scalars(standing)}
         shown = serialize_round(session, found)
         check = check_of_round(session, round_id)
+        controls = bool(rounds.with_controls(session, [round_id]))
         people = labelled_by(session, [round_id]).get(round_id, {})
         listed = [item for item in proposals if item.state in UNANSWERED or not are_labels_withheld(item.patch)]
     return render_page(
@@ -56,7 +57,7 @@ def show_round(round_id: int) -> Response:
         round=shown,
         proposals=listed,
         again=len(proposals) - len(listed),
-        reasons={proposal.id: reason_for(proposal, found) for proposal in listed},
+        reasons={proposal.id: _reason(proposal, found, controls) for proposal in listed},
         expected={proposal.id: expected_px(proposal.expected_edits, proposal.preannotated_by) for proposal in listed},
         labels=labels,
         people=people,
@@ -74,8 +75,8 @@ def _proposals(session: Session, round_id: int, cut: Cut) -> Sequence[Proposal]:
     return session.scalars(by_rank.options(joinedload(Proposal.patch).joinedload(Patch.scene))).all()
 
 
-def reason_for(proposal: Proposal, of_round: Round) -> str:
+def _reason(proposal: Proposal, of_round: Round, controls: bool) -> str:
     """Return why a patch was proposed, as the caller may know: only operators may tell honeypots from other patches."""
     if has_role(Role.OPERATOR):
         return proposal.reason.value
-    return disguised(proposal.reason, of_round, scored=proposal.score is not None).value
+    return disguised(proposal.reason, of_round, scored=proposal.score is not None, controls=controls).value

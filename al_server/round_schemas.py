@@ -106,6 +106,7 @@ def _serialize_round(item: Round, progress: rounds.Progress, scoring: Scoring | 
 def _told_reasons(item: Round, progress: rounds.Progress) -> Counter[str]:
     """Return the number of proposals for each reason, as the caller may know: only operators may count the checks."""
     told: Counter[str] = Counter()
+    controls = any(reason in rounds.CONTROLS for reason, _ in progress.reasons)
     for (reason, scored), count in progress.reasons.items():
-        told[reason if has_role(Role.OPERATOR) else disguised(reason, item, scored=scored)] += count
+        told[reason if has_role(Role.OPERATOR) else disguised(reason, item, scored=scored, controls=controls)] += count
     return told

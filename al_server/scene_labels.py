@@ -45,8 +45,9 @@ class LabelPage(Closed):
 def list_labels(path: SceneId, query: LabelPage) -> Response:
     """Give the standing labels as polygons in WGS 84, background included; where nobody judged there are none.
 
-    The labels of a patch count together: where they overlap, the newest. Properties: `class`, `patch`, `labels` (ids),
-    `annotated_at` of the newest, `simulated`, and `annotators`: accounts for operators, pseudonyms for all others.
+    The labels of a patch count together: where they overlap, the one that was asked for last. Properties: `class`,
+    `patch`, `labels` (ids), `annotated_at` of the newest, `simulated`, and `annotators`: accounts for operators,
+    pseudonyms for all others.
     `left_out` names the patches with a mask that is damaged or missing at present, and `withheld` those that wait for
     an annotator, who is not to see earlier labels, whether there are any or not: only operators are given these.
     """

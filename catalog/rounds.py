@@ -30,6 +30,8 @@ ENDED = (RoundState.COMPLETE, RoundState.ABANDONED)
 """States of a round that may have taught something and for which nobody is waited."""
 UNANSWERED = (ProposalState.CHOSEN, ProposalState.PUBLISHED)
 """States of a proposal that waits for its annotator."""
+CONTROLS = (ProposalReason.SHORTLIST_CONTROL, ProposalReason.CONTROL)
+"""Reasons of patches that are drawn at random, to compare what a strategy chooses with them."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,12 @@ def note_run(session: Session, run_id: int) -> None:
     """
     ended = update(Round).where(Round.state.in_(ENDED), Round.learnt_from_run.is_(None))
     session.execute(ended.values(learnt_from_run=run_id))
+
+
+def with_controls(session: Session, round_ids: Collection[int]) -> set[int]:
+    """Return those of these rounds that have controls."""
+    found = select(Proposal.round_id).where(Proposal.round_id.in_(round_ids), Proposal.reason.in_(CONTROLS)).distinct()
+    return {round_id for round_id in session.scalars(found) if round_id is not None}
 
 
 def are_learnt(session: Session) -> bool:

@@ -21,7 +21,8 @@ def copy_sqlite(source: Path, target: Path) -> str:
     Raises:
         BackupError: The source cannot be read, or the copy is not a whole database.
     """
-    address = f"{source.absolute().as_uri()}?mode=ro"  # else a database that is missing would be made, empty
+    # A database that is missing is not made; the journal of a process that was killed as it wrote is rolled back.
+    address = f"{source.absolute().as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=60)) as live, closing(sqlite3.connect(target)) as copy:
             live.backup(copy)

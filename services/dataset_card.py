@@ -80,9 +80,9 @@ Scenes of different splits share no ground. Windows of one scene may overlap.
 
 Labels of the split "train" were drawn by annotators, mostly as corrections of a model's proposal (`edited_px` of
 `labels.csv` counts what they changed). Windows were chosen by active learning, so they are no random sample of their
-scenes, unless `reason` says "random". Where several labels of a window overlap, the newest counts; labels that were
-updated, skipped or deleted are left out. The other splits are whole scenes with outlines that were registered with
-them. Analysts are pseudonyms; their accounts stay with the installation.
+scenes, unless `reason` says "random". Where several labels of a window overlap, the one that was asked for last
+counts; labels that were updated, skipped or deleted are left out. The other splits are whole scenes with outlines that
+were registered with them. Analysts are pseudonyms; their accounts stay with the installation.
 """
 
 

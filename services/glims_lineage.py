@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from catalog.label_layers import in_layers, place_of
 from catalog.pixel_regions import decode_region
 from catalog.records import Label, Patch, PatchState, Proposal, ProposalReason
 from catalog.reference_records import Reference
@@ -93,7 +94,10 @@ def standing_labels(
     honeypots: bool = False,
     patches: Sequence[int] | None = None,
 ) -> list[Label]:
-    """Return the labels of a scene that are not superseded, oldest first, with proposals and patches loaded.
+    """Return the labels of a scene that are not superseded, with proposals and patches loaded.
+
+    Those of a patch follow each other from the lowest to the uppermost (`catalog.label_layers`), and patches in the
+    order of their newest labels: they may overlap where tilings differ.
 
     Args:
         session: A session for reading.
@@ -110,13 +114,15 @@ def standing_labels(
         .join(Proposal, Label.proposal_id == Proposal.id)
         .where(*_counted(waiting=waiting, honeypots=honeypots), Patch.scene_id == scene_id)
         .options(joinedload(Label.patch), joinedload(Label.proposal))
-        .order_by(Label.event_id)
     )
     if patches is not None:
         statement = statement.where(Label.patch_id.in_(patches))
     if not simulated:
         statement = statement.where(Label.simulated.is_(False))
-    return list(session.scalars(statement))
+    of_patches: dict[int, list[Label]] = {}
+    for label in session.scalars(statement.order_by(Label.event_id.desc())):
+        of_patches.setdefault(label.patch_id, []).append(label)
+    return [label for of_patch in reversed(of_patches.values()) for label in in_layers(of_patch, place_of)]
 
 
 def _counted(*, waiting: bool, honeypots: bool) -> tuple[ColumnElement[bool], ...]:
@@ -140,8 +146,8 @@ def compose_lineage(
 
     Args:
         grid: The scene's grid.
-        labels: Its standing labels, oldest first; where they overlap, the newest counts. Where a second label of a
-            patch disagrees with the earlier one, neither does.
+        labels: Its standing labels, in the order of `standing_labels`; where they overlap, the last counts. Where a
+            second label of a patch disagrees with the earlier one, neither does.
         store: Where their masks are.
         scheme: The classes of the labels.
         mapping: The line types of the classes.

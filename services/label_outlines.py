@@ -39,7 +39,7 @@ class LabelledOutlines:
 def outline_labels(
     labels: Sequence[Label], grid: Grid, scheme: ClassScheme, read_mask: Callable[[Label], NDArray[np.uint8]]
 ) -> LabelledOutlines:
-    """Return the outlines of the labels of one patch together: where they overlap, the newest counts.
+    """Return the outlines of the labels of one patch together: where they overlap, the uppermost counts.
 
     Args:
         labels: At least one, each with its proposal and its patch loaded.

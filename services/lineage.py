@@ -5,7 +5,7 @@ model cards; `read_lineage` fetches these.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from catalog.context import Catalog
 from catalog.errors import CatalogError, NotFoundError, ServiceDownError
 from catalog.records import Label, Patch, PatchState, Proposal, Round, TrainingRun
 from catalog.registry_copy import RegistryCopy
+from catalog.rounds import with_controls
 from catalog.training import MOST_PARAMETERS
 from catalog.withdrawal_records import WithdrawnLabel
 from services.strategies import disguised
@@ -121,6 +122,7 @@ def trace(
     name: Name,
     *,
     checks: bool = True,
+    controlled: Collection[int] = (),
 ) -> Lineage:
     """Return the lineage of a version.
 
@@ -135,6 +137,7 @@ def trace(
         name: how annotators are shown.
         checks: whether it is told which labels were asked for as checks of their annotators; if not, those of patches
             that wait for an annotator are left out.
+        controlled: the rounds of these labels that have controls, for callers who are not told.
     """
     trainings = [_training(number, runs.get(number), cards[number], affected) for number in line_of(version, runs)]
     learnt = {label_id for training in trainings for label_id in training.label_ids}
@@ -143,7 +146,14 @@ def trace(
         learnt_from_withdrawn_labels=version in affected,
         trainings=trainings,
         labels=[
-            _label(label, withdrawn.get(label.id), doubts.get(label.id), name, checks=checks)
+            _label(
+                label,
+                withdrawn.get(label.id),
+                doubts.get(label.id),
+                name,
+                checks=checks,
+                controls=label.proposal.round_id in controlled,
+            )
             for label in labels
             if label.id in learnt and (checks or label.patch.state is not PatchState.PROPOSED)
         ],
@@ -187,13 +197,16 @@ def read_lineage(
         rows = session.execute(select(WithdrawnLabel.label_id, WithdrawnLabel.withdrawal_id))
         withdrawn = {row[0]: row[1] for row in rows}
         affected = withdrawals_of_versions(session)
+        asked_in = {label.proposal.round_id for label in labels}
+        controlled = set() if checks else with_controls(session, {item for item in asked_in if item is not None})
     cards: dict[int, Mapping[str, Any] | str] = {}
     for number in line:
         try:
             cards[number] = _card(models, bundles, number, fetch=fetch)
         except ServiceDownError as error:
             cards[number], fetch = str(error), False  # one wait is enough
-    return trace(version, runs, cards, labels, withdrawn, affected, _doubts(models, line), name, checks=checks)
+    doubts = _doubts(models, line)
+    return trace(version, runs, cards, labels, withdrawn, affected, doubts, name, checks=checks, controlled=controlled)
 
 
 def _doubts(models: RegistryCopy, line: Sequence[int]) -> dict[int, float]:
@@ -266,12 +279,14 @@ def _training(
     )
 
 
-def _label(label: Label, withdrawal: int | None, doubt: float | None, name: Name, *, checks: bool) -> LearntLabel:
+def _label(
+    label: Label, withdrawal: int | None, doubt: float | None, name: Name, *, checks: bool, controls: bool
+) -> LearntLabel:
     patch, proposal = label.patch, label.proposal
     of_round, reason = proposal.round, proposal.reason
     scoring = of_round.scoring if of_round is not None else None
     if of_round is not None and not checks:
-        reason = disguised(reason, of_round, scored=proposal.score is not None)
+        reason = disguised(reason, of_round, scored=proposal.score is not None, controls=controls)
     return LearntLabel(
         id=label.id,
         scene=patch.scene.name,

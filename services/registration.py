@@ -164,22 +164,23 @@ def _check_not_learnt(session: Session, source: SceneSource) -> None:
         if footprints_overlap(source.grid, grid) and _is_learnt(session, other):
             left, bottom, right, top = grid.bounds
             raise ConflictError(
-                f"versions learnt from ground of this scene, when it was that of the pool scene {other.name!r} (x "
-                f"{left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {grid.crs}), so that judging them "
-                "there would flatter them; give a region that does not overlap it, or the role 'pool'"
+                "versions may have learnt from ground of this scene, when it was that of the pool scene "
+                f"{other.name!r} (x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {grid.crs}), so that "
+                "judging them there would flatter them; give a region that does not overlap it, or the role 'pool'"
             )
 
 
 def _is_learnt(session: Session, scene: Scene) -> bool:
-    """Return whether a version learnt from labels of a scene or, as far as is known, from its prior outlines.
+    """Return whether a version learnt from labels of a scene, or may have learnt from its prior outlines.
 
-    All that are trained, or are being trained, while a scene is registered count as having learnt from these.
+    All whose training began since the scene was registered may have, unless it was rejected at once: when a scene was
+    removed is not noted.
     """
+    had_priors = scene.prior_outlines is not None and (scene.state is SceneState.REMOVED or scene.revision > 0)
     labels = set(session.scalars(select(Label.id).join(Patch).where(Patch.scene_id == scene.id)))
     unfinished = TrainingRun.state.in_((RunState.OPEN, RunState.INTERRUPTED))
     return any(
-        not labels.isdisjoint(run.label_ids)
-        or (scene.prior_outlines is not None and (run.finished_at is None or run.finished_at >= scene.registered_at))
+        not labels.isdisjoint(run.label_ids) or (had_priors and run.created_at >= scene.registered_at)
         for run in session.scalars(select(TrainingRun).where(TrainingRun.model_version.is_not(None) | unfinished))
     )
 

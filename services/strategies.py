@@ -5,13 +5,12 @@ and register it here; its name becomes a member of ``catalog.settings.Strategy``
 API and command line accept.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from catalog.records import ProposalReason, Round
-from catalog.rounds import Choice
+from catalog.rounds import CONTROLS, Choice
 from catalog.settings import Settings
 from catalog.settings_sources import SettingsError
 from services import choices
@@ -53,12 +52,10 @@ class Evidence:
     Attributes:
         model_version: The version whose scores ranked the patch; None without.
         score: The score of the patch in the strategy's unit; None without.
-        class_count: K, the number of classes of that version.
     """
 
     model_version: int | None
     score: float | None
-    class_count: int
 
 
 Choosing = Callable[[Pool], Sequence[Choice]]
@@ -74,7 +71,8 @@ class RegisteredStrategy:
             same pool with the same seed gives the same choices.
         needs: What has to exist before.
         unit: Unit of the scores; None without.
-        explain: Returns what an annotator is told of a patch that was not drawn as a control.
+        explain: Returns what an annotator is told of a patch that was not drawn as a control, and of checks too:
+            nothing that tells them from other patches, as the score would.
     """
 
     name: str
@@ -86,9 +84,6 @@ class RegisteredStrategy:
 
 STRATEGIES: Final[dict[str, RegisteredStrategy]] = {}
 """The strategies by name."""
-
-CONTROLS: Final = (ProposalReason.SHORTLIST_CONTROL, ProposalReason.CONTROL)
-"""The reasons of patches that are drawn at random, to compare what a strategy chooses with them."""
 
 _DISGUISED: Final = (ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
 
@@ -139,7 +134,7 @@ def resolve(name: str, past_rounds: int, settings: Settings, by_outlines: bool =
     return get(SCHEDULES[name](past_rounds, settings) if name in SCHEDULES else name)
 
 
-def disguised(reason: ProposalReason, of_round: Round, *, scored: bool) -> ProposalReason:
+def disguised(reason: ProposalReason, of_round: Round, *, scored: bool, controls: bool) -> ProposalReason:
     """Return the reason that people who label may read: of second labels and honeypots that of another patch.
 
     Controls have one reason: a small round has one of them, and either kind would tell it from checks.
@@ -148,22 +143,24 @@ def disguised(reason: ProposalReason, of_round: Round, *, scored: bool) -> Propo
         reason: Why the patch was proposed.
         of_round: The round.
         scored: Whether the proposal has a score by the round's measure.
+        controls: Whether the round has controls (`catalog.rounds.with_controls`).
     """
     if reason in CONTROLS:
         return ProposalReason.CONTROL
     if reason not in _DISGUISED:
         return reason
-    if of_round.measure is None:
+    if of_round.measure is None and not controls:
         return ProposalReason.RANDOM_START if of_round.scoring_id is None else ProposalReason.FOREGROUND
     return ProposalReason.UNCERTAIN if scored else ProposalReason.CONTROL
 
 
-def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence) -> str:
+def reason_of(reason: ProposalReason, of_round: Round, evidence: Evidence, *, controls: bool) -> str:
     """Return why a patch was proposed, in a sentence for its annotator.
 
     Second labels and honeypots are told of as other patches of the round, so that nobody takes more care of them.
+    `controls` is that of `disguised`.
     """
-    reason = disguised(reason, of_round, scored=evidence.score is not None)
+    reason = disguised(reason, of_round, scored=evidence.score is not None, controls=controls)
     drawn = {
         ProposalReason.CONTROL: "drawn at random, to measure what choosing gains",
         ProposalReason.SECOND_LOOK: _doubts(evidence),
@@ -196,9 +193,7 @@ SCHEDULES["recipe"] = _recipe
 
 
 def _unsure(evidence: Evidence) -> str:
-    """Say how uncertain the patch is: its mean entropy as a share of ln K, the highest entropy of K classes."""
-    share = (evidence.score or 0.0) / math.log(evidence.class_count)
-    return f"model version {evidence.model_version} is unsure here (uncertainty {share:.0%} of the highest possible)"
+    return f"model version {evidence.model_version} is unsure here"
 
 
 def _unsure_and_unlike(evidence: Evidence) -> str:
@@ -206,34 +201,18 @@ def _unsure_and_unlike(evidence: Evidence) -> str:
 
 
 def _disagree(evidence: Evidence) -> str:
-    """Say how far the passes disagree: their mutual information is at most ln K, if each is sure of another class."""
-    return _differ(evidence, math.log(evidence.class_count))
-
-
-def _vary(evidence: Evidence) -> str:
-    """Say how far the passes disagree: their variance, summed over K classes, is at most 1 - 1 / K."""
-    return _differ(evidence, 1 - 1 / evidence.class_count)
-
-
-def _differ(evidence: Evidence, highest: float) -> str:
-    return (
-        f"repeated predictions of model version {evidence.model_version} disagree here "
-        f"(by {(evidence.score or 0.0) / highest:.0%} of the highest possible)"
-    )
+    return f"repeated predictions of model version {evidence.model_version} disagree here"
 
 
 def _contradicts(evidence: Evidence) -> str:
     return (
-        f"model version {evidence.model_version} contradicts the prior outlines on {evidence.score or 0.0:.0%} of the "
-        "patch: has the ground changed, or were they wrong?"
+        f"model version {evidence.model_version} contradicts the prior outlines here: has the ground changed, or were "
+        "they wrong?"
     )
 
 
 def _undecided(evidence: Evidence) -> str:
-    return (
-        f"model version {evidence.model_version} can hardly decide between two classes here "
-        f"(their probabilities differ by {1.0 - (evidence.score or 0.0):.2f})"
-    )
+    return f"model version {evidence.model_version} can hardly decide between two classes here"
 
 
 def _doubts(evidence: Evidence) -> str:
@@ -253,7 +232,7 @@ register("entropy_top10", _unsure, Needs("entropy_top10"), NATS)(choices.by_scor
 register("entropy_mean", _unsure, Needs("entropy_mean"), NATS)(choices.by_score)
 register("mutual_information", _disagree, Needs("mutual_information", monte_carlo=True), NATS)(choices.by_score)
 register("margin_top10", _undecided, Needs("margin_top10"), PROBABILITY)(choices.by_score)
-register("variance_top10", _vary, Needs("variance_top10", monte_carlo=True), PROBABILITY)(choices.by_score)
+register("variance_top10", _disagree, Needs("variance_top10", monte_carlo=True), PROBABILITY)(choices.by_score)
 register("foreground_random", _sees_foreground, Needs(table=True))(choices.foreground_random)
 register("foreground_entropy", _unsure, Needs("entropy_top10", table=True), NATS)(choices.foreground_entropy)
 register("k_center_entropy", _unsure_and_unlike, Needs("entropy_top10", table=True, features=True), NATS)(

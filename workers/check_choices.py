@@ -14,7 +14,7 @@ from catalog.candidates import Candidate
 from catalog.context import Catalog
 from catalog.records import Label, Patch, PatchState, ProposalReason, Round, Score, Scoring
 from catalog.reference_records import Reference
-from catalog.rounds import Choice
+from catalog.rounds import CONTROLS, Choice
 from imagery.classes import UNKNOWN
 from imagery.errors import OutlineError, SceneError, StoreError
 from imagery.maps import read_windows
@@ -27,7 +27,6 @@ from services.places import raster_store
 from services.scenes import window_of
 from services.score_table import read_table
 from services.second_looks import contradicted_share, rank
-from services.strategies import CONTROLS
 
 log = logging.getLogger(__name__)
 

@@ -94,7 +94,7 @@ def _redraw(catalog: Catalog, label: Label) -> None:
         drawing = draw_annotation(saved, proposal, patch, scene, scheme, shown)
     checksum = store.put(label.mask_key, drawing.geotiff)
     store.forget_damaged(label.mask_key)
-    if checksum != label.mask_sha256:  # another version of GDAL compresses otherwise; the ledger is what counts
+    if checksum != label.mask_sha256:  # another release draws or compresses otherwise; the ledger is what counts
         log.warning("the mask of label %d has the SHA-256 %s now, was %s", label.id, checksum, label.mask_sha256)
         with catalog.write() as session:
             session.get_one(Label, label.id).mask_sha256 = label.mask_sha256 = checksum

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from catalog import scorings
+from catalog import rounds, scorings
 from catalog.context import Catalog
 from catalog.pixel_regions import decode_region
 from catalog.records import (
@@ -237,7 +237,9 @@ def _reason(publication: Publication, proposal: Proposal, of_round: Round) -> st
     score, newest = proposal.score, _newest_score(publication, proposal, of_round)
     if newest is not None and publication.scoring is not None:
         version, score = publication.scoring.model_version, newest
-    return reason_of(proposal.reason, of_round, Evidence(version, score, len(publication.class_names)))
+    with publication.catalog.read() as session:
+        controls = bool(rounds.with_controls(session, [of_round.id]))
+    return reason_of(proposal.reason, of_round, Evidence(version, score), controls=controls)
 
 
 def _place(scene: Scene, patch: Patch) -> str:

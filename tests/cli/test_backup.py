@@ -6,6 +6,8 @@ import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -197,7 +199,28 @@ def test_where_the_raster_store_is_gone_nothing_is_backed_up_or_deleted(
     assert contents(tmp_path / "backup") == before
 
 
-def test_a_copy_is_read_only_and_has_what_only_the_log_has(tmp_path: Path) -> None:
+def test_what_was_not_finished_before_a_crash_is_not_in_the_copy(tmp_path: Path) -> None:
+    """Of a database with a rollback journal, as MLflow and Label Studio have, whose process was killed as it wrote."""
+    source = tmp_path / "killed.db"
+    with closing(sqlite3.connect(source)) as first:
+        first.execute("CREATE TABLE things (name TEXT)")
+        first.executemany("INSERT INTO things VALUES (?)", [("ice" * 100,)] * 1000)
+        first.commit()
+    program = (
+        "import os, sqlite3, sys\n"
+        "live = sqlite3.connect(sys.argv[1])\n"
+        "live.execute('PRAGMA cache_size = 5')\n"
+        "live.execute(\"UPDATE things SET name = 'half'\")\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(source)], check=True)
+    assert Path(f"{source}-journal").stat().st_size > 0
+    copy_sqlite(source, tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT DISTINCT name FROM things").fetchall() == [("ice" * 100,)]
+
+
+def test_a_copy_has_what_only_the_log_has(tmp_path: Path) -> None:
     """Of a database in use, and of one whose index of the log (``-shm``) is missing; its name is no part of a URL."""
     source = tmp_path / "50% ?mode=rwc#.db"
     with closing(sqlite3.connect(source)) as live:

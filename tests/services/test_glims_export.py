@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catalog import references
 from catalog.context import Catalog
-from catalog.records import Label, Patch, ProposalReason, Scene, now
+from catalog.records import Label, Patch, Proposal, ProposalReason, Scene, now
 from catalog.registry import ModelVersion
 from imagery import masks
 from imagery.classes import UNKNOWN
@@ -184,6 +184,24 @@ def test_an_accepted_label_counts_and_no_other_of_its_patch(catalog: Catalog, po
     with catalog.database.write() as session:
         session.get_one(Label, accepted).superseded_at = now()
     assert counted() == [lost]
+
+
+def test_a_drawing_that_is_changed_stays_below_what_was_asked_for_later(
+    catalog: Catalog, pool: tuple[Scene, ForgedScene]
+) -> None:
+    """As where a patch was labelled anew for a second look, and the first annotator then changed the first drawing."""
+    scene, forged = pool
+    patch = patch_at(catalog, scene, 0, 0)
+    first, second = (judge(catalog, patch, forged.truth[:32, :32], minute=minute) for minute in (1, 2))
+    with catalog.database.write() as session:
+        changed, look = session.get_one(Label, second), session.get_one(Label, first)
+        assert changed.event_id > look.event_id
+        assert changed.proposal_id > look.proposal_id
+        changed.proposal_id, look.proposal_id = look.proposal_id, changed.proposal_id
+        for label in (changed, look):
+            session.get_one(Proposal, label.proposal_id).reason = ProposalReason.UNCERTAIN
+    with catalog.read() as session:
+        assert [label.id for label in standing_labels(session, scene.id, simulated=True)] == [second, first]
 
 
 def test_labels_of_a_simulated_annotator_count_only_on_demand(

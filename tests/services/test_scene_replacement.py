@@ -253,7 +253,7 @@ def test_ground_of_labels_that_no_version_learnt_may_become_ground_to_judge_by(c
 
 
 @pytest.mark.parametrize("priors", [True, False])
-@pytest.mark.parametrize("minutes", [1, -1], ids=["trained since", "trained before"])
+@pytest.mark.parametrize("minutes", [1, -1], ids=["begun since", "begun before"])
 def test_ground_of_prior_outlines_that_a_version_learnt_does_not_become_ground_to_judge_by(
     catalog: Catalog, minutes: int, priors: bool
 ) -> None:
@@ -261,10 +261,23 @@ def test_ground_of_prior_outlines_that_a_version_learnt_does_not_become_ground_t
         scene, _ = add_scene(session)
         scene.prior_outlines = {"layers": []} if priors else None
         run = TrainingRun(trigger=RunTrigger.PRIORS, label_ids=[], labels_sha256="0" * 64, seed=0, model_version=1)
-        run.state, run.finished_at = RunState.FINISHED, scene.registered_at + timedelta(minutes=minutes)
+        run.created_at = scene.registered_at + timedelta(minutes=minutes)
+        run.state, run.finished_at = RunState.FINISHED, scene.registered_at + timedelta(minutes=2)
         session.add(run)
         session.flush()
         remove_scene(session, scene.id)
-    learnt = priors and minutes > 0
+    learnt = priors and minutes > 0  # a run reads the outlines when it begins
     with pytest.raises(ConflictError, match=GROUND) if learnt else nullcontext():
         _judge(catalog)
+
+
+def test_ground_of_prior_outlines_of_a_scene_that_was_never_used_may_become_ground_to_judge_by(
+    catalog: Catalog,
+) -> None:
+    with catalog.database.write() as session:
+        scene, _ = add_scene(session, state=SceneState.REJECTED)
+        scene.prior_outlines = {"layers": []}
+        run = TrainingRun(trigger=RunTrigger.PRIORS, label_ids=[], labels_sha256="0" * 64, seed=0, model_version=1)
+        run.created_at = scene.registered_at + timedelta(minutes=1)
+        session.add(run)
+    _judge(catalog)

@@ -42,25 +42,30 @@ def test_what_strategies_need_exists() -> None:
 
 @pytest.mark.parametrize("reason", [ProposalReason.SHORTLIST_CONTROL, ProposalReason.CONTROL])
 def test_controls_are_told_that_they_were_drawn_at_random(reason: ProposalReason) -> None:
-    told = reason_of(reason, Round(id=3, strategy="entropy_top10"), Evidence(4, 0.5, class_count=3))
+    told = reason_of(reason, Round(id=3, strategy="entropy_top10"), Evidence(4, 0.5), controls=True)
     assert told == "Round 3: drawn at random, to measure what choosing gains"
 
 
 def test_reasons_need_no_measure_to_be_understood() -> None:
-    evidence = Evidence(model_version=4, score=np.log(3) / 2, class_count=3)
+    evidence = Evidence(model_version=4, score=0.5)
     told = {name: strategy.explain(evidence) for name, strategy in strategies.STRATEGIES.items()}
-    unsure = "model version 4 is unsure here (uncertainty 50% of the highest possible)"
+    unsure = "model version 4 is unsure here"
     assert told.pop("k_center_entropy") == f"{unsure}, and the patch is unlike those labelled or chosen before it"
     assert [name for name, sentence in told.items() if sentence == unsure] == [
         name for name in told if "entropy" in name
     ]
     told = {name: sentence for name, sentence in told.items() if sentence != unsure}
-    assert told.pop("mutual_information").endswith("disagree here (by 50% of the highest possible)")
-    assert told.pop("variance_top10").endswith("disagree here (by 82% of the highest possible)")  # of 1 - 1 / 3
-    assert "their probabilities differ by 0.45" in told["margin_top10"]
+    assert told["mutual_information"] == told["variance_top10"]
+    assert told["mutual_information"].endswith("disagree here")
+    assert "can hardly decide between two classes" in told["margin_top10"]
     assert told["random"] == "drawn at random, to start from"
-    assert told.pop("prior_disagreement").startswith("model version 4 contradicts the prior outlines on 55% of the")
-    assert not [name for name, sentence in told.items() if "%" in sentence]
+    assert told["prior_disagreement"].startswith("model version 4 contradicts the prior outlines here")
+
+
+def test_no_reason_tells_the_score() -> None:
+    """Checks are told of as other patches are, and theirs may be far from those that were chosen."""
+    for strategy in strategies.STRATEGIES.values():
+        assert strategy.explain(Evidence(4, 0.01)) == strategy.explain(Evidence(4, 0.9))
 
 
 @pytest.mark.parametrize(("past", "name"), [(0, "random"), (1, "random"), (2, "entropy_top10"), (9, "entropy_top10")])
@@ -122,7 +127,7 @@ def propose(catalog: Catalog, strategy: str, size: int) -> Round:
 def reason(made: Round) -> str:
     """What the annotator of the first proposal reads."""
     first = made.proposals[0]
-    return reason_of(first.reason, made, Evidence(5, first.score, class_count=3))
+    return reason_of(first.reason, made, Evidence(5, first.score), controls=False)
 
 
 def test_one_registered_function_is_a_strategy(catalog: Catalog, ice_first: str) -> None:

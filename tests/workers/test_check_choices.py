@@ -164,12 +164,12 @@ def test_honeypots_are_chosen_and_told_of_as_the_round_chooses(catalog: Catalog,
     assert sorted(item.patch_id for item in honeypots) == sorted(known)[-2:]  # the highest scores of their scene
     assert [item.score for item in honeypots] == [item.patch_id / 1000 for item in honeypots]
     told = {
-        reason: reason_of(reason, made, Evidence(1, score, 3))
+        reason: reason_of(reason, made, Evidence(1, score), controls=False)
         for reason, score in ((ProposalReason.UNCERTAIN, 0.1), (ProposalReason.KNOWN_TRUTH, 0.1))
     }
     assert told[ProposalReason.KNOWN_TRUTH] == told[ProposalReason.UNCERTAIN]
-    assert reason_of(ProposalReason.SECOND_LABEL, made, Evidence(1, None, 3)) == reason_of(
-        ProposalReason.CONTROL, made, Evidence(1, None, 3)
+    assert reason_of(ProposalReason.SECOND_LABEL, made, Evidence(1, None), controls=True) == reason_of(
+        ProposalReason.CONTROL, made, Evidence(1, None), controls=True
     )
 
 
@@ -189,9 +189,12 @@ def test_second_labels_are_told_of_as_patches_that_the_round_has(
     save(raster_store(catalog), raster_keys.score_table(scoring.id), rows)
     made = propose(catalog, strategy)
     told: dict[bool, set[ProposalReason]] = {True: set(), False: set()}
+    with catalog.read() as session:
+        controls = rounds.with_controls(session, [made.id]) == {made.id}
+    assert controls == (control_share > 0)
     for item in made.proposals:
         is_check = item.reason in (ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
-        told[is_check].add(disguised(item.reason, made, scored=item.score is not None))
+        told[is_check].add(disguised(item.reason, made, scored=item.score is not None, controls=controls))
     assert len(of(made, ProposalReason.SECOND_LABEL)) == 2
     assert told[True] <= told[False]
     assert len(told[False]) == (1 if control_share == 0 else 2)
@@ -200,9 +203,9 @@ def test_second_labels_are_told_of_as_patches_that_the_round_has(
 def test_honeypots_and_second_labels_of_a_random_round_are_told_of_as_the_others(
     catalog: Catalog, scenes: list[Scene]
 ) -> None:
-    made, nothing = propose(catalog), Evidence(None, None, 3)
+    made, nothing = propose(catalog), Evidence(None, None)
     reasons = (ProposalReason.RANDOM_START, ProposalReason.SECOND_LABEL, ProposalReason.KNOWN_TRUTH)
-    assert len({reason_of(reason, made, nothing) for reason in reasons}) == 1
+    assert len({reason_of(reason, made, nothing, controls=False) for reason in reasons}) == 1
 
 
 @pytest.mark.parametrize("role", [SceneRole.VALIDATION, SceneRole.TEST])
@@ -310,7 +313,7 @@ def test_contradicted_labels_come_back_once_with_the_reason(catalog: Catalog, sc
     made = propose(catalog, size=4, second_looks=1)
     (look,) = [item for item in made.proposals if item.reason is ProposalReason.SECOND_LOOK]
     assert (look.patch_id, look.score, len(made.proposals)) == (scored[0].id, 0.5, 4)
-    assert reason_of(look.reason, made, Evidence(None, look.score, 3)) == (
+    assert reason_of(look.reason, made, Evidence(None, look.score), controls=False) == (
         f"Round {made.id}: the model contradicts the earlier label of this patch with confidence on 50% of it; "
         "draw what you see, it replaces that label"
     )

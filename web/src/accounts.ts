@@ -10,12 +10,9 @@ export function newPassword(): string {
   return [...bytes].map((value) => letters[value % letters.length]).join("");
 }
 
-/** Make an account in Label Studio for an e-mail address, if there is one; returns what to tell of it. */
-export async function accountInLabelStudio(field: HTMLInputElement, password: string): Promise<Node[]> {
-  const email = field.value.trim();
-  const address = field.dataset["labelStudio"] ?? "";
+/** Make an account in Label Studio for an e-mail address, if there is one; returns what to tell of it. `address` is Label Studio's. */
+export async function accountInLabelStudio(email: string, password: string, address: string): Promise<Node[]> {
   if (!email) return [];
-  field.value = "";
   const link = (path: string): Node => make("a", { href: `${address}${path}` }, "Label Studio");
   try {
     await api.post("/api/v1/annotators", { email, password });

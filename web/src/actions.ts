@@ -161,8 +161,10 @@ function fill(form: HTMLFormElement, button: HTMLElement): void {
 async function carryOut(form: HTMLFormElement, what: string, subject: string): Promise<void> {
   const { password, email, once } = form.dataset;
   const body = members(form);
+  const field = email ? find<HTMLInputElement>(email) : null;
+  const account = field?.value.trim() ?? ""; // read now: when the answer comes, the form may be for another person
   const answer = await call(what, bodyOf(form));
-  const drawing = email ? await accountInLabelStudio(find<HTMLInputElement>(email), String(body["password"])) : [];
+  const drawing = await accountInLabelStudio(account, String(body["password"]), field?.dataset["labelStudio"] ?? "");
   const name = String(body["name"] ?? subject);
   if (password) showOnce(`${name} can log in now`, "Give this password to the person. It is shown only this once.", String(body["password"]), drawing);
   if (once) showOnce(form.dataset["onceTitle"] ?? name, "Copy it now: it is shown only this once, and stored nowhere in clear.", String(answer[once]));
@@ -180,6 +182,7 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
     const { password } = form.dataset;
     if (password) find<HTMLInputElement>(password).value = newPassword();
   }
+  const opening = openings.get(dialog);
   const effect = form.querySelector(".effect");
   let seen = ""; // the request whose effect is shown
   const showEffect = (lines: string[], asked: string): void => {
@@ -195,6 +198,7 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
       const asked = JSON.stringify(members(form));
       if (preview && asked !== seen) {
         const answer = (await (await request(what, { ...members(form), dry_run: true })).json()) as Body;
+        if (openings.get(dialog) !== opening) return false;
         if (JSON.stringify(members(form)) !== asked) throw new Error("The form was changed meanwhile: look again.");
         showEffect(preview(answer), asked);
         return false;

@@ -331,12 +331,12 @@ export class Api {
   }
 }
 
-/** Lead to the log-in, and back; but not from what somebody is writing, which would be lost. */
 /** Return whether the page holds what somebody is writing, and would be lost if it were loaded again. */
 export function isWriting(): boolean {
   return document.querySelector("dialog[open]") !== null || document.body.dataset["written"] !== undefined;
 }
 
+/** Lead to the log-in, and back; but not from what somebody is writing. */
 function logInAgain(): void {
   if (isWriting()) throw new ProblemError(401, "You are logged out. Log in in another tab, then try again here: what you wrote stays.");
   location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);

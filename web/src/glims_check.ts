@@ -20,13 +20,17 @@ export function checkPackages(): void {
   dialog.onsubmit = (event) => {
     event.preventDefault();
     found.replaceChildren(make("p", { class: "soft" }, "It is sent and checked…"));
+    const sent = file.files?.[0];
+    const show = (...shown: HTMLElement[]): void => { // not beside another file that was chosen meanwhile
+      if (file.files?.[0] === sent) found.replaceChildren(...shown);
+    };
     send(dialog, async () => {
       try {
         const content = new Blob([...(file.files ?? [])], { type: "application/zip" });
         const response = await api.request("POST", "/api/v1/glims-checks", content);
-        found.replaceChildren(...describe((await response.json()) as Check));
+        show(...describe((await response.json()) as Check));
       } catch (error) {
-        found.replaceChildren();
+        show();
         throw error;
       }
       return false;

@@ -17,7 +17,7 @@ export function sortOut<T extends { name: string }>(files: T[], endings: string[
 export function wholes(names: string[], endings: string[]): string[] {
   const found = new Map<string, string>();
   for (const name of names.filter((item) => hasEnding(item, endings))) {
-    const whole = name.replace(SHAPEFILE_PART, "");
+    const whole = name.replace(SHAPEFILE_PART, "").toLowerCase();
     if (!found.has(whole) || /\.shp$/i.test(name)) found.set(whole, name);
   }
   return [...found.values()];

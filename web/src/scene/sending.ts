@@ -24,20 +24,23 @@ export function takeFiles(form: SceneForm): void {
   let stop: AbortController | null = null;
   const endings = (form.element.dataset["endings"] ?? "").split(" ");
   const fault = find("fault");
+  const refuse = (reason: string): void => {
+    fault.textContent = reason;
+    fault.scrollIntoView({ block: "center" });
+  };
   const buttons = (): HTMLButtonElement[] => [...document.querySelectorAll<HTMLButtonElement>("[data-choose]"), find("look")];
 
   async function send(chosen: File[], name: (paths: string[], folder: string) => void): Promise<void> {
     if (!chosen.length || stop) return;
     const { taken: files, leftOut } = sortOut(chosen, endings);
     if (!files.length) {
-      fault.textContent = `found ${listed(leftOut)}; expected files with the endings ${endings.join(" ")}. Of a folder, choose the files in it.`;
-      return;
+      return refuse(`found ${listed(leftOut)}; expected files with the endings ${endings.join(" ")}. Of a folder, choose the files in it.`);
     }
-    find("upload-left-out").textContent = leftOut.length ? `Left out, as the server does not take their endings: ${listed(leftOut)}.` : "";
     const mine = (stop = new AbortController());
     const started = performance.now();
     fault.textContent = "";
     find("upload").hidden = find("upload-stop").hidden = false;
+    find("upload-left-out").textContent = leftOut.length ? `Left out, as the server does not take their endings: ${listed(leftOut)}.` : "";
     find("upload").scrollIntoView({ block: "nearest" });
     for (const button of buttons()) button.disabled = true;
     form.note();
@@ -51,7 +54,7 @@ export function takeFiles(form: SceneForm): void {
     } catch (error) {
       find("upload-text").textContent = "";
       find("upload").hidden = true;
-      if (!mine.signal.aborted) fault.textContent = error instanceof Error ? error.message : String(error);
+      if (!mine.signal.aborted) refuse(error instanceof Error ? error.message : String(error));
     } finally {
       stop = null;
       for (const button of buttons()) button.disabled = false;
@@ -69,11 +72,12 @@ export function takeFiles(form: SceneForm): void {
   /** Send the one file that a field names; a shapefile is several files. */
   const sendOne = async (files: File[], field: HTMLInputElement, kinds: string[]): Promise<void> => {
     const found = wholes(files.map((file) => file.name), kinds);
-    if (found.length > 1) {
-      fault.textContent =
-        `found ${found.length} files, ${listed(found)}; expected one, or the parts of one shapefile. ` +
-        "Outlines of several files have a row each: “Add outlines” under “More about the files”.";
-      return;
+    if (found.length > 1 || (!found.length && files.length > 1)) {
+      const chosen = found.length ? found : files.map((file) => file.name);
+      return refuse(
+        `found ${chosen.length} files, ${listed(chosen)}; expected one, or the parts of one shapefile. ` +
+          "Outlines of several files have a row each: “Add outlines” under “More about the files”.",
+      );
     }
     await send(files, (paths) => nameIn(field, wholes(paths, kinds)[0] ?? (paths[0] as string)));
   };
