@@ -124,7 +124,7 @@ def work() -> Shown:
             "stopping": {job.id for job in open_rows if job.cancel_requested},
             "scoring": serialize_scoring(session, scoring) if scoring is not None else None,
             "scoring_waits": scorings.is_under_way(session),
-            "scoring_job": _scoring_job(session),
+            "scoring_job": _answer(jobs.open_of(session, JobKind.SCORE_POOL)),  # it plans shards, and merges them
             "faults": faults,
         }
         by_kind = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
@@ -132,9 +132,7 @@ def work() -> Shown:
     return {**shown, "queues": _queues(counted, asks=faults.get("redis") is None)}
 
 
-def _scoring_job(session: Session) -> JobAnswer | None:
-    """Return the open job that leads a scoring: it plans its shards, and merges what they found."""
-    job = session.scalar(select(Job).where(Job.kind == JobKind.SCORE_POOL, Job.state.in_(OPEN)).limit(1))
+def _answer(job: Job | None) -> JobAnswer | None:
     return serialize_job(job) if job is not None else None
 
 
@@ -315,10 +313,9 @@ def backup() -> Shown:
         return {}
     settings = current_catalog().settings
     with current_catalog().read() as session:
-        job = session.scalar(select(Job).where(Job.kind == JobKind.BACK_UP, Job.state.in_(OPEN)))
         return {
             "backup_folder": settings.backup_folder,
-            "backup_job": serialize_job(job) if job is not None else None,
+            "backup_job": _answer(jobs.open_of(session, JobKind.BACK_UP)),
             "last_backup": last_backup(settings),
             "config_file": config_file(settings.var_dir),
         }

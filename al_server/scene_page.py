@@ -13,12 +13,10 @@ from catalog.settings import Settings
 from catalog.settings_guide import form
 from imagery.sensors import SENSORS
 from imagery.units import Level
-from imagery.vector_files import ENDINGS as VECTOR_ENDINGS
-from imagery.vector_files import SHAPEFILE_PARTS
 from services.class_scheme import scheme_in_force
 from services.scene_prefill import prefill
 from services.scene_replacement import drawn_labels
-from services.scene_uploads import ENDINGS, FOLDER, uploaded_folders
+from services.scene_uploads import ENDINGS, FOLDER, OUTLINE_ENDINGS, uploaded_folders
 from services.scenes import find_scene
 
 page = Blueprint("scene_page", __name__)
@@ -52,7 +50,7 @@ def _render_form(**of_scene: Any) -> Response:
         root=catalog.settings.scene_root,
         files=_files(catalog),
         endings=ENDINGS,
-        outline_endings=",".join(dict.fromkeys((*VECTOR_ENDINGS, *SHAPEFILE_PARTS))),
+        outline_endings=",".join(OUTLINE_ENDINGS),
         keep_days=catalog.settings.scene_upload_keep_days,
         settings=catalog.settings,
         roles=list(SceneRole),

@@ -99,6 +99,11 @@ def _open_with_key(session: Session, unique_key: str) -> Job | None:
     return session.scalar(select(Job).where(Job.key == unique_key, Job.state.in_(OPEN)))
 
 
+def open_of(session: Session, kind: JobKind, key: str = "") -> Job | None:
+    """Return the queued or running job with this kind and key; None if there is none."""
+    return _open_with_key(session, full_key(kind, key))
+
+
 def last_of(session: Session, kind: JobKind, key: str = "") -> Job | None:
     """Return the newest job with this kind and key, open or not; None if there is none."""
     statement = select(Job).where(Job.key == full_key(kind, key)).order_by(Job.created_at.desc()).limit(1)

@@ -4,15 +4,14 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs, rounds, scorings, set_aside, withdrawals
 from catalog.errors import ConflictError, JobLostError, SetAsideError
 from catalog.installation import lock_installation
-from catalog.label_layers import Place, in_layers
+from catalog.label_layers import in_layers, place
 from catalog.records import (
     Job,
     JobKind,
@@ -93,15 +92,12 @@ def _uncovered_or_set_aside(session: Session) -> set[int]:
     )
     uncovered: set[int] = set()
     for _, of_patch in groupby(session.execute(statement), key=lambda row: row.patch_id):
-        for row in reversed(in_layers(of_patch, _place)):
+        layers = in_layers(of_patch, lambda row: place(row.event_id, row.proposal_id, row.reason))
+        for row in reversed(layers):
             uncovered.add(row.id)
             if row.region is None and row.reason is not ProposalReason.SECOND_LABEL:
                 break
     return uncovered
-
-
-def _place(row: Row[Any]) -> Place:
-    return row.event_id, None if row.reason is ProposalReason.CORRECTION else row.proposal_id
 
 
 def left_out(session: Session) -> dict[int, str]:

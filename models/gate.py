@@ -202,7 +202,7 @@ def compare(
     place, pairs = _merged(candidate, champion, side)
     found = _influences(candidate, champion, side, _FEWEST_BLOCKS)
     effect = design_effect(neighbour_correlation(*found) if found else None)
-    fewest = math.ceil(math.ceil(-math.log2(1.0 - rules.confidence)) * effect)
+    worth, fewest = len(place) / effect, math.ceil(math.ceil(-math.log2(1.0 - rules.confidence)) * effect)
     interval = bootstrap_interval(
         pairs,
         _gains,
@@ -210,7 +210,7 @@ def compare(
         RESAMPLES,
         2.0 * rules.confidence - 1.0,
         # The spread of means of n draws from n blocks is too narrow by sqrt((n - 1) / n).
-        draws=max(round(len(place) / effect) - 1, 1),
+        draws=max(round(worth) - 1, 1),
     )
     lows, highs = (
         ends if len(place) >= fewest else np.full_like(ends, np.nan) for ends in (interval.low, interval.high)
@@ -231,7 +231,7 @@ def compare(
         iou=dict(zip(names, intervals[:-1], strict=True)),
         blocks=len(place),
         block_px=candidate.side_px * side,
-        independent_blocks=round(len(place) / effect, 1),
+        independent_blocks=round(worth, 1),
         blocks_needed=needed,
         too_small=needed is not None and len(place) < needed,
     )
@@ -289,7 +289,7 @@ def _judged(gain: float, low: float, high: float, margin: float) -> GainInterval
         outcome = "better"
     elif high < 0 and margin < ANY_LOSS:
         outcome = "worse"
-    elif low >= -margin or gain >= -ANY_LOSS >= -margin:
+    elif low >= -margin or (margin >= ANY_LOSS and not math.isnan(gain)):
         outcome = "not worse"
     return GainInterval(gain=gain, low=low, high=high, outcome=outcome)
 

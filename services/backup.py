@@ -84,11 +84,12 @@ def back_up(
     for name in folder.damaged_manifests():
         say(f"the manifest of the backup {name} is damaged: nothing is taken over from it, and no contents are deleted")
     earlier = _earlier(folder)
-    _check_store(settings, sum(part == "store" for part, _ in earlier))
+    stored = len(RasterStore(settings.raster_store).all_keys())
+    _check_store(settings, stored, sum(part == "store" for part, _ in earlier))
     files: list[SavedFile] = []
     taken: dict[str, str] = {}
     left_out: list[str] = []
-    expected = _count(settings)
+    expected = stored + _count(settings)
 
     def take(part: str, found: Iterator[SavedFile]) -> None:
         before = len(files)
@@ -127,9 +128,9 @@ def back_up(
 
 
 def _count(settings: Settings) -> int:
-    """Return about how many files a backup holds; more may come while it is made."""
+    """Return about how many files a backup holds beside those of the store; more may come while it is made."""
     trees = sum(1 for part in DATABASES for _ in _files_below(settings.var_dir / part, lambda _fault: None))
-    return 1 + trees + len(RasterStore(settings.raster_store).all_keys())
+    return 1 + trees
 
 
 def _earlier(folder: BackupFolder) -> dict[tuple[str, str], SavedFile]:
@@ -253,9 +254,9 @@ def _check_catalog(settings: Settings) -> None:
         )
 
 
-def _check_store(settings: Settings, held: int) -> None:
+def _check_store(settings: Settings, stored: int, held: int) -> None:
     """Refuse to back up an empty raster store if the newest backup holds files of it."""
-    if held and not RasterStore(settings.raster_store).all_keys():
+    if held and not stored:
         raise BackupError(
             f"found no file in the raster store {settings.raster_store}; the newest backup has {held}: see that its "
             "disk is mounted, or back up into another folder if it is to be empty; nothing was backed up, and no "

@@ -61,9 +61,8 @@ def check(
             unless levels may be mixed, of another level.
         OutlineError: the outlines name an unknown class or cannot be used, a scene to judge by has none, or the border
             misses the scene.
-        ConflictError: the name is taken, the ground belongs to a scene of another role, or to a scene to judge by
-            although versions learnt from it, or the setting `class_scheme` contradicts the classes of this
-            installation.
+        ConflictError: the name is taken, the ground belongs to a scene of another role, versions learnt from the ground
+            of a scene to judge by, or the setting `class_scheme` contradicts the classes of this installation.
     """
     with catalog.read() as session:
         scheme = agreed_scheme(session, catalog.settings)

@@ -35,9 +35,9 @@ FOLDER: Final = "uploads"
 FOLDER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,98}$"
 FILE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,198}$"
 _MARK: Final = ".uploaded"
-ENDINGS: Final = tuple(
-    dict.fromkeys((".tif", ".tiff", ".jp2", ".hgt", ".asc", ".txt", ".xml", ".tar", *VECTOR_ENDINGS, *SHAPEFILE_PARTS))
-)
+OUTLINE_ENDINGS: Final = tuple(dict.fromkeys((*VECTOR_ENDINGS, *SHAPEFILE_PARTS)))
+"""Endings of the names of files with outlines, in small letters."""
+ENDINGS: Final = (".tif", ".tiff", ".jp2", ".hgt", ".asc", ".txt", ".xml", ".tar", *OUTLINE_ENDINGS)
 """Endings of the names of files that are taken, in small letters."""
 _BLOCK: Final = 2**20
 

@@ -149,7 +149,9 @@ def disguised(reason: ProposalReason, of_round: Round, *, scored: bool, controls
         return ProposalReason.CONTROL
     if reason not in _DISGUISED:
         return reason
-    if of_round.measure is None and not controls:
+    if controls and (reason is ProposalReason.SECOND_LABEL or not scored):
+        return ProposalReason.CONTROL
+    if of_round.measure is None:
         return ProposalReason.RANDOM_START if of_round.scoring_id is None else ProposalReason.FOREGROUND
     return ProposalReason.UNCERTAIN if scored else ProposalReason.CONTROL
 

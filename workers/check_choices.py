@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, islice
 
 import numpy as np
@@ -14,7 +14,7 @@ from catalog.candidates import Candidate
 from catalog.context import Catalog
 from catalog.records import Label, Patch, PatchState, ProposalReason, Round, Score, Scoring
 from catalog.reference_records import Reference
-from catalog.rounds import CONTROLS, Choice
+from catalog.rounds import Choice
 from imagery.classes import UNKNOWN
 from imagery.errors import OutlineError, SceneError, StoreError
 from imagery.maps import read_windows
@@ -156,15 +156,9 @@ def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) ->
 
 
 def insert(choices: Sequence[Choice], checks: Sequence[Choice], seed: int) -> list[Choice]:
-    """Insert checks at random places among the choices of a strategy, so that their place does not tell them.
-
-    Second labels lose their score if the round has controls: they are told of as those, and otherwise as patches that
-    were chosen by their score (`services.strategies.disguised`), which theirs may be far below.
-    """
+    """Insert checks at random places among the choices of a strategy, so that their place does not tell them."""
     generator = np.random.default_rng([seed, _STREAM + 1])
     mingled = list(choices)
-    has_controls = any(choice.reason in CONTROLS for choice in choices)
     for check in checks:
-        as_control = has_controls and check.reason is ProposalReason.SECOND_LABEL
-        mingled.insert(int(generator.integers(len(mingled) + 1)), replace(check, score=None) if as_control else check)
+        mingled.insert(int(generator.integers(len(mingled) + 1)), check)
     return mingled

@@ -38,9 +38,10 @@ const openings = new WeakMap<HTMLDialogElement, number>();
 /**
  * Send a dialog's form: show what the server refuses, and keep what was written. It closes unless `work` returns false.
  *
+ * @param work - is told how to know whether the dialog is still the one that was sent, and was not opened anew since.
  * @param about - what is sent: what was written is kept for as long as the dialog is opened for the same again.
  */
-export function send(dialog: HTMLDialogElement, work: () => Promise<boolean>, about = ""): void {
+export function send(dialog: HTMLDialogElement, work: (isSame: () => boolean) => Promise<boolean>, about = ""): void {
   const fault = dialog.querySelector<HTMLElement>(".fault");
   const button = dialog.querySelector<HTMLButtonElement>(".main");
   if (fault) fault.textContent = "";
@@ -48,7 +49,7 @@ export function send(dialog: HTMLDialogElement, work: () => Promise<boolean>, ab
   failed.delete(dialog);
   const opening = openings.get(dialog);
   const isSame = (): boolean => openings.get(dialog) === opening;
-  work()
+  work(isSame)
     .then((ended) => ended && isSame() && dialog.close())
     .catch((error: unknown) => {
       const message = error instanceof Error ? error.message : String(error);
@@ -182,7 +183,6 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
     const { password } = form.dataset;
     if (password) find<HTMLInputElement>(password).value = newPassword();
   }
-  const opening = openings.get(dialog);
   const effect = form.querySelector(".effect");
   let seen = ""; // the request whose effect is shown
   const showEffect = (lines: string[], asked: string): void => {
@@ -194,11 +194,11 @@ function open(dialog: HTMLDialogElement, button: HTMLElement, done: () => void, 
   form.oninput = () => showEffect([], "");
   form.onsubmit = (event) => {
     event.preventDefault();
-    send(dialog, async () => {
+    send(dialog, async (isSame) => {
       const asked = JSON.stringify(members(form));
       if (preview && asked !== seen) {
         const answer = (await (await request(what, { ...members(form), dry_run: true })).json()) as Body;
-        if (openings.get(dialog) !== opening) return false;
+        if (!isSame()) return false;
         if (JSON.stringify(members(form)) !== asked) throw new Error("The form was changed meanwhile: look again.");
         showEffect(preview(answer), asked);
         return false;
