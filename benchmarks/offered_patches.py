@@ -58,7 +58,6 @@ def offer_patches(catalog: Catalog, studio: LabelStudio) -> list[Proposal]:
         proposals = session.scalars(loaded.order_by(Proposal.rank)).all()
     offers = {proposal.uid: offer(publication, of_round, proposal) for proposal in proposals}
     tasks = studio.import_missing(project_id, [item.task for item in offers.values()])
-    studio.set_model_version(project_id, publication.shown_version)
     with catalog.database.write() as session:
         for proposal in proposals:
             rounds.mark_published(

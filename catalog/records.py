@@ -462,7 +462,7 @@ class Proposal(Base):
     state: Mapped[ProposalState] = mapped_column(default=ProposalState.CHOSEN)
     project_id: Mapped[int | None] = mapped_column(BigInteger)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
-    shown_version: Mapped[str | None] = mapped_column(String(40))  # the model version that Label Studio names
+    shown_version: Mapped[str | None] = mapped_column(String(40))  # the version that scored what its annotator sees
     expected_edits: Mapped[dict[str, Any] | None]  # services.expected_edits.ExpectedEdits as JSON; None: not estimated
     preannotated_by: Mapped[int | None]  # version that drew the pre-annotation; None if the task started empty
     views: Mapped[dict[str, Any] | None]  # field of the task's data -> name of the picture

@@ -6,12 +6,18 @@ A prediction that Label Studio cannot draw is stored without complaint and break
 import json
 import math
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from labeling.errors import PredictionError, RegionError
 from labeling.foreign_values import shown
 from labeling.regions import iterate_regions
 
+MODEL_VERSION: Final = "proposal"
+"""What Label Studio takes for the model version of every prediction of ours.
+
+It shows the predictions of one version, for all tasks of a project. While some tasks are renewed, others keep what
+their annotators began on: named by what drew them, only the ones or the others would show. Our proposals note it.
+"""
 MAX_PREDICTION_BYTES = 8 * 2**20
 """Largest prediction as JSON; webhooks carry it back with every annotation."""
 MAX_PREDICTION_REGIONS = 500
@@ -41,7 +47,6 @@ def score_of(priority: float) -> float:
 def build_prediction(
     regions: Sequence[dict[str, Any]],
     *,
-    model_version: str,
     score: float,
     height: int,
     width: int,
@@ -50,11 +55,10 @@ def build_prediction(
     """Compose a prediction for import together with its task.
 
     A prediction without regions is legal, and is how a task without a pre-annotation gets its place in the queue:
-    uncertainty sampling passes over tasks that have no prediction of the project's model version.
+    uncertainty sampling passes over tasks that have no prediction of the version that is shown.
 
     Args:
         regions: From `labeling.regions.encode_brush` and `encode_polygon`, in drawing order.
-        model_version: The version that drew them.
         score: Place in the queue, 0..1, low is urgent; see `score_of`.
         height: Height of the image, in pixels.
         width: Width of the image, in pixels.
@@ -76,11 +80,9 @@ def build_prediction(
     ids = [region.get("id") for region in regions]
     if not all(isinstance(name, str) and name for name in ids) or len(set(ids)) < len(ids):
         raise PredictionError(f"The regions' ids are {shown(ids)}; expected distinct non-empty strings.")
-    if not model_version:
-        raise PredictionError("The prediction names no model version; expected a non-empty string.")
     if not 0.0 <= score <= 1.0:
         raise PredictionError(f"The prediction's score is {score}; expected a number from 0 to 1.")
-    prediction = {"model_version": model_version, "score": score, "result": list(regions)}
+    prediction = {"model_version": MODEL_VERSION, "score": score, "result": list(regions)}
     size = len(json.dumps(prediction))
     if size > MAX_PREDICTION_BYTES:
         raise PredictionError(

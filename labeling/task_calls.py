@@ -9,9 +9,10 @@ from typing import Any, TypedDict
 
 import httpx
 
-from labeling.calls import calling
+from labeling.calls import calling, unless_gone
 from labeling.connection import Connection, batches
 from labeling.errors import LabelStudioError
+from labeling.predictions import MODEL_VERSION
 from labeling.queries import (
     LAST_ID,
     Filter,
@@ -36,6 +37,7 @@ _READ_FIELDS = (
     "id,project,data,annotations,result,was_cancelled,completed_by,updated_by,lead_time,created_at,updated_at"
 )
 _PRESENT_FIELDS = "id,data,file_upload,annotations,drafts,predictions_model_versions"
+_WHOLE_FIELDS = "id,data,annotations,drafts,predictions"
 _TAG_FIELDS = "id,updated_at,total_annotations,cancelled_annotations,annotations_ids"
 
 
@@ -85,13 +87,13 @@ class PresentTask:
         id: Label Studio's id of it.
         is_begun: Whether it has an annotation (or a skip) or a draft.
         is_uploaded: Whether a person uploaded it as a file, through the page.
-        model_versions: Whose predictions it has.
+        is_predicted: Whether it has a prediction of ours that annotators are shown.
     """
 
     id: int
     is_begun: bool
     is_uploaded: bool
-    model_versions: frozenset[str]
+    is_predicted: bool
 
 
 class TaskCalls(Connection):
@@ -129,9 +131,9 @@ class TaskCalls(Connection):
             for task in self._list(project_id, "all", _PRESENT_FIELDS, [of_proposals(batch)]):
                 present = PresentTask(
                     id=self._id(task.id),
-                    is_begun=bool(task.annotations or task.drafts),
+                    is_begun=_is_begun(task),
                     is_uploaded=bool(task.file_upload),
-                    model_versions=frozenset(_separate(task.predictions_model_versions)),
+                    is_predicted=MODEL_VERSION in _separate(task.predictions_model_versions),
                 )
                 found.setdefault(task.data[PROPOSAL], []).append(present)
         return {
@@ -188,15 +190,68 @@ class TaskCalls(Connection):
             self._import(project_id, tasks[:half])
             self._import(project_id, tasks[half:])
 
-    def add_prediction(self, task_id: int, prediction: Mapping[str, Any]) -> None:
-        """Give a task a further prediction, for instance by a newer model version; it keeps its earlier ones.
+    def renew_task(
+        self, project_id: int, task_id: int, changes: Mapping[str, Any], prediction: Mapping[str, Any]
+    ) -> bool:
+        """Change members of a task's data, and replace its prediction, unless somebody has begun it.
+
+        Label Studio has no call that looks and changes, and none that changes both. Whoever begins meanwhile draws on
+        the earlier prediction: then all is put back.
 
         Args:
+            project_id: The project.
             task_id: Label Studio's id of the task.
+            changes: Members to set; the others stay.
             prediction: From `labeling.predictions.build_prediction`.
+
+        Returns:
+            False if the task stays as it is, or is gone.
+
+        Raises:
+            LabelStudioError: Also if Label Studio refuses the prediction; then nothing has changed.
         """
-        with calling(self._url, f"add a prediction to task {task_id}"):
-            self._sdk.predictions.create(task=task_id, **prediction)
+        before = self._look(project_id, task_id)
+        if before is None or _is_begun(before):
+            return False
+        self._show(before, prediction, {**before.data, **changes})
+        after = self._look(project_id, task_id)
+        if after is None or not _is_begun(after):
+            return after is not None
+        log.info("task %d was begun while it was renewed: it shows again what was drawn on", task_id)
+        self._show(after, _prediction_of(before), before.data)
+        return False
+
+    def _look(self, project_id: int, task_id: int) -> Any | None:
+        return next(self._list(project_id, "all", _WHOLE_FIELDS, [], ids=[task_id]), None)
+
+    def _show(self, task: Any, prediction: Mapping[str, Any] | None, data: dict[str, Any]) -> None:
+        """Give a task this prediction, or none, and these data, in place of what it has."""
+        shown = [self._id(item.id) for item in _shown_predictions(task)]
+        if prediction is not None:
+            with calling(self._url, f"change the prediction of task {task.id}"):
+                if shown:
+                    self._sdk.predictions.update(shown.pop(0), **prediction)
+                else:
+                    self._sdk.predictions.create(task=task.id, **prediction)
+        for surplus in shown:  # a call that was done twice left it
+            with unless_gone(), calling(self._url, f"delete a prediction of task {task.id}"):
+                self._sdk.predictions.delete(surplus)
+        with calling(self._url, f"update task {task.id}"):
+            self._sdk.tasks.update(str(task.id), data=data)  # this replaces all of them
+
+    def show_predictions(self, project_id: int, noted: Mapping[str, str]) -> None:
+        """Give the predictions of an earlier release, which named them by what drew them, the name that is shown.
+
+        Args:
+            project_id: The project.
+            noted: Our name of a proposal to the earlier name of the prediction that is to be shown.
+        """
+        for batch in batches(list(noted)):
+            for task in self._list(project_id, "all", _WHOLE_FIELDS, [of_proposals(batch)]):
+                earlier = [item for item in task.predictions if item.model_version == noted[task.data[PROPOSAL]]]
+                if earlier and not _shown_predictions(task):
+                    with calling(self._url, f"show the prediction of task {task.id}"):
+                        self._sdk.predictions.update(self._id(earlier[-1].id), model_version=MODEL_VERSION)
 
     def update_task_data(self, task_id: int, changes: Mapping[str, Any]) -> bool:
         """Change members of a task's data, such as its priority or image addresses; the others stay.
@@ -349,3 +404,17 @@ class TaskCalls(Connection):
 def _separate(values: str | list[Any] | None) -> list[Any]:
     """Return what Label Studio has joined by commas, as it does on SQLite; on PostgreSQL it is a list."""
     return values.split(",") if isinstance(values, str) and values else list(values or [])
+
+
+def _is_begun(task: Any) -> bool:
+    return bool(task.annotations or task.drafts)
+
+
+def _shown_predictions(task: Any) -> list[Any]:
+    return [item for item in task.predictions or [] if item.model_version == MODEL_VERSION]
+
+
+def _prediction_of(task: Any) -> dict[str, Any] | None:
+    for item in _shown_predictions(task):
+        return {"model_version": item.model_version, "score": item.score, "result": item.result}
+    return None

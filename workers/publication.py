@@ -52,7 +52,7 @@ BLIND = (ProposalReason.SECOND_LABEL, ProposalReason.SECOND_LOOK)
 
 So do honeypots of which a network has learnt a label, since it may draw the truth (`_is_blind`).
 """
-UNTRAINED = "no model yet"  # the "model version" of tasks that no model has seen
+UNTRAINED = "no model yet"  # the version of tasks that no model has seen
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Publication:
 
     @property
     def shown_version(self) -> str:
-        """The model version that Label Studio shows with the pre-annotations."""
+        """The model version whose proposals and doubts annotators are shown, as it is noted with each proposal."""
         return f"version {self.scoring.model_version}" if self.scoring else UNTRAINED
 
     def scoring_of(self, scene: Scene) -> Scoring | None:
@@ -157,7 +157,6 @@ def offer(publication: Publication, of_round: Round, proposal: Proposal) -> Offe
     priority = _worth(publication, proposal, of_round)
     predict = partial(
         build_prediction,
-        model_version=publication.shown_version,
         score=score_of(priority),
         height=window.height,
         width=window.width,

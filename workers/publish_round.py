@@ -6,7 +6,6 @@ Every step looks at what Label Studio has and adds what is missing: the job may 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
@@ -22,13 +21,10 @@ from services.patch_views import SURROUNDINGS
 from services.unusable_scenes import check_scenes
 from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
+from workers.served_proposals import serve_proposals
 from workers.task_removal import remove_doubles
 
 log = logging.getLogger(__name__)
-
-Renewed = tuple[Proposal, PresentTask, Offer]
-"""A proposal that waits, its task, and what that is to show."""
-_LOOKED_AT_TOGETHER: Final = 10  # tasks: changing them takes a second or two, in which annotators may begin them
 
 
 def publish_round(context: JobContext, round_id: int) -> None:
@@ -51,11 +47,8 @@ def publish_round(context: JobContext, round_id: int) -> None:
     chosen = _without_unusable(context, chosen)
     publication = begin_publication(context.catalog)
     _create_tasks(context, publication, studio, project_id, chosen)
-    _show_renewed(publication, studio, project_id, _complete_waiting(context, publication, studio, project_id))
-    try:
-        studio.set_model_version(project_id, publication.shown_version)
-    except LabelStudioError as error:  # reconciliation will try again; the tasks are there without it
-        log.warning("the pre-annotations of %r cannot be served yet: %s", publication.shown_version, error)
+    serve_proposals(context.catalog, studio, project_id)
+    _renew_waiting(context, publication, studio, project_id)
     with context.catalog.write() as session:
         rounds.mark_open(session, round_id)
 
@@ -98,14 +91,11 @@ def _create_tasks(
                 rounds.mark_published(session, proposal.id, project_id, task_id, publication.urls.base_url)
 
 
-def _complete_waiting(
-    context: JobContext, publication: Publication, studio: LabelStudio, project_id: int
-) -> list[Renewed]:
-    """Give every task that waits, of whatever round, the prediction of the newest version; return what it shows beside.
+def _renew_waiting(context: JobContext, publication: Publication, studio: LabelStudio, project_id: int) -> None:
+    """Let every task that waits, of whatever round, show what it would show if it were published now.
 
-    Label Studio serves only predictions of one version: without this, older tasks would lose theirs. An import that
-    Label Studio repeated by itself has left its tasks without any. A task that somebody has begun stays as it is: what
-    was drawn so far was drawn on its proposal.
+    An import that Label Studio repeated by itself has left its tasks without prediction. A task that somebody has begun
+    stays as it is: what was drawn so far was drawn on its proposal.
     """
     with context.catalog.read() as session:
         waiting = _proposals(session, (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id))
@@ -113,7 +103,6 @@ def _complete_waiting(
     tasks = remove_doubles(context.catalog, studio, project_id, waiting, present)
     with context.catalog.read() as session:
         aside = set(session.scalars(set_aside.numbers(Kind.SCENE)))
-    renewed = []
     for done, proposal in enumerate(waiting):
         if proposal.uid not in tasks:  # deleted, as reconciliation will find out
             continue
@@ -121,13 +110,8 @@ def _complete_waiting(
             continue
         context.progress(done, len(waiting), "renewing tasks that wait")
         kept = tasks[proposal.uid]
-        if kept.is_begun or (_is_new(publication, proposal) and publication.shown_version in kept.model_versions):
-            continue
-        offered = offer(publication, _round_of(proposal), proposal)
-        if publication.shown_version not in kept.model_versions:
-            offered = _add_prediction(studio, kept, offered)
-        renewed.append((proposal, kept, offered))
-    return renewed
+        if not kept.is_begun and not (_is_new(publication, proposal) and kept.is_predicted):
+            _renew(publication, studio, project_id, proposal, kept)
 
 
 def _is_new(publication: Publication, proposal: Proposal) -> bool:
@@ -135,57 +119,20 @@ def _is_new(publication: Publication, proposal: Proposal) -> bool:
     return proposal.shown_version == publication.shown_version and SURROUNDINGS in (proposal.views or {})
 
 
-def _add_prediction(studio: LabelStudio, task: PresentTask, offered: Offer) -> Offer:
-    """Add the prediction to a task; one that Label Studio refuses is left out of the offer."""
+def _renew(
+    publication: Publication, studio: LabelStudio, project_id: int, proposal: Proposal, task: PresentTask
+) -> None:
+    """Renew a task; one whose prediction Label Studio refuses keeps what it shows, if only an empty mask."""
+    offered = offer(publication, _round_of(proposal), proposal)
     try:
-        studio.add_prediction(task.id, offered.prediction)
+        if studio.renew_task(project_id, task.id, offered.task["data"], offered.prediction):
+            _note_shown(publication, proposal, offered)
     except LabelStudioError as error:
         if not error.refused:
             raise
-        log.warning("task %d stays without pre-annotation: %s", task.id, error)
-        return replace(offered, preannotated_by=None)
-    return offered
-
-
-def _show_renewed(publication: Publication, studio: LabelStudio, project_id: int, renewed: Sequence[Renewed]) -> None:
-    """Show the views, the reason and the priority of the newest version on tasks that have its prediction already.
-
-    Label Studio has no call that changes data and predictions together. It shows the new predictions when the version
-    of the project is changed, right after this: who has begun before draws on the old prediction. So tasks are looked
-    at again before they are changed, since drawing the views of all took minutes, and once more before the new
-    prediction is noted as what the annotator started from.
-    """
-    changed: list[Renewed] = []
-    for start in range(0, len(renewed), _LOOKED_AT_TOGETHER):
-        for proposal, task, offered in _unbegun(studio, project_id, renewed[start : start + _LOOKED_AT_TOGETHER]):
-            if studio.update_task_data(task.id, offered.task["data"]):
-                _note_views(publication, proposal, offered)
-                changed.append((proposal, task, offered))
-    for proposal, _, offered in _unbegun(studio, project_id, changed):
-        _note_shown(publication, proposal, offered)
-
-
-def _unbegun(studio: LabelStudio, project_id: int, renewed: Sequence[Renewed]) -> list[Renewed]:
-    """Return the tasks of those that nobody has begun meanwhile; one that was deleted counts as such."""
-    present = studio.present_tasks(project_id, [proposal.uid for proposal, _, _ in renewed])
-    begun = {uid for uid, tasks in present.items() if any(task.is_begun for task in tasks)}
-    for proposal, task, _ in renewed:
-        if proposal.uid in begun:
-            log.info("task %d was begun while tasks were renewed: its proposal stays", task.id)
-    return [each for each in renewed if each[0].uid not in begun]
-
-
-def _note_views(publication: Publication, proposal: Proposal, offered: Offer) -> None:
-    """Note the views that the task of a proposal shows, with their signatures; those of an answered one stay."""
-    with publication.catalog.write() as session:
-        row = labels.lock(session, proposal)
-        if row.state in rounds.UNANSWERED:
-            _set_views(publication, row, offered)
-
-
-def _set_views(publication: Publication, row: Proposal, offered: Offer) -> None:
-    row.views = offered.views
-    rounds.note_images_signed(row, publication.urls.base_url)
+        log.warning("task %d is not renewed: %s", task.id, error)
+        if not task.is_predicted:
+            _note_shown(publication, proposal, replace(offered, preannotated_by=None))
 
 
 def _note_shown(publication: Publication, proposal: Proposal, offered: Offer) -> None:
@@ -194,7 +141,8 @@ def _note_shown(publication: Publication, proposal: Proposal, offered: Offer) ->
         row = labels.lock(session, proposal)
         if row.state not in rounds.UNANSWERED:
             return
-        _set_views(publication, row, offered)
+        row.views = offered.views
+        rounds.note_images_signed(row, publication.urls.base_url)
         row.shown_version, row.preannotated_by = publication.shown_version, offered.preannotated_by
         row.expected_edits = None if offered.expected_edits is None else offered.expected_edits.model_dump()
 

@@ -14,12 +14,12 @@ from sqlalchemy.orm import joinedload
 from catalog import labels, rounds
 from catalog.records import Patch, Proposal, ProposalState, Round, RoundState, now
 from labeling.client import LabelStudio
-from labeling.errors import LabelStudioError
 from services import annotators, label_events
 from services.image_urls import image_urls
 from services.label_studio import check_still_exists, connect, delete_doubles, label_studio
 from workers.jobs import JobContext
 from workers.project_comparison import compare_project
+from workers.served_proposals import serve_proposals
 from workers.task_pictures import picture_fields
 from workers.task_removal import remove_doubles, remove_unbegun
 
@@ -44,7 +44,7 @@ def sync_label_studio(context: JobContext) -> None:
             tasks = _reconcile(context, studio, project_id)
             present |= {uid: (project_id, of_proposal[0]) for uid, of_proposal in tasks.items()}
     _mend_unnoted(context, present)
-    _serve_newest_version(context, studio, current)
+    serve_proposals(context.catalog, studio, current)
 
 
 def _projects_in_use(context: JobContext) -> set[int]:
@@ -137,24 +137,3 @@ def _renew_images(context: JobContext, studio: LabelStudio, project_id: int, pre
             studio.update_task_data(task_id, renewed)
         with context.catalog.write() as session:
             rounds.note_images_signed(session.get_one(Proposal, proposal.id), urls.base_url)
-
-
-def _serve_newest_version(context: JobContext, studio: LabelStudio, project_id: int) -> None:
-    """Select the predictions of the newest tasks as those that Label Studio shows, in case publication could not.
-
-    A round that is being published does not count: the tasks of earlier rounds have no predictions of its version yet.
-    An error is only logged: without predictions, annotators see tasks without pre-annotation and unordered.
-    """
-    with context.catalog.read() as session:
-        published = select(Proposal.shown_version).join(Round, Proposal.round_id == Round.id)
-        published = published.where(
-            Proposal.project_id == project_id,
-            Proposal.state == ProposalState.PUBLISHED,
-            Round.state != RoundState.PUBLISHING,
-        )
-        newest = session.scalar(published.order_by(Proposal.id.desc()).limit(1))
-    try:
-        if newest is not None and studio.model_version(project_id) != newest:
-            studio.set_model_version(project_id, newest)
-    except LabelStudioError as error:
-        log.warning("the pre-annotations of %r cannot be served: %s", newest, error)

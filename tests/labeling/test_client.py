@@ -12,6 +12,7 @@ from labeling.events import SUBSCRIBED, AnnotationSaved, UnreadableEvent, parse_
 from labeling.predictions import build_prediction, score_of
 from labeling.project_calls import VIEW_TITLE
 from labeling.regions import decode_result, encode_brush
+from labeling.task_calls import PresentTask, TaskCalls
 from labeling.tasks import TaskData, to_task
 from tests.labeling.payloads import body
 from tests.real_services import LabelStudioServer, free_port
@@ -40,9 +41,7 @@ def a_task(proposal: str, priority: float = 1.0) -> dict:
         panel="<p>views</p>",
     )
     region = encode_brush(a_mask(), "clean ice", "b1")
-    prediction = build_prediction(
-        [region], model_version="1", score=score_of(priority), height=HEIGHT, width=WIDTH, labels=list(COLOURS)
-    )
+    prediction = build_prediction([region], score=score_of(priority), height=HEIGHT, width=WIDTH, labels=list(COLOURS))
     return to_task(data, prediction)
 
 
@@ -167,15 +166,14 @@ def test_what_an_import_left_behind_can_be_seen(client, project_id):
     bare = {"data": a_task("doubled")["data"]}
     client._sdk.projects.import_tasks(project_id, request=[bare, a_task("doubled"), a_task("doubled"), a_task("whole")])
     found = client.present_tasks(project_id, ["doubled", "whole"])
-    assert [task.model_versions for task in found["doubled"]] == [frozenset(), {"1"}, {"1"}]
+    assert [task.is_predicted for task in found["doubled"]] == [False, True, True]
     assert [task.is_begun for task in found["doubled"]] == [False] * 3
 
     first, second, third = (task.id for task in found["doubled"])
     client.annotate(third, [], lead_time_s=1.0)
-    client.add_prediction(first, a_task("doubled")["predictions"][0])
     (begun, *rest) = client.present_tasks(project_id, ["doubled"])["doubled"]
     assert (begun.id, begun.is_begun) == (third, True)
-    assert [(task.id, task.model_versions) for task in rest] == [(first, {"1"}), (second, {"1"})]
+    assert [task.id for task in rest] == [first, second]
 
     client.delete_untouched(project_id, [second])
     client.delete_untouched(project_id, [second])  # gone: nothing to do
@@ -203,7 +201,6 @@ def test_a_task_that_label_studio_refuses_does_not_keep_others_out(client, proje
 def test_the_most_urgent_task_is_served_first_and_shown_on_top(client, project_id):
     priorities = {"low": 0.2, "high": 3.0, "middle": 1.0}
     tasks = publish(client, project_id, [a_task(f"urgent-{name}", p) for name, p in priorities.items()])
-    client.set_model_version(project_id, "1")
     client.ensure_view(project_id)
     (view,) = client._sdk.views.list(project=project_id)
     shown = client._sdk.tasks.list(view=view.id, project=project_id, fields="task_only", page_size=-1).items
@@ -230,6 +227,73 @@ def test_changing_a_member_of_the_data_keeps_the_others(client, project_id):
     assert changed["data"] == {**task["data"], "true_colour": "http://127.0.0.1:9/new.png"}
     client.delete_untouched(project_id, [tasks["patched"]])
     assert not client.update_task_data(tasks["patched"], {"true_colour": "http://127.0.0.1:9/newer.png"})
+
+
+def renewed(client: LabelStudio, project_id: int, name: str, task_id: int) -> bool:
+    """Whether a task took the data and the prediction of a patch that is worth thrice as much."""
+    newer = a_task(name, 3.0)
+    return client.renew_task(project_id, task_id, newer["data"], newer["predictions"][0])
+
+
+def shown_on(client: LabelStudio, project_id: int, name: str) -> tuple[float, list[tuple[str, float]]]:
+    """The priority of a task, and the name and score of each of its predictions."""
+    (task,) = [task for task in client.changed_tasks(project_id, None) if task["data"]["proposal"] == name]
+    predictions = client._sdk.predictions.list(task=task["id"])
+    return task["data"]["priority"], [(item.model_version, item.score) for item in predictions]
+
+
+def test_a_renewed_task_has_one_prediction_whatever_calls_were_done_twice(client, project_id):
+    tasks = publish(client, project_id, [a_task("kept"), a_task("renewed"), {"data": a_task("bare")["data"]}])
+    client._sdk.predictions.create(task=tasks["renewed"], **a_task("renewed")["predictions"][0])
+    assert renewed(client, project_id, "renewed", tasks["renewed"])
+    assert renewed(client, project_id, "bare", tasks["bare"])
+    assert shown_on(client, project_id, "renewed") == shown_on(client, project_id, "bare")
+    assert shown_on(client, project_id, "bare") == (3.0, [("proposal", 0.25)])  # 1 / (1 + 3)
+    assert shown_on(client, project_id, "kept") == (1.0, [("proposal", 0.5)])
+    client.delete_untouched(project_id, [tasks["bare"]])
+    assert not renewed(client, project_id, "bare", tasks["bare"])
+
+
+def test_a_task_that_somebody_has_begun_is_not_renewed(client, project_id):
+    tasks = publish(client, project_id, [a_task("begun")])
+    client.annotate(tasks["begun"], [], lead_time_s=1.0)
+    assert not renewed(client, project_id, "begun", tasks["begun"])
+    assert shown_on(client, project_id, "begun") == (1.0, [("proposal", 0.5)])
+
+
+@pytest.mark.parametrize("first", [{}, {"predictions": []}])
+def test_who_begins_while_a_task_is_renewed_finds_what_was_drawn_on(client, project_id, monkeypatch, first):
+    """A draft is saved seconds after the task was opened: it is of what the task showed before."""
+    tasks = publish(client, project_id, [{**a_task("slow"), **first}])
+    shown, show = shown_on(client, project_id, "slow"), TaskCalls._show
+
+    def begin_then_show(self: TaskCalls, *changes) -> None:
+        show(self, *changes)
+        monkeypatch.undo()
+        address, draft = f"api/tasks/{tasks['slow']}/drafts?project={project_id}", {"result": [], "lead_time": 1.0}
+        assert client._sdk._client_wrapper.httpx_client.request(address, method="POST", json=draft).is_success
+
+    monkeypatch.setattr(TaskCalls, "_show", begin_then_show)
+    assert not renewed(client, project_id, "slow", tasks["slow"])
+    assert shown_on(client, project_id, "slow") == shown
+
+
+def test_predictions_of_an_earlier_release_are_shown(client, project_id):
+    """It named them by what drew them, and kept those of each version."""
+    old, older, newest = (
+        {**a_task("upgraded")["predictions"][0], "model_version": f"version {number}", "score": score}
+        for number, score in ((1, 0.1), (2, 0.2), (3, 0.3))
+    )
+    task = {**a_task("upgraded"), "predictions": [older, old, newest]}
+    tasks = publish(client, project_id, [task, a_task("new")])
+    for _ in range(2):
+        client.show_predictions(project_id, {"upgraded": "version 2", "new": "version 3"})
+    _, found = shown_on(client, project_id, "upgraded")
+    assert sorted(found) == [("proposal", 0.2), ("version 1", 0.1), ("version 3", 0.3)]
+    assert shown_on(client, project_id, "new") == (1.0, [("proposal", 0.5)])
+    assert list(client.present_tasks(project_id, ["upgraded"])["upgraded"]) == [
+        PresentTask(tasks["upgraded"], is_begun=False, is_uploaded=False, is_predicted=True)
+    ]
 
 
 def test_reconciliation_sees_every_kind_of_change_once(client, project_id):

@@ -13,12 +13,12 @@ POLYGON = encode_polygon(np.array([[0.0, 0], [6, 0], [6, 4]]), "unknown", 4, 6, 
 
 
 def build(*regions: dict, **changes) -> dict:
-    arguments = {"model_version": "7", "score": 0.25, "height": 4, "width": 6, "labels": LABELS, **changes}
+    arguments = {"score": 0.25, "height": 4, "width": 6, "labels": LABELS, **changes}
     return build_prediction(regions, **arguments)
 
 
 def test_a_prediction_is_version_score_and_regions():
-    assert build(BRUSH, POLYGON) == {"model_version": "7", "score": 0.25, "result": [BRUSH, POLYGON]}
+    assert build(BRUSH, POLYGON) == {"model_version": "proposal", "score": 0.25, "result": [BRUSH, POLYGON]}
 
 
 def test_a_prediction_without_regions_is_legal():
@@ -36,7 +36,6 @@ def test_a_prediction_without_regions_is_legal():
         ([{key: value for key, value in BRUSH.items() if key != "type"}], {}, "type is None"),
         ([BRUSH], {"width": 7}, "original_width is 6; expected 7"),
         ([BRUSH], {"labels": ["snow"]}, "label is 'clean ice'; expected one of \\['snow'\\]"),
-        ([BRUSH], {"model_version": ""}, "no model version"),
         ([BRUSH], {"score": 1.01}, "score is 1.01; expected a number from 0 to 1"),
         ([BRUSH], {"score": float("nan")}, "score is nan"),
     ],

@@ -27,7 +27,7 @@ def test_a_task_without_prediction_is_its_data():
 
 
 def test_a_task_carries_the_prediction_of_the_same_urgency():
-    prediction = build_prediction([], model_version="7", score=0.25, height=4, width=6, labels=["clean ice"])
+    prediction = build_prediction([], score=0.25, height=4, width=6, labels=["clean ice"])
     assert to_task(DATA, prediction)["predictions"] == [prediction]
     with pytest.raises(PredictionError, match=r"Score 0\.25 and priority 1\.0 of proposal 'r3-p17' disagree"):
         to_task(replace(DATA, priority=1.0), prediction)

@@ -82,7 +82,7 @@ def test_a_task_shows_its_patch_and_says_why_and_where(system: LoopSystem, rando
         assert picture.headers["Access-Control-Allow-Origin"] in {"*", system.settings.label_studio_url}
         size = Image.open(io.BytesIO(picture.content)).size
         assert size == (PATCH_PX, PATCH_PX) or "surroundings" in address
-    (empty,) = [item for item in task["predictions"] if item["model_version"] == "no model yet"]
+    (empty,) = task["predictions"]
     assert (empty["result"], empty["score"]) == ([], score_of(1.0))
 
 
@@ -191,7 +191,7 @@ def test_preannotations_are_what_the_champion_sees_where_correcting_it_is_less_w
     assert any(proposal.preannotated_by for proposal in uncertain_round.proposals)
     for proposal in uncertain_round.proposals:
         task = system.task(proposal)
-        (prediction,) = [item for item in task["predictions"] if item["model_version"] == "version 1"]
+        (prediction,) = task["predictions"]
         assert prediction["score"] == pytest.approx(score_of(task["data"]["priority"]))
         if proposal.reason is ProposalReason.UNCERTAIN:
             assert task["data"]["priority"] == pytest.approx(proposal.score / np.log(3))

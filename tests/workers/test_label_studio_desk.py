@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import event_order, scorings
+from catalog import event_order, scorings, set_aside
 from catalog.context import Catalog
 from catalog.installation import get_installation
 from catalog.records import (
@@ -31,6 +31,7 @@ from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.events import parse_event, saved_payload
+from labeling.predictions import MODEL_VERSION, score_of
 from labeling.regions import encode_brush
 from labeling.task_calls import PresentTask, TaskCalls
 from services import label_events, rounds
@@ -241,9 +242,10 @@ def test_surplus_projects_are_deleted_by_one_worker_at_a_time(
 # Publication
 
 
-def versions(desk: LabelStudioDesk, proposal: Proposal) -> list[frozenset[str]]:
-    present = desk.studio.present_tasks(proposal.project_id, [proposal.uid])
-    return [task.model_versions for task in present[proposal.uid]]
+def predictions(desk: LabelStudioDesk, proposal: Proposal) -> list[tuple[str, float]]:
+    """Name and score of the predictions that the task of a proposal has."""
+    found = desk.studio._sdk.predictions.list(task=proposal.task_id)
+    return [(item.model_version, item.score) for item in found]
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -332,8 +334,8 @@ def test_what_an_import_left_behind_is_mended(desk: LabelStudioDesk) -> None:
 
     bare, doubled, begun = desk.publish(bare.round_id)
     assert [len(desk.tasks(proposal)) for proposal in (bare, doubled, begun)] == [1, 1, 1]
-    assert [versions(desk, proposal) for proposal in (bare, doubled)] == [[{"no model yet"}]] * 2
-    assert versions(desk, begun) == [set()]  # what somebody has begun stays as they found it
+    assert [len(predictions(desk, proposal)) for proposal in (bare, doubled)] == [1, 1]
+    assert predictions(desk, begun) == []  # what somebody has begun stays as they found it
     assert begun.task_id == last
     assert desk.states(bare) == ("published", "proposed", "open")
     desk.reconcile()
@@ -482,7 +484,7 @@ def test_the_double_of_an_answered_task_is_removed(desk: LabelStudioDesk) -> Non
 def test_what_a_busy_database_makes_of_an_import_is_mended(
     desk: LabelStudioDesk, label_studio: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trap: Label Studio repeats the import by itself, without the predictions; their version is then refused."""
+    """Trap: Label Studio repeats the import by itself, without the predictions; none is there to be chosen."""
     round_id = desk.choose(6, 7)[0].round_id
     connect(desk.catalog, desk.studio)
     left_behind, run_import = [], TaskCalls._import
@@ -494,11 +496,12 @@ def test_what_a_busy_database_makes_of_an_import_is_mended(
 
     monkeypatch.setattr(TaskCalls, "_import", import_while_busy)
     desk.publish(round_id)
-    assert [task.model_versions for tasks in left_behind for task in tasks] == [frozenset()] * 2
+    assert [task.is_predicted for tasks in left_behind for task in tasks] == [False, False]
     proposals = desk.proposals(round_id)
     assert [desk.states(proposal) for proposal in proposals] == [("published", "proposed", "open")] * 2
-    assert [versions(desk, proposal) for proposal in proposals] == [[{"no model yet"}]] * 2
-    assert desk.studio.model_version(proposals[0].project_id) == "no model yet"
+    assert [len(predictions(desk, proposal)) for proposal in proposals] == [1, 1]
+    desk.reconcile()  # before, there was no prediction that could have been chosen
+    assert desk.studio.model_version(proposals[0].project_id) == MODEL_VERSION
 
 
 @contextmanager
@@ -520,19 +523,43 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
     holder.join()
 
 
-def test_a_model_version_that_is_refused_does_not_keep_the_round_from_opening(
+def test_proposals_are_shown_again_after_a_person_chose_another_version(desk: LabelStudioDesk) -> None:
+    (proposal,) = desk.open(6)
+    assert desk.studio.model_version(proposal.project_id) == MODEL_VERSION
+    desk.studio._sdk.projects.update(proposal.project_id, model_version="")
+    desk.reconcile()
+    assert desk.studio.model_version(proposal.project_id) == MODEL_VERSION
+
+
+def test_proposals_that_cannot_be_shown_do_not_keep_the_round_from_opening(
     desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise LabelStudioError("Model version doesn't exist in the project", url="", status=400)
 
+    (first,) = desk.open(6)
+    desk.studio._sdk.predictions.create(task=first.task_id, model_version="mine", score=0.5, result=[])
+    desk.studio.set_model_version(first.project_id, "mine")
     with monkeypatch.context() as refusing:
         refusing.setattr("labeling.client.LabelStudio.set_model_version", refuse)
-        (proposal,) = desk.open(6)
-    assert desk.states(proposal)[2] == "open"
-    desk.studio._sdk.projects.update(proposal.project_id, model_version="")
+        (second,) = desk.open(7)
+    assert desk.states(second)[2] == "open"
+    assert desk.studio.model_version(first.project_id) == "mine"
     desk.reconcile()
-    assert desk.studio.model_version(proposal.project_id) == "no model yet"
+    assert desk.studio.model_version(first.project_id) == MODEL_VERSION
+
+
+def test_tasks_of_an_earlier_release_show_their_proposals(desk: LabelStudioDesk) -> None:
+    """It named predictions by the version that drew them."""
+    begun, waiting = desk.open(6, 7)
+    desk.studio.annotate(begun.task_id, ICE, lead_time_s=1.0)
+    for proposal in (begun, waiting):
+        (prediction,) = desk.studio._sdk.predictions.list(task=proposal.task_id)
+        desk.studio._sdk.predictions.update(prediction.id, model_version="no model yet")
+    desk.studio.set_model_version(begun.project_id, "no model yet")
+    desk.reconcile()
+    assert [name for item in (begun, waiting) for name, _ in predictions(desk, item)] == [MODEL_VERSION] * 2
+    assert desk.studio.model_version(begun.project_id) == MODEL_VERSION
 
 
 def test_two_publishers_of_one_round_make_each_task_once(
@@ -560,39 +587,69 @@ def test_two_publishers_of_one_round_make_each_task_once(
     assert desk.events(EventState.FAILED) == []
 
 
+def learn(desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a version score the pool, and publications show it."""
+    score_pool(desk.catalog, champion())
+    monkeypatch.setattr(publishing, "begin_publication", lambda catalog: by_version(catalog, scorings_of(catalog)))
+
+
 def test_waiting_tasks_are_renewed_as_a_whole(desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     (waiting,) = desk.open(6)
     assert "uncertainty" not in waiting.views
-    score_pool(desk.catalog, champion())
-    monkeypatch.setattr(publishing, "begin_publication", lambda catalog: by_version(catalog, scorings_of(catalog)))
+    (before,) = predictions(desk, waiting)
+    learn(desk, monkeypatch)
     desk.open(7)
     (waiting,) = desk.proposals(waiting.round_id)
     assert (waiting.views["uncertainty"], waiting.shown_version) == ("uncertainty-1", "version 1")
-    assert versions(desk, waiting) == [{"no model yet", "version 1"}]
     shown = {task["id"]: task["data"] for task in desk.studio.changed_tasks(waiting.project_id, None)}
     assert "uncertainty-1.png" in shown[waiting.task_id]["panel"]
-    assert desk.studio.model_version(waiting.project_id) == "version 1"
+    (after,) = predictions(desk, waiting)
+    assert after == (MODEL_VERSION, score_of(shown[waiting.task_id]["priority"])) != before
 
 
-def test_until_waiting_tasks_are_renewed_their_version_is_served(
+def test_a_task_that_is_not_renewed_shows_what_its_proposal_notes(
+    desk: LabelStudioDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was begun, as by the first of two annotators; the scene of another was set aside meanwhile."""
+    elsewhere = LabelStudioDesk(desk.catalog, tiled(desk.catalog, tmp_path / "b.tif", offset_px=400)[0])
+    begun, waiting = desk.open(6, 7)
+    (unreadable,) = elsewhere.open(6)
+    kept = [predictions(desk, item) for item in (begun, unreadable)]
+    draft = {"result": ICE, "lead_time": 1.0}
+    desk.http.request(f"api/tasks/{begun.task_id}/drafts?project={begun.project_id}", method="POST", json=draft)
+    learn(desk, monkeypatch)
+    with desk.catalog.database.write() as session:
+        name = elsewhere.scene.name
+        set_aside.set_aside(session, set_aside.Kind.SCENE, name, "its file is gone", elsewhere.scene.id)
+    desk.open(8)
+    assert [predictions(desk, item) for item in (begun, unreadable)] == kept
+    noted = {item.id: item.shown_version for item in desk.proposals(begun.round_id)}
+    assert noted == {begun.id: "no model yet", waiting.id: "version 1"}
+    assert [item.shown_version for item in elsewhere.proposals(unreadable.round_id)] == ["no model yet"]
+    assert {name for item in (begun, waiting, unreadable) for name, _ in predictions(desk, item)} == {MODEL_VERSION}
+    assert desk.studio.model_version(begun.project_id) == MODEL_VERSION
+
+
+def test_until_waiting_tasks_are_renewed_they_show_their_proposals(
     desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut_off(*_: object) -> None:
         raise LabelStudioError("Label Studio cannot be reached", url="")
 
-    desk.open(6)
-    score_pool(desk.catalog, champion())
-    monkeypatch.setattr(publishing, "begin_publication", lambda catalog: by_version(catalog, scorings_of(catalog)))
+    (waiting,) = desk.open(6)
+    before = predictions(desk, waiting)
+    learn(desk, monkeypatch)
     (chosen,) = desk.choose(7)
     with monkeypatch.context() as failing, pytest.raises(LabelStudioError):
-        failing.setattr(publishing, "_complete_waiting", cut_off)
+        failing.setattr(publishing, "_renew_waiting", cut_off)
         desk.publish(chosen.round_id)
     desk.reconcile()
     (imported,) = desk.proposals(chosen.round_id)
     assert (imported.state, imported.shown_version) == (ProposalState.PUBLISHED, "version 1")
-    assert desk.studio.model_version(imported.project_id) == "no model yet"
+    assert predictions(desk, waiting) == before
+    assert desk.studio.model_version(imported.project_id) == MODEL_VERSION
     desk.publish(chosen.round_id)
-    assert desk.studio.model_version(imported.project_id) == "version 1"
+    assert predictions(desk, waiting) != before
 
 
 def scorings_of(catalog: Catalog) -> Scoring | None:

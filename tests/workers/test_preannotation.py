@@ -46,9 +46,7 @@ def test_a_rock_island_stays_rock(form):
 @pytest.mark.parametrize("seed", range(3))
 def test_label_studio_can_draw_it(form, seed):
     shown = blobs(seed)
-    prediction = build_prediction(
-        regions(shown, form, DRAWN), model_version="version 1", score=0.5, height=32, width=32, labels=LABELS
-    )
+    prediction = build_prediction(regions(shown, form, DRAWN), score=0.5, height=32, width=32, labels=LABELS)
     assert {item["type"] for item in prediction["result"]} == {f"{form}labels"}
 
 
@@ -90,7 +88,7 @@ def speckled(side: int = 512) -> np.ndarray:
 
 @pytest.mark.parametrize("form", ["brush", "polygon"])
 def test_a_speckled_patch_is_pre_annotated_whatever_the_form(form):
-    check = partial(build_prediction, model_version="1", score=0.5, height=512, width=512, labels=LABELS)
+    check = partial(build_prediction, score=0.5, height=512, width=512, labels=LABELS)
     drawn = preannotate(speckled(), form, DRAWN, check)
     assert len(drawn.regions) == 1
     assert drawn.note == (

@@ -29,7 +29,6 @@ from imagery.cog import class_map_to_cog
 from imagery.geotiff import encode
 from imagery.masks import mask_from_geotiff
 from imagery.scene_reader import SceneReader
-from labeling.task_calls import PresentTask
 from services import raster_keys
 from services.expected_edits import ERROR, FOREGROUND, encode_probability
 from services.image_urls import image_urls
@@ -39,8 +38,7 @@ from services.scenes import source_of, window_of
 from tests.catalog_fixtures import add_round
 from tests.services.judging import judge
 from tests.workers.rows import champion, patches, score_pool, tiled
-from workers import publish_round
-from workers.publication import Offer, Publication, offer, why_undrawn
+from workers.publication import Publication, offer, why_undrawn
 
 
 def publication(catalog) -> Publication:
@@ -345,60 +343,6 @@ def test_views_that_an_attempt_has_drawn_are_not_drawn_again(catalog, scene, mon
     raster_store(catalog).delete(raster_keys.view(proposal.patch_id, next(iter(first.views.values()))))
     offer(publication(catalog), *again)
     assert len(drawn) == 4
-
-
-class BusyStudio:
-    """Label Studio while annotators work: the first task is begun when it was just changed, the second before that."""
-
-    def __init__(self, waiting: list[Proposal]) -> None:
-        self.tasks = {proposal.uid: proposal.task_id for proposal in waiting}
-        self.begun = {waiting[1].task_id}
-        self.changed: list[int] = []
-        self.asked: list[int] = []
-
-    def present_tasks(self, project_id: int, uids: list[str]) -> dict[str, list[PresentTask]]:
-        self.asked.append(len(uids))
-        return {uid: [present(self.tasks[uid], begun=self.tasks[uid] in self.begun)] for uid in uids}
-
-    def update_task_data(self, task_id: int, changes: dict) -> bool:
-        self.changed.append(task_id)
-        self.begun.add(min(self.tasks.values()))
-        return True
-
-
-def present(task_id: int, *, begun: bool) -> PresentTask:
-    return PresentTask(task_id, is_begun=begun, is_uploaded=False, model_versions=frozenset({"version 1"}))
-
-
-def test_who_begins_while_tasks_are_renewed_is_measured_by_what_was_shown(catalog, scene):
-    """Version 4 is to be shown in place of version 3, which drew what everybody sees until the renewal is over."""
-    shown = {"shown_version": "version 3", "preannotated_by": 3, "views": {"image": "true-colour"}}
-    both = [proposed(catalog, scene, **shown, task_id=number) for number in (1, 2, 3)]
-    waiting = [proposal for _, proposal in both]
-    studio, by_newest = BusyStudio(waiting), publication(catalog)
-    by_newest.scoring.model_version = 4  # of a row that no session holds
-    offered = Offer({"image": "true-colour-4"}, 4, None, {"data": {}, "predictions": []})
-    renewed = [(proposal, present(proposal.task_id, begun=False), offered) for proposal in waiting]
-    publish_round._show_renewed(by_newest, studio, waiting[0].project_id, renewed)
-    with catalog.read() as session:
-        rows = [session.get_one(Proposal, proposal.id) for proposal in waiting]
-    assert [(row.preannotated_by, row.shown_version) for row in rows] == [
-        (3, "version 3"),
-        (3, "version 3"),
-        (4, "version 4"),
-    ]
-    assert studio.changed == [1, 3]
-    assert [row.views["image"] for row in rows] == ["true-colour-4", "true-colour", "true-colour-4"]
-
-
-def test_tasks_are_looked_at_a_few_at_a_time_before_they_are_renewed(catalog, scene):
-    both = [proposed(catalog, scene, task_id=number) for number in range(1, 13)]
-    waiting = [proposal for _, proposal in both]
-    studio = BusyStudio(waiting)
-    offered = Offer({}, 1, None, {"data": {}, "predictions": []})
-    renewed = [(proposal, present(proposal.task_id, begun=False), offered) for proposal in waiting]
-    publish_round._show_renewed(publication(catalog), studio, waiting[0].project_id, renewed)
-    assert studio.asked == [10, 2, 11]  # last, all that were changed
 
 
 def test_bands_are_stored_only_where_annotators_may_click(catalog, tmp_path):
