@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,13 +21,15 @@ from catalog.secrets import Secrets
 from catalog.settings import Settings
 from chaos.fault_proxy import Call, Damage, FaultProxy, fault_proxy
 from labeling.connection import Connection
+from labeling.predictions import score_of
 from labeling.project_calls import VIEW_TITLE
 from services.label_studio import label_studio
 from services.rounds import abandon
 from tests.chaos.installation import cases, do
 from tests.real_services import LabelStudioServer
-from tests.workers.label_studio_desk import LabelStudioDesk
-from tests.workers.rows import tiled
+from tests.workers.label_studio_desk import LabelStudioDesk, publication_by_newest
+from tests.workers.rows import champion, score_pool, tiled
+from workers import publish_round
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -187,6 +190,60 @@ def test_each_call_of_a_second_publication_and_of_its_removal(
         assert wrong == []
     finally:
         desk.catalog.close()
+
+
+def test_each_call_that_renews_a_waiting_task(
+    catalog: Catalog, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits from before the first version, and is to show what that proposes."""
+    scene, _ = tiled(catalog, tmp_path / "pool.tif")
+
+    def case(name: str, damage: Damage | None = None, number: int | None = -1) -> tuple[list[str], list[Call]]:
+        """Damage the call of this number among those that change tasks and predictions, or all for None."""
+        copy, seen = copied(catalog, tmp_path / name, f"Renewal {name}"), []
+
+        def choose(call: Call) -> Damage | None:
+            if call.method != "PATCH" or not re.search("/api/(tasks|predictions)/", call.url):
+                return None
+            seen.append(call)
+            return damage if number in {None, len(seen) - 1} else None
+
+        try:
+            desk = LabelStudioDesk(copy, scene)
+            wrong = published(copy, desk, (6,))
+            score_pool(copy, champion())
+            with monkeypatch.context() as learnt:
+                learnt.setattr(publish_round, "begin_publication", publication_by_newest)
+                proxy.choose = choose
+                wrong += published(copy, desk, (7,))
+            undamaged(proxy)
+            return wrong + faults_in(copy, desk) + unlike_noted(copy, desk), seen
+        finally:
+            copy.close()
+
+    wrong, calls = case("none")
+    assert (wrong, len(calls)) == ([], 2)
+    found, _ = case("all-twice", Damage.DOUBLE, None)
+    wrong += [f"every call is done twice: {text}" for text in found]
+    for damage, number in cases(calls, SAMPLE):
+        found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
+        wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
+    assert wrong == []
+
+
+def unlike_noted(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:
+    """Return what the task of the first round shows that is not what its proposal notes, by the newest version."""
+    (proposal,) = desk.proposals(1)
+    task = ask(catalog, f"tasks/{proposal.task_id}/")
+    (prediction,) = task["predictions"]
+    found = [] if proposal.shown_version == "version 1" else [f"the proposal notes {proposal.shown_version}"]
+    if prediction["score"] != score_of(task["data"]["priority"]):
+        found.append(f"a score of {prediction['score']} beside a priority of {task['data']['priority']}")
+    if "uncertainty-1" not in task["data"]["panel"]:
+        found.append("the task shows no uncertainty")
+    if bool(prediction["result"]) != (proposal.preannotated_by == 1):
+        found.append(f"{len(prediction['result'])} regions, drawn by {proposal.preannotated_by}")
+    return found
 
 
 def newest_round(desk: LabelStudioDesk) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from catalog import rounds
+from catalog import rounds, scorings
 from catalog.context import Catalog
 from catalog.errors import CatalogError
 from catalog.records import (
@@ -27,13 +27,17 @@ from catalog.records import (
 from catalog.rounds import Choice
 from catalog.secrets import Secrets
 from catalog.settings import Settings, Strategy
+from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import EventError, RegionError
+from services.image_urls import image_urls
 from services.label_studio import label_studio
+from services.places import raster_store
 from tests.real_services import LabelStudioServer
 from tests.workers.rows import context_of, finish, patches
 from workers.ingest_label import ingest_label
 from workers.jobs import JobContext
+from workers.publication import Publication
 from workers.publish_round import publish_round
 from workers.sync_label_studio import sync_label_studio
 
@@ -44,6 +48,14 @@ def settings_beside(server: LabelStudioServer, settings: Settings, title: str) -
     settings.secrets_file.write_text(json.dumps(dataclasses.asdict(secrets)))
     changes = {"label_studio_url": server.url, "label_studio_project": title[-50:]}
     return Settings(**{**settings.model_dump(), **changes})
+
+
+def publication_by_newest(catalog: Catalog) -> Publication:
+    """A publication by the version that scored the pool last, a champion of ours, without asking MLflow."""
+    with catalog.read() as session:
+        scoring = scorings.newest(session)
+    store, urls = raster_store(catalog), image_urls(catalog)
+    return Publication(catalog, store, urls, GLACIER_SCHEME, scoring, GLACIER_SCHEME.names)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import event_order, scorings, set_aside
+from catalog import event_order, set_aside
 from catalog.context import Catalog
 from catalog.installation import get_installation
 from catalog.records import (
@@ -23,11 +23,9 @@ from catalog.records import (
     ProposalReason,
     ProposalState,
     RoundState,
-    Scoring,
     now,
 )
 from catalog.settings import Settings
-from imagery.classes import GLACIER_SCHEME
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.events import parse_event, saved_payload
@@ -37,19 +35,16 @@ from labeling.task_calls import PresentTask, TaskCalls
 from services import label_events, rounds
 from services import label_studio as project_of
 from services.compared_labels import compare_labels
-from services.image_urls import image_urls
 from services.label_quality import assess
 from services.label_studio import connect
-from services.places import raster_store
 from tests.catalog_fixtures import NOBODY
 from tests.real_services import LabelStudioServer
 from tests.workers.desk import box
-from tests.workers.label_studio_desk import LabelStudioDesk, settings_beside
+from tests.workers.label_studio_desk import LabelStudioDesk, publication_by_newest, settings_beside
 from tests.workers.rows import champion, context_of, finish, score_pool, tiled
 from tests.workers.threads import together
 from workers import publish_round as publishing
 from workers.jobs import JobContext
-from workers.publication import Publication
 from workers.remove_tasks import remove_tasks
 from workers.task_removal import remove_doubles
 
@@ -590,7 +585,7 @@ def test_two_publishers_of_one_round_make_each_task_once(
 def learn(desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a version score the pool, and publications show it."""
     score_pool(desk.catalog, champion())
-    monkeypatch.setattr(publishing, "begin_publication", lambda catalog: by_version(catalog, scorings_of(catalog)))
+    monkeypatch.setattr(publishing, "begin_publication", publication_by_newest)
 
 
 def test_waiting_tasks_are_renewed_as_a_whole(desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -650,17 +645,6 @@ def test_until_waiting_tasks_are_renewed_they_show_their_proposals(
     assert desk.studio.model_version(imported.project_id) == MODEL_VERSION
     desk.publish(chosen.round_id)
     assert predictions(desk, waiting) != before
-
-
-def scorings_of(catalog: Catalog) -> Scoring | None:
-    with catalog.read() as session:
-        return scorings.newest(session)
-
-
-def by_version(catalog: Catalog, scoring: Scoring | None) -> Publication:
-    """A publication by the champion that `score_pool` scored with, without asking MLflow."""
-    store, urls = raster_store(catalog), image_urls(catalog)
-    return Publication(catalog, store, urls, GLACIER_SCHEME, scoring, GLACIER_SCHEME.names)
 
 
 # Reconciliation
