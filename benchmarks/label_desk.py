@@ -37,6 +37,7 @@ from imagery.masks import mask_to_geotiff
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 from imagery.synthetic import write_scene
+from labeling.predictions import MODEL_VERSION
 from labeling.regions import encode_brush
 from services import raster_keys
 from services.places import raster_store
@@ -161,7 +162,7 @@ def webhook(number: int, uid: str, task_id: int) -> bytes:
         "id": number,
         "unique_id": f"{number:032x}",
         "result": _regions(mask),
-        "prediction": {"id": task_id, "result": _regions(shown), "model_version": "1", "task": task_id},
+        "prediction": {"id": task_id, "result": _regions(shown), "model_version": MODEL_VERSION, "task": task_id},
         "was_cancelled": False,
         "created_at": stamp,
         "updated_at": stamp,

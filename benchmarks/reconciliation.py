@@ -47,6 +47,7 @@ from catalog.records import (
 )
 from cli.plan import HOST
 from labeling.client import LabelStudio
+from labeling.predictions import MODEL_VERSION
 from labeling.regions import encode_brush
 from labeling.server import executable, start_command
 from workers.jobs import JobContext
@@ -117,7 +118,7 @@ def fill(database: Path, project_id: int, uids: list[str], annotated: int) -> No
             (i, result, 0, 0, stamp(i), stamp(i), 30.0, "{}", 1, 1, i, project_id, uuid4().hex, 0)
             for i in ids[:annotated]
         ),
-        "prediction": ((i, result, 0.5, "version 1", stamp(i), stamp(i), i, project_id, 0) for i in ids),
+        "prediction": ((i, result, 0.5, MODEL_VERSION, stamp(i), stamp(i), i, project_id, 0) for i in ids),
     }
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         for table, columns in TABLES.items():

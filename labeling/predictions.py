@@ -5,6 +5,7 @@ A prediction that Label Studio cannot draw is stored without complaint and break
 
 import json
 import math
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -13,15 +14,21 @@ from labeling.foreign_values import shown
 from labeling.regions import iterate_regions
 
 MODEL_VERSION: Final = "proposal"
-"""What Label Studio takes for the model version of every prediction of ours.
+"""The model version of all our predictions, as Label Studio calls it.
 
-It shows the predictions of one version, for all tasks of a project. While some tasks are renewed, others keep what
-their annotators began on: named by what drew them, only the ones or the others would show. Our proposals note it.
+It shows the predictions of one version per project. While some tasks are renewed, others keep an earlier proposal:
+named by the versions that drew them, only some would be shown. Our database notes which version drew which.
 """
+_EARLIER_NAMES = re.compile(r"version [0-9]+|no model yet")
 MAX_PREDICTION_BYTES = 8 * 2**20
 """Largest prediction as JSON; webhooks carry it back with every annotation."""
 MAX_PREDICTION_REGIONS = 500
 """Most regions of a prediction; with more the labelling page becomes slow."""
+
+
+def is_ours(model_version: str) -> bool:
+    """Return whether a prediction of this version is ours: an earlier release named them by what drew them."""
+    return model_version == MODEL_VERSION or _EARLIER_NAMES.fullmatch(model_version) is not None
 
 
 def score_of(priority: float) -> float:

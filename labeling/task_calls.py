@@ -1,7 +1,7 @@
 """Calls about tasks: import, look, change, delete."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -12,7 +12,7 @@ import httpx
 from labeling.calls import calling, unless_gone
 from labeling.connection import Connection, batches
 from labeling.errors import LabelStudioError
-from labeling.predictions import MODEL_VERSION
+from labeling.predictions import MODEL_VERSION, is_ours
 from labeling.queries import (
     LAST_ID,
     Filter,
@@ -36,8 +36,9 @@ _PAGE = 200
 _READ_FIELDS = (
     "id,project,data,annotations,result,was_cancelled,completed_by,updated_by,lead_time,created_at,updated_at"
 )
-_PRESENT_FIELDS = "id,data,file_upload,annotations,drafts,predictions_model_versions"
-_WHOLE_FIELDS = "id,data,annotations,drafts,predictions"
+# `drafts` are those of whoever asks, `draft_exists` tells of anybody's.
+_PRESENT_FIELDS = "id,data,file_upload,annotations,draft_exists,predictions_model_versions"
+_WHOLE_FIELDS = "id,data,annotations,draft_exists,predictions"
 _TAG_FIELDS = "id,updated_at,total_annotations,cancelled_annotations,annotations_ids"
 
 
@@ -195,8 +196,8 @@ class TaskCalls(Connection):
     ) -> bool:
         """Change members of a task's data, and replace its prediction, unless somebody has begun it.
 
-        Label Studio has no call that looks and changes, and none that changes both. Whoever begins meanwhile draws on
-        the earlier prediction: then all is put back.
+        Label Studio has no call that looks at a task and changes it, and none that changes data and predictions. If
+        somebody has begun meanwhile, the earlier data and prediction are put back, on which was drawn.
 
         Args:
             project_id: The project.
@@ -208,7 +209,7 @@ class TaskCalls(Connection):
             False if the task stays as it is, or is gone.
 
         Raises:
-            LabelStudioError: Also if Label Studio refuses the prediction; then nothing has changed.
+            LabelStudioError: Also if Label Studio refuses the prediction, before anything has changed.
         """
         before = self._look(project_id, task_id)
         if before is None or _is_begun(before):
@@ -226,21 +227,26 @@ class TaskCalls(Connection):
 
     def _show(self, task: Any, prediction: Mapping[str, Any] | None, data: dict[str, Any]) -> None:
         """Give a task this prediction, or none, and these data, in place of what it has."""
-        shown = [self._id(item.id) for item in _shown_predictions(task)]
+        ours = [self._id(item.id) for item in _our_predictions(task)]
         if prediction is not None:
             with calling(self._url, f"change the prediction of task {task.id}"):
-                if shown:
-                    self._sdk.predictions.update(shown.pop(0), **prediction)
+                if ours:
+                    self._sdk.predictions.update(ours.pop(0), **prediction)
                 else:
                     self._sdk.predictions.create(task=task.id, **prediction)
-        for surplus in shown:  # a call that was done twice left it
-            with unless_gone(), calling(self._url, f"delete a prediction of task {task.id}"):
-                self._sdk.predictions.delete(surplus)
+        self._delete_predictions(ours)
         with calling(self._url, f"update task {task.id}"):
             self._sdk.tasks.update(str(task.id), data=data)  # this replaces all of them
 
+    def _delete_predictions(self, ids: Iterable[int]) -> None:
+        for surplus in ids:
+            with unless_gone(), calling(self._url, f"delete the prediction {surplus}"):
+                self._sdk.predictions.delete(surplus)
+
     def show_predictions(self, project_id: int, noted: Mapping[str, str]) -> None:
-        """Give the predictions of an earlier release, which named them by what drew them, the name that is shown.
+        """Give predictions of an earlier release, which named them by what drew them, the name that is shown.
+
+        The others of their tasks are deleted.
 
         Args:
             project_id: The project.
@@ -248,10 +254,12 @@ class TaskCalls(Connection):
         """
         for batch in batches(list(noted)):
             for task in self._list(project_id, "all", _WHOLE_FIELDS, [of_proposals(batch)]):
-                earlier = [item for item in task.predictions if item.model_version == noted[task.data[PROPOSAL]]]
-                if earlier and not _shown_predictions(task):
+                ours, wanted = _our_predictions(task), noted[task.data[PROPOSAL]]
+                shown = next((item for item in ours if item.model_version in {MODEL_VERSION, wanted}), None)
+                if shown is not None and shown.model_version != MODEL_VERSION:
                     with calling(self._url, f"show the prediction of task {task.id}"):
-                        self._sdk.predictions.update(self._id(earlier[-1].id), model_version=MODEL_VERSION)
+                        self._sdk.predictions.update(self._id(shown.id), model_version=MODEL_VERSION)
+                self._delete_predictions(self._id(item.id) for item in ours if item is not shown)
 
     def update_task_data(self, task_id: int, changes: Mapping[str, Any]) -> bool:
         """Change members of a task's data, such as its priority or image addresses; the others stay.
@@ -402,19 +410,21 @@ class TaskCalls(Connection):
 
 
 def _separate(values: str | list[Any] | None) -> list[Any]:
-    """Return what Label Studio has joined by commas, as it does on SQLite; on PostgreSQL it is a list."""
-    return values.split(",") if isinstance(values, str) and values else list(values or [])
+    """Return what Label Studio has joined by commas, on PostgreSQL with blanks behind them."""
+    return [value.strip() for value in values.split(",")] if isinstance(values, str) and values else list(values or [])
 
 
 def _is_begun(task: Any) -> bool:
-    return bool(task.annotations or task.drafts)
+    return bool(task.annotations or task.draft_exists)
 
 
-def _shown_predictions(task: Any) -> list[Any]:
-    return [item for item in task.predictions or [] if item.model_version == MODEL_VERSION]
+def _our_predictions(task: Any) -> list[Any]:
+    """Return our predictions of a task, that which is shown first."""
+    ours = [item for item in task.predictions or [] if is_ours(item.model_version or "")]
+    return sorted(ours, key=lambda item: (item.model_version != MODEL_VERSION, item.id))
 
 
 def _prediction_of(task: Any) -> dict[str, Any] | None:
-    for item in _shown_predictions(task):
-        return {"model_version": item.model_version, "score": item.score, "result": item.result}
+    for item in _our_predictions(task):
+        return {"model_version": MODEL_VERSION, "score": item.score, "result": item.result}
     return None

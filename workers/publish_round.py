@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+import httpx
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, joinedload
 
@@ -46,9 +47,10 @@ def publish_round(context: JobContext, round_id: int) -> None:
     project_id = connect(context.catalog, studio)
     chosen = _without_unusable(context, chosen)
     publication = begin_publication(context.catalog)
+    serve_proposals(context.catalog, studio, project_id)  # of an earlier release: before there are some of this one
     _create_tasks(context, publication, studio, project_id, chosen)
-    serve_proposals(context.catalog, studio, project_id)
     _renew_waiting(context, publication, studio, project_id)
+    serve_proposals(context.catalog, studio, project_id)
     with context.catalog.write() as session:
         rounds.mark_open(session, round_id)
 
@@ -122,17 +124,21 @@ def _is_new(publication: Publication, proposal: Proposal) -> bool:
 def _renew(
     publication: Publication, studio: LabelStudio, project_id: int, proposal: Proposal, task: PresentTask
 ) -> None:
-    """Renew a task; one whose prediction Label Studio refuses keeps what it shows, if only an empty mask."""
+    """Renew a task; if Label Studio refuses its prediction, it keeps the one that it has, or starts empty."""
     offered = offer(publication, _round_of(proposal), proposal)
+    data, prediction = offered.task["data"], offered.prediction
     try:
-        if studio.renew_task(project_id, task.id, offered.task["data"], offered.prediction):
-            _note_shown(publication, proposal, offered)
+        is_renewed = studio.renew_task(project_id, task.id, data, prediction)
     except LabelStudioError as error:
-        if not error.refused:
+        if not error.refused or error.status == httpx.codes.NOT_FOUND:
             raise
         log.warning("task %d is not renewed: %s", task.id, error)
-        if not task.is_predicted:
-            _note_shown(publication, proposal, replace(offered, preannotated_by=None))
+        if task.is_predicted:
+            return
+        offered = replace(offered, preannotated_by=None)
+        is_renewed = studio.renew_task(project_id, task.id, data, {**prediction, "result": []})
+    if is_renewed:
+        _note_shown(publication, proposal, offered)
 
 
 def _note_shown(publication: Publication, proposal: Proposal, offered: Offer) -> None:

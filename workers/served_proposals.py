@@ -1,11 +1,11 @@
-"""That Label Studio shows annotators our proposals."""
+"""Make Label Studio show annotators our proposals."""
 
 import logging
 
 from sqlalchemy import select
 
 from catalog.context import Catalog
-from catalog.records import Proposal, ProposalState
+from catalog.records import Proposal
 from labeling.client import LabelStudio
 from labeling.errors import LabelStudioError
 from labeling.predictions import MODEL_VERSION
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 def serve_proposals(catalog: Catalog, studio: LabelStudio, project_id: int) -> None:
     """Make sure that annotators are shown our predictions.
 
-    Label Studio chooses them by itself with the first import. A person can choose others on its page, and projects of
-    an earlier release show the predictions of one model version.
+    Label Studio shows those of the first import, but not if it lost them; a person can choose others on its page, and
+    projects of an earlier release show the predictions of one model version.
 
     An error is only logged, for reconciliation tries again: without predictions, annotators see tasks without
     pre-annotation and unordered.
@@ -26,8 +26,9 @@ def serve_proposals(catalog: Catalog, studio: LabelStudio, project_id: int) -> N
         if studio.model_version(project_id) == MODEL_VERSION:
             return
         with catalog.read() as session:
-            waiting = (Proposal.state == ProposalState.PUBLISHED) & (Proposal.project_id == project_id)
-            noted = {row.uid: row.shown_version or "" for row in session.scalars(select(Proposal).where(waiting))}
+            with_task = (Proposal.project_id == project_id) & Proposal.task_id.is_not(None)
+            published = session.execute(select(Proposal.uid, Proposal.shown_version).where(with_task))
+            noted = {uid: shown or "" for uid, shown in published}
         if noted:  # Label Studio refuses a version that no prediction of the project names
             studio.show_predictions(project_id, noted)
             studio.set_model_version(project_id, MODEL_VERSION)

@@ -254,15 +254,31 @@ def test_a_renewed_task_has_one_prediction_whatever_calls_were_done_twice(client
     assert not renewed(client, project_id, "bare", tasks["bare"])
 
 
-def test_a_task_that_somebody_has_begun_is_not_renewed(client, project_id):
-    tasks = publish(client, project_id, [a_task("begun")])
-    client.annotate(tasks["begun"], [], lead_time_s=1.0)
-    assert not renewed(client, project_id, "begun", tasks["begun"])
-    assert shown_on(client, project_id, "begun") == (1.0, [("proposal", 0.5)])
+@pytest.fixture(scope="module")
+def annotator(client: LabelStudio, label_studio: LabelStudioServer) -> LabelStudio:
+    """Another person: Label Studio shows nobody the drafts of others."""
+    client.invite_user("drafts@glacier.local", "a long password")
+    return LabelStudio(label_studio.url, client.user_token("drafts@glacier.local", "a long password"))
+
+
+def draw_draft(who: LabelStudio, project_id: int, task_id: int) -> None:
+    address, draft = f"api/tasks/{task_id}/drafts?project={project_id}", {"result": [], "lead_time": 1.0}
+    assert who._sdk._client_wrapper.httpx_client.request(address, method="POST", json=draft).is_success
+
+
+def test_a_task_that_somebody_has_begun_is_not_renewed(client, annotator, project_id):
+    tasks = publish(client, project_id, [a_task("submitted"), a_task("drafted")])
+    client.annotate(tasks["submitted"], [], lead_time_s=1.0)
+    draw_draft(annotator, project_id, tasks["drafted"])
+    for name in ("submitted", "drafted"):
+        assert not renewed(client, project_id, name, tasks[name])
+        assert shown_on(client, project_id, name) == (1.0, [("proposal", 0.5)])
+    seen = client.present_tasks(project_id, ["submitted", "drafted"])
+    assert [task.is_begun for (task,) in seen.values()] == [True, True]
 
 
 @pytest.mark.parametrize("first", [{}, {"predictions": []}])
-def test_who_begins_while_a_task_is_renewed_finds_what_was_drawn_on(client, project_id, monkeypatch, first):
+def test_who_begins_while_a_task_is_renewed_finds_what_was_drawn_on(client, annotator, project_id, monkeypatch, first):
     """A draft is saved seconds after the task was opened: it is of what the task showed before."""
     tasks = publish(client, project_id, [{**a_task("slow"), **first}])
     shown, show = shown_on(client, project_id, "slow"), TaskCalls._show
@@ -270,8 +286,7 @@ def test_who_begins_while_a_task_is_renewed_finds_what_was_drawn_on(client, proj
     def begin_then_show(self: TaskCalls, *changes) -> None:
         show(self, *changes)
         monkeypatch.undo()
-        address, draft = f"api/tasks/{tasks['slow']}/drafts?project={project_id}", {"result": [], "lead_time": 1.0}
-        assert client._sdk._client_wrapper.httpx_client.request(address, method="POST", json=draft).is_success
+        draw_draft(annotator, project_id, tasks["slow"])
 
     monkeypatch.setattr(TaskCalls, "_show", begin_then_show)
     assert not renewed(client, project_id, "slow", tasks["slow"])
@@ -284,12 +299,13 @@ def test_predictions_of_an_earlier_release_are_shown(client, project_id):
         {**a_task("upgraded")["predictions"][0], "model_version": f"version {number}", "score": score}
         for number, score in ((1, 0.1), (2, 0.2), (3, 0.3))
     )
-    task = {**a_task("upgraded"), "predictions": [older, old, newest]}
+    other = {**old, "model_version": "a person's"}
+    task = {**a_task("upgraded"), "predictions": [older, old, other, newest]}
     tasks = publish(client, project_id, [task, a_task("new")])
     for _ in range(2):
         client.show_predictions(project_id, {"upgraded": "version 2", "new": "version 3"})
     _, found = shown_on(client, project_id, "upgraded")
-    assert sorted(found) == [("proposal", 0.2), ("version 1", 0.1), ("version 3", 0.3)]
+    assert sorted(found) == [("a person's", 0.1), ("proposal", 0.2)]
     assert shown_on(client, project_id, "new") == (1.0, [("proposal", 0.5)])
     assert list(client.present_tasks(project_id, ["upgraded"])["upgraded"]) == [
         PresentTask(tasks["upgraded"], is_begun=False, is_uploaded=False, is_predicted=True)

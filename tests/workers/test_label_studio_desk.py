@@ -495,7 +495,6 @@ def test_what_a_busy_database_makes_of_an_import_is_mended(
     proposals = desk.proposals(round_id)
     assert [desk.states(proposal) for proposal in proposals] == [("published", "proposed", "open")] * 2
     assert [len(predictions(desk, proposal)) for proposal in proposals] == [1, 1]
-    desk.reconcile()  # before, there was no prediction that could have been chosen
     assert desk.studio.model_version(proposals[0].project_id) == MODEL_VERSION
 
 
@@ -610,8 +609,7 @@ def test_a_task_that_is_not_renewed_shows_what_its_proposal_notes(
     begun, waiting = desk.open(6, 7)
     (unreadable,) = elsewhere.open(6)
     kept = [predictions(desk, item) for item in (begun, unreadable)]
-    draft = {"result": ICE, "lead_time": 1.0}
-    desk.http.request(f"api/tasks/{begun.task_id}/drafts?project={begun.project_id}", method="POST", json=draft)
+    draft_as_another_person(desk, begun)
     learn(desk, monkeypatch)
     with desk.catalog.database.write() as session:
         name = elsewhere.scene.name
@@ -623,6 +621,41 @@ def test_a_task_that_is_not_renewed_shows_what_its_proposal_notes(
     assert [item.shown_version for item in elsewhere.proposals(unreadable.round_id)] == ["no model yet"]
     assert {name for item in (begun, waiting, unreadable) for name, _ in predictions(desk, item)} == {MODEL_VERSION}
     assert desk.studio.model_version(begun.project_id) == MODEL_VERSION
+
+
+def draft_as_another_person(desk: LabelStudioDesk, proposal: Proposal) -> None:
+    """Label Studio shows nobody the drafts of others."""
+    desk.studio.invite_user("first@glacier.local", "a long password")
+    token = desk.studio.user_token("first@glacier.local", "a long password")
+    address = f"api/tasks/{proposal.task_id}/drafts?project={proposal.project_id}"
+    http = LabelStudio(desk.catalog.settings.label_studio_url, token)._sdk._client_wrapper.httpx_client
+    assert http.request(address, method="POST", json={"result": ICE, "lead_time": 1.0}).is_success
+
+
+def test_a_task_whose_prediction_is_refused_keeps_what_it_shows_or_starts_empty(
+    desk: LabelStudioDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, lost = desk.open(6, 7)
+    before, renew = predictions(desk, kept), TaskCalls.renew_task
+    (prediction,) = desk.studio._sdk.predictions.list(task=lost.task_id)
+    desk.studio._sdk.predictions.delete(prediction.id)
+    learn(desk, monkeypatch)
+    asked = []
+
+    def refuse_first(self: TaskCalls, project_id: int, task_id: int, *changes) -> bool:
+        asked.append(task_id)
+        if asked.count(task_id) == 1:
+            raise LabelStudioError("refused", url="", status=400)
+        return renew(self, project_id, task_id, *changes)
+
+    monkeypatch.setattr(TaskCalls, "renew_task", refuse_first)
+    desk.open(8)
+    assert asked == [kept.task_id, lost.task_id, lost.task_id]
+    assert predictions(desk, kept) == before
+    kept, lost = desk.proposals(kept.round_id)
+    assert (kept.shown_version, lost.shown_version) == ("no model yet", "version 1")
+    (prediction,) = desk.studio._sdk.predictions.list(task=lost.task_id)
+    assert (prediction.result, lost.preannotated_by) == ([], None)
 
 
 def test_until_waiting_tasks_are_renewed_they_show_their_proposals(
