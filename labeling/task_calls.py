@@ -246,7 +246,7 @@ class TaskCalls(Connection):
     def show_predictions(self, project_id: int, noted: Mapping[str, str]) -> None:
         """Give predictions of an earlier release, which named them by what drew them, the name that is shown.
 
-        The others of their tasks are deleted.
+        The others of their tasks are deleted; a task without the one that is noted stays as it is.
 
         Args:
             project_id: The project.
@@ -256,7 +256,9 @@ class TaskCalls(Connection):
             for task in self._list(project_id, "all", _WHOLE_FIELDS, [of_proposals(batch)]):
                 ours, wanted = _our_predictions(task), noted[task.data[PROPOSAL]]
                 shown = next((item for item in ours if item.model_version in {MODEL_VERSION, wanted}), None)
-                if shown is not None and shown.model_version != MODEL_VERSION:
+                if shown is None:
+                    continue
+                if shown.model_version != MODEL_VERSION:
                     with calling(self._url, f"show the prediction of task {task.id}"):
                         self._sdk.predictions.update(self._id(shown.id), model_version=MODEL_VERSION)
                 self._delete_predictions(self._id(item.id) for item in ours if item is not shown)
@@ -419,7 +421,7 @@ def _is_begun(task: Any) -> bool:
 
 
 def _our_predictions(task: Any) -> list[Any]:
-    """Return our predictions of a task, that which is shown first."""
+    """Return our predictions of a task; the first is the one that is shown."""
     ours = [item for item in task.predictions or [] if is_ours(item.model_version or "")]
     return sorted(ours, key=lambda item: (item.model_version != MODEL_VERSION, item.id))
 

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,16 @@ def ask(catalog: Catalog, path: str) -> Any:
     return answer.json()
 
 
+def damaged(case: Callable[[str, Damage, int | None], tuple[list[str], list[Call]]], calls: list[Call]) -> list[str]:
+    """Run a case with every call done twice, and with single calls damaged; return what went wrong."""
+    found, _ = case("all-twice", Damage.DOUBLE, None)
+    wrong = [f"every call is done twice: {text}" for text in found]
+    for damage, number in cases(calls, SAMPLE):
+        found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
+        wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
+    return wrong
+
+
 def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_path: Path) -> None:
     scene, _ = tiled(catalog, tmp_path / "pool.tif")
 
@@ -145,12 +155,7 @@ def test_each_call_of_a_publication(catalog: Catalog, proxy: FaultProxy, tmp_pat
 
     wrong, calls = case("none")
     assert wrong == []
-    found, _ = case("all-twice", Damage.DOUBLE, None)
-    wrong += [f"every call is done twice: {text}" for text in found]
-    for damage, number in cases(calls, SAMPLE):
-        found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
-        wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
-    assert wrong == []
+    assert damaged(case, calls) == []
 
 
 def test_each_call_of_a_second_publication_and_of_its_removal(
@@ -223,12 +228,7 @@ def test_each_call_that_renews_a_waiting_task(
 
     wrong, calls = case("none")
     assert (wrong, len(calls)) == ([], 2)
-    found, _ = case("all-twice", Damage.DOUBLE, None)
-    wrong += [f"every call is done twice: {text}" for text in found]
-    for damage, number in cases(calls, SAMPLE):
-        found, _ = case(f"{damage.value.replace(' ', '-')}-{number}", damage, number)
-        wrong += [f"{damage} of call {number}, {calls[number]}: {text}" for text in found]
-    assert wrong == []
+    assert damaged(case, calls) == []
 
 
 def unlike_noted(catalog: Catalog, desk: LabelStudioDesk) -> list[str]:

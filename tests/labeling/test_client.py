@@ -301,12 +301,14 @@ def test_predictions_of_an_earlier_release_are_shown(client, project_id):
     )
     other = {**old, "model_version": "a person's"}
     task = {**a_task("upgraded"), "predictions": [older, old, other, newest]}
-    tasks = publish(client, project_id, [task, a_task("new")])
+    unlike = {**a_task("other"), "predictions": [newest]}  # not of the version that is noted
+    tasks = publish(client, project_id, [task, a_task("new"), unlike])
     for _ in range(2):
-        client.show_predictions(project_id, {"upgraded": "version 2", "new": "version 3"})
+        client.show_predictions(project_id, {"upgraded": "version 2", "new": "version 3", "other": "version 9"})
     _, found = shown_on(client, project_id, "upgraded")
     assert sorted(found) == [("a person's", 0.1), ("proposal", 0.2)]
     assert shown_on(client, project_id, "new") == (1.0, [("proposal", 0.5)])
+    assert shown_on(client, project_id, "other") == (1.0, [("version 3", 0.3)])
     assert list(client.present_tasks(project_id, ["upgraded"])["upgraded"]) == [
         PresentTask(tasks["upgraded"], is_begun=False, is_uploaded=False, is_predicted=True)
     ]
