@@ -62,6 +62,11 @@ class CorrectingPage:
             down = len(step)
         touchscreen.detach()
 
+    def tap(self, row: float, column: float) -> None:
+        """Tap a place with a finger."""
+        self.page.touchscreen.tap(*self.at(row, column))
+        self.page.evaluate(NO_DOUBLE_CLICK)
+
     def ring(self, *corners: tuple[float, float], ends_at: int = 0) -> None:
         """Click the corners (row, column) of a polygon, and its first again."""
         for row, column in (*corners, corners[ends_at]):

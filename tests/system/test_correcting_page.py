@@ -1,6 +1,7 @@
 """Correcting the map in a real browser: what is stored is what was drawn."""
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tests.imagery.forge import ForgedScene
 from tests.imagery.test_label_polygons import rectangle, write_drawn
 from tests.real_services import free_port
 from tests.system.correcting_page import NO_DOUBLE_CLICK, CorrectingPage
-from tests.system.our_pages import PASSWORD, serious_faults, serving
+from tests.system.our_pages import PASSWORD, log_in, serious_faults, serving
 from tests.workers.rows import context_of, finish, tiled
 from workers.ingest_label import ingest_label
 
@@ -49,6 +50,13 @@ FILL_STORAGE = """() => {
             for (let number = 0; ; number++) localStorage.setItem(`${size}-${number}`, "x".repeat(size));
         } catch {}
     }
+}"""
+
+
+BEGAN_WITH_VERSION_5 = """() => {
+    const name = Object.keys(localStorage).find((key) => key.startsWith("glacier-al:correction:"));
+    const draft = JSON.parse(localStorage.getItem(name));
+    localStorage.setItem(name, JSON.stringify({ ...draft, shown: { layer: "prior", version: 5 } }));
 }"""
 
 
@@ -306,6 +314,114 @@ def test_two_fingers_move_the_view_and_draw_nothing(place: Place, browser: Brows
     editor.keys("Control+z")
     assert set(editor.summary().values()) == {0}
     expect(editor.page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert editor.faults == []
+
+
+def test_two_fingers_set_no_corner_and_move_no_outline(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna", width=390, has_touch=True)
+    editor.open_window()
+    nothing = editor.summary()
+    assert set(nothing.values()) == {0}
+    background = old_outlines(place)[5:15, 100:150]
+    assert not background.any()
+
+    editor.keys("2", "p")
+    for corner in ((5, 100), (5, 150), (15, 150)):
+        editor.tap(*corner)
+    editor.touch(  # the first finger stays where it is, and is lifted last
+        ((60, 60),),
+        ((60, 60), (80, 110)),
+        ((60, 60), (84, 116)),
+        ((60, 60),),
+    )
+    editor.page.click("text=Show the whole window")
+    editor.tap(15, 100)
+    editor.tap(5, 100)
+    drawn = {**nothing, "background": -background.size, "debris-covered ice": background.size}
+    assert editor.summary() == drawn
+
+    editor.keys("v")
+    editor.tap(75, 110)  # the debris-covered ice of rows 60 to 89 and columns 50 to 129
+    editor.touch(
+        ((75, 110),),
+        ((70, 100),),
+        ((70, 100), (90, 120)),
+        ((65, 95), (94, 126)),
+    )
+    editor.page.click("text=Show the whole window")
+    assert editor.summary() == drawn
+    editor.keys("Delete")  # it is still selected
+    assert editor.summary()["debris-covered ice"] == background.size - (old_outlines(place) == 2).sum()
+    editor.keys("Control+z", "Control+z")
+    assert editor.summary() == nothing
+    assert editor.faults == []
+
+
+def test_who_is_logged_out_stays_with_what_was_drawn(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    editor.keys("2")
+    editor.drag((8, 100), (8, 140))
+    editor.page.context.clear_cookies()
+    editor.keys("m")  # which asks the server for the bands
+    editor.page.wait_for_selector("text=You are logged out. Log in in another tab, then try again here")
+    assert editor.summary()["debris-covered ice"] > 0
+    log_in(editor.page.context.new_page(), place.url, "anna", to="/map")
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    assert (place.labels()[8, 100:141] == 2).all()
+    assert [fault for fault in editor.faults if not re.search(r"status of 40[13] ", fault)] == []
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_from_submitting(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    editor.keys("2")
+    editor.page.evaluate("() => { const now = Date.now; Date.now = () => now() - 3600e3; }")
+    editor.drag((8, 100), (8, 140))
+    editor.submit()
+    editor.page.wait_for_selector("text=Submitted: a label for")
+    assert (place.labels()[8, 100:141] == 2).all()
+    assert editor.faults == []
+
+
+def test_the_space_bar_moves_the_view_after_a_tool_was_clicked(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    editor.page.click("#class-2")
+    editor.page.click("#tool-brush")
+    editor.page.keyboard.down("Space")
+    editor.drag((50, 80), (50, 100))
+    editor.page.keyboard.up("Space")
+    assert set(editor.summary().values()) == {0}
+    editor.page.click("text=Show the whole window")
+    editor.drag((8, 100), (8, 140))
+    assert editor.summary()["debris-covered ice"] > 0
+    assert editor.faults == []
+
+
+def test_a_link_to_a_scene_that_is_gone_corrects_no_other(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.page.goto("about:blank")
+    editor.page.goto(f"{place.url}/map#scene=99&correct=32,64,32,32")
+    editor.page.wait_for_selector("text=Scene 99 cannot be shown: it is not ready, or was removed.")
+    editor.page.wait_for_selector("text=Correct a window…")
+    editor.page.wait_for_load_state("networkidle")
+    expect(editor.page.locator(".correct-map")).to_have_count(0)
+    assert editor.faults == []
+
+
+def test_a_draft_tells_the_version_that_it_began_with(place: Place, browser: Browser) -> None:
+    """Another one may be served when it is gone on with."""
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    expect(editor.page.locator(".correct-tools")).to_contain_text("Began with: Old outlines")
+    editor.keys("2")
+    editor.drag((8, 100), (8, 140))
+    editor.page.evaluate(BEGAN_WITH_VERSION_5)
+    editor.page.reload()
+    editor.page.click("text=Continue the draft")
+    expect(editor.page.locator(".correct-tools")).to_contain_text("Began with: prior of version 5.")
     assert editor.faults == []
 
 

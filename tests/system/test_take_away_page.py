@@ -482,6 +482,42 @@ def test_the_outline_under_the_cursor_has_an_area_and_a_glacier(
     assert serious_faults(page) == []
 
 
+def test_of_two_versions_each_side_tells_its_own_areas(page: Page, catalog: Catalog, forged: ForgedScene) -> None:
+    """In the middle of the view is debris-covered ice by version 2, and by version 1 nothing."""
+    where = over(forged, 75, 90, 15)
+    open_map(page, catalog, f"#layers=outlines&mode=swipe&version=2&otherVersion=1&{where}")
+    here, debris = page.locator(".here"), "debris-covered ice"
+    tables = page.locator(".areas-section > table")
+    expect(tables.nth(0)).to_contain_text("Left: version 2")
+    expect(tables.nth(1)).to_contain_text("Right: version 1")
+    expect(tables.nth(0).locator("tbody tr", has_text=debris)).not_to_contain_text("0 to 0")
+    expect(tables.nth(1).locator("tbody tr", has_text=debris)).to_contain_text("0 to 0")
+    assert serious_faults(page) == []
+
+    def move_over(selector: str, aside_px: int) -> None:
+        box = page.locator(selector).bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2 + aside_px, box["y"] + box["height"] / 2)
+
+    def expect_each(left: tuple[str, int], right: tuple[str, int]) -> None:
+        move_over(*left)
+        expect(here).to_contain_text("Left: version 2")
+        expect(here).to_contain_text(debris)
+        move_over(*right)
+        expect(here).to_contain_text("Right: version 1")
+        expect(here).to_contain_text("No outline here.")
+
+    expect_each(("#map", -20), ("#map", 20))
+    page.get_by_role("button", name="Side by side").click()
+    expect(page.locator(".beside canvas").first).to_be_visible()
+    expect_each(("#map", 20), (".beside", 20))
+    page.get_by_role("button", name="One", exact=True).click()
+    move_over("#map", 20)
+    expect(here).to_contain_text(debris)
+    expect(here).not_to_contain_text("Left")
+    expect(tables.nth(1)).to_be_hidden()
+
+
 def test_labels_are_drawn_where_somebody_judged(page: Page, catalog: Catalog) -> None:
     """The ice of the one label, dashed; nothing else on the map is blue."""
     open_map(page, catalog, "#layers=")

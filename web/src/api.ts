@@ -333,7 +333,8 @@ export class Api {
 
 /** Return whether the page holds what somebody is writing, and would be lost if it were loaded again. */
 export function isWriting(): boolean {
-  return document.querySelector("dialog[open]") !== null || document.body.dataset["written"] !== undefined;
+  const { body } = document;
+  return document.querySelector("dialog[open]") !== null || body.dataset["written"] !== undefined || body.classList.contains("correcting");
 }
 
 /** Lead to the log-in, and back; but not from what somebody is writing. */

@@ -1,15 +1,17 @@
-/** The section of the panel with areas: in the view, of the outline under the cursor, and of its glacier; and the patch there. */
+/** The section of the panel with areas: in the view, of the outline under the cursor, and of its glacier, on the side where it is; and the patch there. */
 
 import type Feature from "ol/Feature";
+import type OlMap from "ol/Map";
 import type { Coordinate } from "ol/coordinate";
 import type VectorSource from "ol/source/Vector";
 
 import type { Api, Area, AreaReport } from "../api";
 import { make, tell } from "../dom";
+import type { OneSide, Side } from "./compare";
 import { areaText, intervalText } from "./km2";
 import { featuresOf } from "./outlines";
-import type { MapPage } from "./page";
-import { boxInView } from "./places";
+import type { Ground, MapPage } from "./page";
+import { boxInView, isPredicted } from "./places";
 
 const STILL_MS = 300; // after the last move, before areas are asked for
 
@@ -19,142 +21,198 @@ interface Glaciers {
   areas: Map<string, Area[]>;
 }
 
+/** What is known of one side; if there is but one, of the left. */
+class SideAreas {
+  readonly table: HTMLElement;
+  readonly note = make("p", { class: "soft", role: "status" });
+  readonly caption = make("caption");
+  private readonly rows = make("tbody");
+  glaciers: Glaciers | null = null;
+  /** The scene and version that `glaciers` are of. */
+  glaciersOf = "";
+  outlines: VectorSource | null = null;
+  patches: VectorSource | null = null;
+
+  constructor() {
+    const heads = ["Class", "km²", "95 % interval"].map((title, place) => make("th", { scope: "col", class: place ? "n" : "" }, title));
+    this.table = make("table", { class: "areas" }, this.caption, make("thead", {}, make("tr", {}, ...heads)), this.rows);
+    this.forget();
+  }
+
+  forget(): void {
+    this.outlines = this.patches = this.glaciers = null;
+    this.glaciersOf = "";
+    this.show(null, "");
+  }
+
+  show(report: AreaReport | null, note: string): void {
+    this.rows.replaceChildren(...(report?.totals ?? []).map((total) => row(total)));
+    this.note.textContent = note;
+    this.note.hidden = note === "";
+  }
+}
+
 export class Areas {
   readonly element: HTMLElement;
-  private readonly table = make("tbody");
-  private readonly note = make("p", { class: "soft", role: "status" });
   private readonly here = make("div", { class: "here" });
   private readonly patch = make("p", { role: "status" });
-  private glaciers: Glaciers | null = null;
-  /** The scene and version that `glaciers` are of. */
-  private glaciersOf = "";
-  private outlines: VectorSource | null = null;
-  private patches: VectorSource | null = null;
+  private readonly of: Record<OneSide, SideAreas> = { left: new SideAreas(), right: new SideAreas() };
   private asked = new AbortController();
   private still = 0;
-  private pointed: Coordinate | null = null;
+  private pointed: [Coordinate, OneSide] | null = null;
 
   constructor(
     private readonly api: Api,
     private readonly page: MapPage,
   ) {
-    const heads = ["Class", "km²", "95 % interval"].map((title, place) => make("th", { scope: "col", class: place ? "n" : "" }, title));
+    const { left, right } = this.of;
     this.element = make(
       "section", { class: "areas-section", "aria-labelledby": "areas-title" },
       make("h2", { id: "areas-title" }, "Areas in view"),
-      make("table", { class: "areas" }, make("thead", {}, make("tr", {}, ...heads)), this.table),
-      this.note,
+      left.table,
+      left.note,
+      right.table,
+      right.note,
       make("h3", {}, "Under the cursor"),
       this.here,
       this.patch,
     );
-    const map = page.olMap;
-    map.on("moveend", () => {
+    page.olMap.on("moveend", () => {
       this.update();
       this.choosePatch();
     });
-    map.on("pointermove", ({ coordinate, dragging }) => {
-      if (!dragging) this.point(coordinate);
-    });
-    map.on("click", ({ coordinate }) => {
-      this.point(coordinate); // fingers do not hover
-      this.choosePatch(coordinate);
-    });
-    page.target.addEventListener("pointerleave", () => this.point(null));
+    this.listen(page.olMap, page.target);
+    this.showSides();
     this.tell();
+  }
+
+  /** Tell what is under the cursor on a map; the one on the right is another one each time that it is shown. */
+  listen(map: OlMap, target: HTMLElement): void {
+    map.on("pointermove", ({ coordinate, pixel, dragging }) => {
+      if (!dragging) this.point([coordinate, this.page.sideAt(map, pixel)]);
+    });
+    map.on("click", ({ coordinate, pixel }) => {
+      const place: [Coordinate, OneSide] = [coordinate, this.page.sideAt(map, pixel)];
+      this.point(place); // fingers do not hover
+      this.choosePatch(place);
+    });
+    target.onpointerleave = () => this.point(null);
   }
 
   /** Forget all that is known: other maps show. */
   forget(): void {
     this.asked.abort();
-    this.outlines = this.patches = this.glaciers = null;
-    this.glaciersOf = "";
-    this.show(null, "");
+    for (const side of Object.values(this.of)) side.forget();
     this.tell();
     this.choosePatch();
   }
 
-  /** Take the outlines that show, on the left if there are two versions. */
-  setOutlines(outlines: VectorSource): void {
-    this.outlines = outlines;
+  /** Take the outlines that show on a side. */
+  setOutlines(side: Side, outlines: VectorSource): void {
+    this.of[side === "right" ? "right" : "left"].outlines = outlines;
     this.tell();
   }
 
-  /** Take the patches that show. */
-  setPatches(patches: VectorSource): void {
-    this.patches = patches;
+  /** Take the patches that show on a side. */
+  setPatches(side: Side, patches: VectorSource): void {
+    this.of[side === "right" ? "right" : "left"].patches = patches;
     this.choosePatch();
   }
 
   /** Lead to the page of the patch that was clicked, or in the middle of the view. Hovering must not change a link on the way to it. */
-  choosePatch(place = this.page.olMap.getView().getCenter()): void {
-    const patch = place && this.page.showsPatches ? firstAt(this.patches, place) : undefined;
+  choosePatch(chosen = this.middle()): void {
+    const patch = chosen && this.page.showsPatches ? firstAt(this.at(chosen[1]).patches, chosen[0]) : undefined;
     const text = patch && `Patch ${patch.getId()}, ${patch.get("state")}`;
     this.patch.replaceChildren(...(patch && text ? [make("a", { href: `/patches/${patch.getId()}` }, text)] : []));
   }
 
   /** Ask for what is in view, once the map has been still for a moment. */
   update(): void {
+    this.showSides();
     clearTimeout(this.still);
     this.still = window.setTimeout(() => void this.ask(), STILL_MS);
-    if (this.pointed === null) this.tell();
+    this.tell();
+  }
+
+  /** Show areas of one side, or of both and which is which. */
+  private showSides(): void {
+    const { left, right } = this.of;
+    const captions = this.page.sideTitles;
+    [left.caption.textContent, right.caption.textContent] = [captions[0] ?? "", captions[1] ?? ""];
+    const isOne = captions.length < 2;
+    left.caption.hidden = right.table.hidden = isOne;
+    if (isOne) right.note.hidden = true;
   }
 
   private async ask(): Promise<void> {
     this.asked.abort();
     this.asked = new AbortController();
     const { signal } = this.asked;
-    const { ground, olMap } = this.page;
-    if (!ground) return;
-    const { scene, map, version } = ground;
-    if (!this.page.isPredicted) return this.show(null, "Not known: show the outlines, and the scene is predicted.");
-    const box = boxInView(olMap, map);
-    if (!box) return this.show(null, "Nothing of the scene is in view.");
+    const { left, right } = this.of;
+    const [first, second] = this.page.grounds;
+    await Promise.all([first && this.askOf(left, first, signal), second && this.askOf(right, second, signal)]);
+  }
+
+  private async askOf(side: SideAreas, { scene, map, version }: Ground, signal: AbortSignal): Promise<void> {
+    if (!isPredicted(map)) return side.show(null, "Not known: show the outlines, and the scene is predicted.");
+    const box = boxInView(this.page.olMap, map);
+    if (!box) return side.show(null, "Nothing of the scene is in view.");
     try {
       const report = await this.api.areas(scene.id, version, box, signal);
       if (signal.aborted) return;
-      this.show(report, report.totals.find((total) => total.undefined_because)?.undefined_because ?? "");
+      side.show(report, report.totals.find((total) => total.undefined_because)?.undefined_because ?? "");
     } catch (error) {
-      if (!signal.aborted) this.show(null, (error as Error).message);
+      if (!signal.aborted) side.show(null, (error as Error).message);
       return;
     }
     try {
-      await this.loadGlaciers(scene.id, version, signal);
+      await this.loadGlaciers(side, scene.id, version, signal);
     } catch (error) {
       if (!signal.aborted) tell(`The glaciers cannot be told: ${(error as Error).message}`, "fault");
     }
   }
 
-  private show(report: AreaReport | null, note: string): void {
-    this.table.replaceChildren(...(report?.totals ?? []).map((total) => row(total)));
-    this.note.textContent = note;
-    this.note.hidden = note === "";
-  }
-
-  private async loadGlaciers(scene: number, version: number | null, signal: AbortSignal): Promise<void> {
+  private async loadGlaciers(side: SideAreas, scene: number, version: number | null, signal: AbortSignal): Promise<void> {
     const of = `${scene} ${version}`;
-    if (signal.aborted || of === this.glaciersOf) return;
-    this.glaciers = null;
+    if (signal.aborted || of === side.glaciersOf) return;
+    side.glaciers = null;
     const [found, report] = await Promise.all([this.api.glaciers(scene), this.api.areas(scene, version, null, signal)]);
     if (signal.aborted) return;
-    this.glaciersOf = of;
-    this.glaciers = { polygons: featuresOf(found), areas: new Map(report.glaciers.map(({ id, areas }) => [id, areas])) };
+    side.glaciersOf = of;
+    side.glaciers = { polygons: featuresOf(found), areas: new Map(report.glaciers.map(({ id, areas }) => [id, areas])) };
     this.tell();
   }
 
-  private point(place: Coordinate | null): void {
+  private point(place: [Coordinate, OneSide] | null): void {
     this.pointed = place;
     this.tell();
   }
 
+  /** The middle of the view, on the side that shows there. */
+  private middle(): [Coordinate, OneSide] | null {
+    const { olMap } = this.page;
+    const [place, [width = 0, height = 0] = []] = [olMap.getView().getCenter(), olMap.getSize()];
+    return place ? [place, this.page.sideAt(olMap, [width / 2, height / 2])] : null;
+  }
+
+  /** What is known of a side: of the left, unless two are shown. */
+  private at(side: OneSide): SideAreas {
+    return this.of[this.page.sideTitles.length < 2 ? "left" : side];
+  }
+
   /** Say what is under the cursor; without one, as when the map is moved by keys, in the middle. */
   private tell(): void {
-    const place = this.pointed ?? this.page.olMap.getView().getCenter();
-    const outline = place && firstAt(this.outlines, place);
-    const glacier = place && firstAt(this.glaciers?.polygons ?? null, place);
-    const lines = [...(outline ? ofOutline(outline) : []), ...(glacier && this.glaciers ? ofGlacier(glacier, this.glaciers) : [])];
-    const none = this.outlines ? "No outline here." : "Show the outlines to see theirs.";
-    this.here.replaceChildren(...(outline ? [] : [make("p", { class: "soft" }, none)]), ...lines);
+    const chosen = this.pointed ?? this.middle();
+    if (!chosen) return;
+    const [place, side] = chosen;
+    const { outlines, glaciers } = this.at(side);
+    const outline = firstAt(outlines, place);
+    const glacier = firstAt(glaciers?.polygons ?? null, place);
+    const lines = [...(outline ? ofOutline(outline) : []), ...(glacier && glaciers ? ofGlacier(glacier, glaciers) : [])];
+    const none = outlines ? "No outline here." : "Show the outlines to see theirs.";
+    const which = this.page.sideTitles[side === "left" ? 0 : 1];
+    const notes = [...(which ? [which] : []), ...(outline ? [] : [none])].map((text) => make("p", { class: "soft" }, text));
+    this.here.replaceChildren(...notes, ...lines);
   }
 }
 

@@ -5,11 +5,13 @@
 
 import OlMap from "ol/Map";
 import type BaseLayer from "ol/layer/Base";
+import type { Pixel } from "ol/pixel";
 
 import { make } from "../dom";
 import type { Layout } from "./link";
 
-export type Side = "left" | "right" | "both";
+export type OneSide = "left" | "right";
+export type Side = OneSide | "both";
 /** Makes a layer; a layer of one side of a swipe is cut off by the style of its class. */
 export type Build = (className: string) => BaseLayer;
 
@@ -57,6 +59,8 @@ export class Compare {
     private readonly watcher: Watcher,
     /** Called when a person has moved the boundary of a swipe, in percent from the left. */
     swiped: (percent: number) => void,
+    /** Called when a map is shown on the right. */
+    private readonly begun: (map: OlMap, target: HTMLElement) => void,
   ) {
     this.beside = make("div", { class: "beside", hidden: true });
     target.after(this.beside);
@@ -89,6 +93,12 @@ export class Compare {
     this.mode = mode;
     this.isOneScene = isOneScene;
     for (const overlay of this.overlays.values()) this.place(overlay);
+  }
+
+  /** The side that shows at a pixel of a map. */
+  sideAt(map: OlMap, [x = 0]: Pixel): OneSide {
+    const [width = 0] = map.getSize() ?? [];
+    return map === this.second || (this.mode === "swipe" && x > (width * Number(this.slider.value)) / 100) ? "right" : "left";
   }
 
   /** Show a layer above the views. */
@@ -186,7 +196,10 @@ export class Compare {
     this.beside.hidden = right === null;
     this.second?.setTarget(undefined);
     this.second = right && new OlMap({ target: this.beside, controls: [], view: this.first.getView() });
-    if (right && this.second) this.addBase("right", right(WHOLE), this.second);
+    if (right && this.second) {
+      this.addBase("right", right(WHOLE), this.second);
+      this.begun(this.second, this.beside);
+    }
     this.first.updateSize();
   }
 }

@@ -4,6 +4,7 @@ import OlMap from "ol/Map";
 import View from "ol/View";
 import { defaults as controls } from "ol/control/defaults";
 import ScaleLine from "ol/control/ScaleLine";
+import type { Pixel } from "ol/pixel";
 import { fromLonLat, toLonLat, transformExtent } from "ol/proj";
 
 import { type Api, classesOn, type FeatureCollection, ProblemError, type Scene, type SceneMap, UnreachableError, type Version } from "../api";
@@ -11,7 +12,7 @@ import { tell } from "../dom";
 import { whenChanged } from "../live";
 import { whenReachableAgain } from "../reachable";
 import { Areas } from "./areas";
-import { type Build, Compare, type Side } from "./compare";
+import { type Build, Compare, type OneSide, type Side } from "./compare";
 import * as link from "./link";
 import { LoadFaults } from "./load_faults";
 import { leaveMode } from "./mode";
@@ -79,7 +80,7 @@ export class MapPage {
     this.compare = new Compare(this.olMap, target, this.faults, (swipe) => {
       this.layout.swipe = swipe;
       this.write();
-    });
+    }, (map, beside) => this.areas.listen(map, beside));
     this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => coloursOf(this.map)(name));
     this.takeAway = new TakeAway(api, this);
     this.sendBack = new SendBack(api);
@@ -136,7 +137,7 @@ export class MapPage {
       this.panel.show();
       return;
     }
-    await this.choose(first.id === this.layout.scene ? {} : { scene: first.id, centre: null });
+    await this.choose(first.id === this.layout.scene ? {} : { scene: first.id, centre: null, correct: null });
   }
 
   /** Take in scenes that were registered and versions that were trained or served since. */
@@ -179,9 +180,18 @@ export class MapPage {
     return this.layout.version ?? this.versions.find((version) => version.aliases.includes("champion"))?.version ?? null;
   }
 
-  /** Whether the scene has been predicted by that version. */
-  get isPredicted(): boolean {
-    return this.map?.layers.some((layer) => layer.name === "prediction") ?? false;
+  /** What shows on each side: but one, unless two scenes or versions are compared. */
+  get grounds(): Ground[] {
+    const { ground, otherMap } = this;
+    const [, right] = this.sides;
+    if (!ground || !right) return ground ? [ground] : [];
+    const [, version, scene] = right;
+    return scene && otherMap ? [ground, { scene, map: otherMap, version: version ?? this.version }] : [ground];
+  }
+
+  /** The side that shows at a pixel of a map. */
+  sideAt(map: OlMap, pixel: Pixel): OneSide {
+    return this.compare.sideAt(map, pixel);
   }
 
   /** Layers like those that show, for a figure. */
@@ -211,13 +221,24 @@ export class MapPage {
   /** What the view is, and where two are compared, what each is. */
   captions(): string[] {
     const { mode, view, other } = this.layout;
-    const [left, right] = [viewTitle(this.map, view), viewTitle(this.otherMap ?? this.map, other ?? "")];
-    if (mode === "one") return [left];
-    const [first, second] = this.sides;
-    if (!first || !second) return [left, right];
-    const of = ([, version, scene]: ShownSide): string =>
-      (this.scene === this.otherScene ? "" : `, ${scene?.name}`) + (version === null && this.version === null ? "" : `, version ${version ?? this.version}`);
-    return [left + of(first), right + of(second)];
+    const titles = [viewTitle(this.map, view), viewTitle(this.otherMap ?? this.map, other ?? "")];
+    if (mode === "one") return titles.slice(0, 1);
+    return titles.map((title, place) => [title, ...(this.differences[place] ?? [])].join(", "));
+  }
+
+  /** What each side is, in what they differ; empty if both are the same. */
+  get sideTitles(): string[] {
+    return this.differences.map((said, place) => `${place ? "Right" : "Left"}: ${said.join(", ")}`);
+  }
+
+  /** The scene and version of each side, if there are two: the scene only if there are two, too. */
+  private get differences(): string[][] {
+    const { sides } = this;
+    if (sides.length < 2) return [];
+    return sides.map(([, version, scene]) => [
+      ...(this.scene === this.otherScene ? [] : [scene?.name ?? ""]),
+      ...(version === null && this.version === null ? [] : [`version ${version ?? this.version}`]),
+    ]);
   }
 
   get showsPatches(): boolean {
@@ -402,7 +423,7 @@ export class MapPage {
     if (raster) return (className) => tileLayer(this.api, map, raster.tiles, order, className);
     if (name === PATCHES) {
       const patches = featuresOf(await this.api.patches(scene.id, signal));
-      if (side !== "right" && !signal.aborted) this.areas.setPatches(patches);
+      if (!signal.aborted) this.areas.setPatches(side, patches);
       return (className) => patchLayer(patches, order, className);
     }
     if (name === LABELS) {
@@ -416,7 +437,7 @@ export class MapPage {
     }
     if (name !== OUTLINES || !this.versions.length) return null;
     const outlines = featuresOf(await this.outlines(scene.id, version));
-    if (side !== "right" && !signal.aborted) this.areas.setOutlines(outlines);
+    if (!signal.aborted) this.areas.setOutlines(side, outlines);
     return (className) => outlineLayer(outlines, order + ABOVE_MAPS, className, coloursOf(map));
   }
 

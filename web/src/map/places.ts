@@ -1,4 +1,4 @@
-/** What the map shows of a scene, in degrees. */
+/** What the map shows of a scene. */
 
 import type OlMap from "ol/Map";
 import { boundingExtent, type Extent, getIntersection, intersects, isEmpty } from "ol/extent";
@@ -6,13 +6,18 @@ import { transformExtent } from "ol/proj";
 
 import type { Box, Scene, SceneMap } from "../api";
 
-/** The part of a scene that lies in an extent in Web Mercator; null: none of it. */
+/** Whether a scene has been predicted by the version that its map is of. */
+export function isPredicted(map: SceneMap): boolean {
+  return map.layers.some((layer) => layer.name === "prediction");
+}
+
+/** The part of a scene, in degrees, that lies in an extent in Web Mercator; null: none of it. */
 export function boxOf(extent: Extent, map: SceneMap): Box | null {
   const shown = getIntersection(transformExtent(extent, "EPSG:3857", "EPSG:4326"), map.bounds);
   return isEmpty(shown) ? null : (shown as Box);
 }
 
-/** The part of a scene that a map shows. */
+/** The part of a scene, in degrees, that a map shows. */
 export function boxInView(olMap: OlMap, map: SceneMap): Box | null {
   return boxOf(olMap.getView().calculateExtent(olMap.getSize()), map);
 }

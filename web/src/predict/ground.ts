@@ -11,6 +11,8 @@ export interface Grid {
 
 type Place = [number, number];
 
+const WORLD_M = 2 * Math.PI * 6_378_137; // once round the equator, in Web Mercator
+
 export class Ground {
   constructor(readonly grid: Grid) {}
 
@@ -25,9 +27,11 @@ export class Ground {
     return this.at(row, column).m2;
   }
 
-  /** Place in pixels of Web Mercator coordinates; beyond the scene it is extrapolated. */
+  /** Place in pixels of Web Mercator coordinates, in whichever world; beyond the scene it is extrapolated. */
   toPixel(x: number, y: number): Place {
     let [row, column] = [this.grid.height / 2, this.grid.width / 2];
+    const [middle] = this.toMap(row, column); // a scene across 180 degrees goes on beyond the world
+    x -= WORLD_M * Math.round((x - middle) / WORLD_M);
     for (let step = 0; step < 8; step++) {
       const [x0, y0] = this.toMap(row, column);
       const [xr, yr] = this.toMap(row + 1, column);

@@ -4,6 +4,7 @@
  */
 
 import OlMap from "ol/Map";
+import type MapBrowserEvent from "ol/MapBrowserEvent";
 import View from "ol/View";
 import { getCenter, getHeight, getWidth } from "ol/extent";
 import { defaults as interactions } from "ol/interaction/defaults";
@@ -27,6 +28,8 @@ export const START_OPACITY = 0.8;
 export class CorrectionCanvas {
   readonly map: OlMap;
   readonly projection: Projection;
+  /** Whether the last finger that came down was not alone: two move the view, and what the first one did does not count. */
+  severalFingers = false;
   private readonly classes = document.createElement("canvas");
   private readonly drawn: ImageCanvas;
   private readonly layer: ImageLayer<ImageCanvas>;
@@ -65,6 +68,9 @@ export class CorrectionCanvas {
         new DragPan({ condition: (event) => mayPan() || (event.originalEvent as PointerEvent).button === 1 || event.activePointers?.length === 2 }),
       ]),
       view: new View({ projection: this.projection, center: getCenter([0, 0, width, height]), minResolution: 1 / 32, maxResolution: 8, enableRotation: false, showFullExtent: true }),
+    });
+    this.map.addEventListener("pointerdown", (event) => {
+      this.severalFingers = ((event as MapBrowserEvent).activePointers?.length ?? 1) > 1;
     });
     this.note = new FaultNote(target);
     target.append(this.note.element);

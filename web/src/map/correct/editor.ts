@@ -1,14 +1,13 @@
 /** The editor of a correction: its tools, what they draw on, and the submission. */
 
 import type Feature from "ol/Feature";
-import { never } from "ol/events/condition";
 import type Polygon from "ol/geom/Polygon";
-import Draw from "ol/interaction/Draw";
 
 import type { SceneMap } from "../../api";
 import { make, tell } from "../../dom";
 import { BrushCursor } from "./brush_cursor";
 import { CorrectionCanvas, START_OPACITY } from "./canvas";
+import { CornerDraw } from "./corners";
 import { assigning, filling, mending, painting, type Desk } from "./gestures";
 import { BACKGROUND, NOT_JUDGED } from "./grid";
 import { Outlines } from "./outlines";
@@ -41,7 +40,7 @@ export class Editor implements Desk {
   private readonly brush: BrushCursor;
   private readonly bar: ToolBar;
   private outlines: Outlines | null = null;
-  private drawing: Draw | null = null;
+  private drawing: CornerDraw | null = null;
   private bands: Float32Array | null = null;
   private superpixels: Int32Array | null = null;
   /** The space bar is held: dragging moves the view. */
@@ -126,6 +125,11 @@ export class Editor implements Desk {
 
   showView(name: string): void {
     void this.canvas.showView(name, this.map.views.find((view) => view.name === name)?.title ?? name);
+  }
+
+  /** Let keys be about the map again, unless a dialog is open. */
+  focusMap(): void {
+    if (!document.querySelector("dialog[open]")) this.canvas.map.getTargetElement()?.focus({ preventScroll: true });
   }
 
   setOpacity(share: number): void {
@@ -215,7 +219,7 @@ export class Editor implements Desk {
 
   private startDrawing(tool: "polygon" | "hole"): void {
     const value = () => (tool === "hole" ? BACKGROUND : this.value);
-    this.drawing = new Draw({ type: "Polygon", freehandCondition: never, stopClick: true });
+    this.drawing = new CornerDraw(this.canvas, { type: "Polygon", stopClick: true });
     this.drawing.on("drawend", ({ feature }) => {
       const rings = ((feature as Feature<Polygon>).getGeometry() as Polygon).getCoordinates().map((ring) => this.canvas.toRing(ring));
       this.session.beginStep();

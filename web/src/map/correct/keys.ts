@@ -26,7 +26,7 @@ export function press(editor: Editor, event: KeyboardEvent): void {
   else if (event.key === "Delete") editor.on("delete");
   else if (event.key === "x") editor.toggleClasses();
   else if (event.key === "Escape") editor.choose(editor.tool);
-  else if (event.code === "Space" && !target.matches("button, input")) {
+  else if (event.code === "Space" && !target.matches("button")) {
     editor.spaceHeld = true;
     event.preventDefault();
   }

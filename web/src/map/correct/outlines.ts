@@ -5,10 +5,8 @@
  */
 
 import Feature from "ol/Feature";
-import { never } from "ol/events/condition";
 import LineString from "ol/geom/LineString";
 import Polygon from "ol/geom/Polygon";
-import Draw from "ol/interaction/Draw";
 import type Interaction from "ol/interaction/Interaction";
 import Modify from "ol/interaction/Modify";
 import Select from "ol/interaction/Select";
@@ -25,6 +23,7 @@ import clipping from "polygon-clipping";
 
 import { tell } from "../../dom";
 import type { CorrectionCanvas } from "./canvas";
+import { CornerDraw } from "./corners";
 import { BACKGROUND, NOT_JUDGED, type Ring } from "./grid";
 import type { Session } from "./session";
 import { type Area, traceAreas, traceSome } from "./trace";
@@ -39,7 +38,7 @@ export class Outlines {
   private readonly select: Select;
   private readonly interactions: Interaction[];
   private readonly layer: VectorLayer;
-  private drawing: Draw | null = null;
+  private drawing: CornerDraw | null = null;
 
   constructor(
     private readonly canvas: CorrectionCanvas,
@@ -68,8 +67,9 @@ export class Outlines {
     const features = this.select.getFeatures();
     const translate = new Translate({ features });
     const modify = new Modify({ features, pixelTolerance: 8 });
-    translate.on("translateend", () => this.reshaped());
-    modify.on("modifyend", () => this.reshaped());
+    const moved = () => (canvas.severalFingers ? this.putBack() : this.reshaped());
+    translate.on("translateend", moved);
+    modify.on("modifyend", moved);
     this.interactions = [this.select, translate, modify, new Snap({ source: this.source, pixelTolerance: 6 })];
     canvas.map.addLayer(this.layer);
     for (const interaction of this.interactions) canvas.map.addInteraction(interaction);
@@ -160,7 +160,7 @@ export class Outlines {
   private begin(type: "LineString" | "Polygon", done: (drawn: Feature) => void): void {
     this.stop();
     for (const interaction of this.interactions) interaction.setActive(false);
-    this.drawing = new Draw({ type, freehandCondition: never });
+    this.drawing = new CornerDraw(this.canvas, { type });
     this.drawing.on("drawend", ({ feature }) => {
       setTimeout(() => { // not the same click selects
         this.stop();
@@ -175,10 +175,14 @@ export class Outlines {
   }
 
   private add(value: number, pixels: Set<number>, shape: readonly Ring[]): Outline {
-    const feature = new Feature(new Polygon(shape.map((ring) => closed(this.canvas.toCoordinates(ring)))));
+    const feature = new Feature(this.polygonOf(shape));
     feature.setProperties({ value, pixels, shape });
     this.source.addFeature(feature);
     return feature;
+  }
+
+  private polygonOf(shape: readonly Ring[]): Polygon {
+    return new Polygon(shape.map((ring) => closed(this.canvas.toCoordinates(ring))));
   }
 
   private drop(feature: Outline): void {
@@ -228,6 +232,11 @@ export class Outlines {
       const rings = (feature.getGeometry() as Polygon).getCoordinates();
       return [feature, rings.map((ring) => this.canvas.toRing(ring))] as const;
     }));
+  }
+
+  /** Show the selected outlines where they were before their corners were moved. */
+  private putBack(): void {
+    for (const feature of this.selected) feature.setGeometry(this.polygonOf(feature.get("shape") as Ring[]));
   }
 
   /**

@@ -25,12 +25,17 @@ export function viewAddress(scene: number, view: string, window: Window): string
 
 /** The window over a box (west, south, east, north); over a place, the usual one around it. */
 export async function findWindow(scene: number, box: readonly number[]): Promise<Place> {
-  const [west, south, east, north] = box;
+  const [west = 0, south, east = 0, north] = box.map((degrees, place) => (place % 2 ? degrees : turned(degrees)));
   const place = await api.get<Place>(`/api/v1/scenes/${scene}/window?west=${west}&south=${south}&east=${east}&north=${north}`);
   const isPlace = west === east && south === north;
   const [row_off, height] = side(place.row_off, place.height, place.scene_height, isPlace);
   const [col_off, width] = side(place.col_off, place.width, place.scene_width, isPlace);
   return { ...place, row_off, height, col_off, width };
+}
+
+/** A longitude between -180 and 180 degrees. */
+function turned(lon: number): number {
+  return lon - 360 * Math.round(lon / 360);
 }
 
 /** First pixel and length of a side: not beyond what can be corrected at once, nor beyond the scene. */

@@ -99,7 +99,7 @@ export class Session {
         if (of && !isSame(of, ground)) continue;
         const size = window.height * window.width;
         const grid = new Grid(window.height, window.width, decodeRuns(began, size));
-        const session = new Session(ground, id, window, shown, grid, decodeRuns(runs, size), seconds);
+        const session = new Session(ground, id, window, shown, grid, decodeRuns(runs, size), Math.max(0, seconds));
         [session.edits, session.sent] = [edits ?? 0, sent ?? null];
         if (name === prefix(scene) && session.keep()) localStorage.removeItem(name); // else both would be there
         return session;
@@ -180,7 +180,7 @@ export class Session {
   /** Keep the draft in this browser; return whether there was room for it. */
   keep(): boolean {
     const now = Date.now();
-    this.worked += Math.min(IDLE_S, (now - this.last) / 1000);
+    this.worked += Math.max(0, Math.min(IDLE_S, (now - this.last) / 1000)); // the clock may have been set back
     this.last = now;
     const { id, edits, sent, window, shown } = this;
     const [began, runs] = [encodeRuns(this.began.values), encodeRuns(this.grid.values)];

@@ -1,9 +1,11 @@
 /** The tool bar of the editor. */
 
+import type { SceneMap } from "../../api";
 import { make, refill } from "../../dom";
 import { START_OPACITY } from "./canvas";
 import { showKeys } from "./dialogs";
 import type { Editor } from "./editor";
+import type { Shown } from "./session";
 import { TOOLS, type Tool } from "./tools";
 
 const WAITS = { loading: "Loading the window…", failed: "What this tool needs could not be loaded: choose it again." };
@@ -27,8 +29,10 @@ export class ToolBar {
     this.redo = make("button", { type: "button", title: "Ctrl+Shift+Z", onclick: () => editor.redo() }, "Redo");
     this.submit = make("button", { type: "button", class: "main", onclick: () => void editor.submit() }, "Submit…");
     const { shown, window } = editor.session;
-    const layer = editor.map.layers.find((item) => item.name === shown?.layer);
-    const began = shown ? `Began with: ${layer?.title ?? shown.layer}` : "Began empty";
+    const began = shown ? `Began with: ${titleOf(shown, editor.map)}` : "Began empty";
+    element.addEventListener("click", ({ detail, target }) => {
+      if (detail > 0 && (target as HTMLElement).closest("button")) editor.focusMap(); // by the mouse: the space bar moves the view
+    });
     element.append(
       make("h1", {}, "Correct the map"),
       make("p", { class: "soft" }, `${editor.scene.name}. ${began}. ${window.width} × ${window.height} pixels.`),
@@ -109,4 +113,10 @@ export class ToolBar {
       make("button", { type: "button", onclick: () => editor.fit() }, "Show the whole window"),
     );
   }
+}
+
+/** The title of the map that a correction began with; a draft may be older than the maps that show now. */
+function titleOf({ layer, version }: Shown, { layers }: SceneMap): string {
+  const now = layers.find((item) => item.name === layer && item.version === version);
+  return now?.title ?? (version === null ? layer : `${layer} of version ${version}`);
 }

@@ -7,7 +7,7 @@ import { type Api, type AreaReport, type Box, classesOn, type Scene, scaleEnd } 
 import { make } from "../../dom";
 import { areaText, intervalText } from "../km2";
 import type { Ground, MapPage } from "../page";
-import { boxOf } from "../places";
+import { boxOf, isPredicted } from "../places";
 import { saveAs } from "../takeaway";
 import { picture } from "./picture";
 import { draw, type Figure, GAP, incompleteText, MAP_HEIGHT, MAP_WIDTH } from "./sheet";
@@ -82,7 +82,7 @@ async function figureOf(api: Api, page: MapPage, title: string, longestMs: numbe
   const legend = { classes: classesOn(page.map, page.otherMap), layers: page.layerTitles(), scales: page.layerScales() };
   const isTwo = page.sides.length > 1;
   const images = [shows.scene, ...(page.otherScene && page.otherScene !== shows.scene && isTwo ? [page.otherScene] : [])].map(imageOf);
-  const areasOf = areasIn(api, shows, page.isPredicted, box);
+  const areasOf = areasIn(api, shows, box);
   const pictures = await Promise.all([first, ...(second ? [second] : [])].map((copies) => picture(copies, ground, width, MAP_HEIGHT, longestMs)));
   const { report, unknown } = await areasOf;
   const latitude = toLonLat(centre)[1] as number;
@@ -101,9 +101,9 @@ async function figureOf(api: Api, page: MapPage, title: string, longestMs: numbe
 
 /** The areas in the figure, or why they are not known: they keep nobody from the rest of it. */
 async function areasIn(
-  api: Api, { scene, version }: Ground, isPredicted: boolean, box: Box | null,
+  api: Api, { scene, map, version }: Ground, box: Box | null,
 ): Promise<{ report: AreaReport | null; unknown: string }> {
-  if (!isPredicted || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
+  if (!isPredicted(map) || box === null) return { report: null, unknown: "the scene has not been predicted by this version." };
   try {
     return { report: await api.areas(scene.id, version, box), unknown: "" };
   } catch (error) {
