@@ -48,6 +48,13 @@ class CorrectingPage:
             mouse.move(*self.at(row + 0.5, column + 0.5), steps=4)
         mouse.up()
 
+    def drag_corner(self, corner: tuple[int, int], to: tuple[int, int]) -> None:
+        """Drag a corner between pixels to another one."""
+        self.page.mouse.move(*self.at(*corner))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.at(*to), steps=4)
+        self.page.mouse.up()
+
     def touch(self, *steps: tuple[tuple[int, int], ...]) -> None:
         """Move fingers over the middles of pixels, one for each finger that is down; at the end all are lifted."""
         touchscreen = self.page.context.new_cdp_session(self.page)

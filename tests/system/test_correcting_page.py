@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
+from rasterio.features import rasterize
 from sqlalchemy import func, select
 
 from catalog.access_records import Role
@@ -228,6 +230,29 @@ def test_outlines_are_reshaped_and_only_what_changed_is_submitted(place: Place, 
     expected[expected == began] = UNKNOWN
     assert [round(iou(stored, expected, value), 3) >= 0.98 for value in (0, 1, UNKNOWN)] == [True] * 3
     assert not (stored == 2).any()
+    assert editor.faults == []
+
+
+def test_corners_of_an_outline_and_of_its_hole_are_dragged(place: Place, browser: Browser) -> None:
+    editor = CorrectingPage(browser, place.url, "anna")
+    editor.open_window()
+    expected = old_outlines(place)
+    nothing = editor.summary()
+    assert (expected[60:90, 50:130] == 2).all() and not expected[60:95, 130:140].any()
+    editor.keys("v")
+    editor.click(80, 55)  # the debris-covered ice of rows 60 to 89 and columns 50 to 129
+    editor.page.click(".options >> text=Hole")
+    editor.ring((70, 60), (70, 80), (80, 80), (80, 60))
+    editor.drag_corner((90, 130), (95, 140))  # its lower right corner
+    editor.drag_corner((80, 80), (85, 90))  # and that of the hole
+    corners = [(50, 60), (130, 60), (140, 95), (50, 90)]
+    hole = [(60, 70), (80, 70), (90, 85), (60, 80)]
+    now = rasterize([shapely.Polygon(corners, [hole])], out_shape=expected.shape).astype(bool)
+    change = {"background": 0, "clean ice": 0, "debris-covered ice": int(now.sum() - (expected == 2).sum())}
+    change["background"] = -change["debris-covered ice"]
+    assert change != nothing
+    shown = editor.summary()
+    assert shown == {name: pytest.approx(pixels, abs=10) for name, pixels in change.items()}
     assert editor.faults == []
 
 
