@@ -185,6 +185,15 @@ def test_what_is_in_view_is_saved(page: Page, catalog: Catalog, forged: ForgedSc
     named.write_bytes(path.read_bytes())
     _, _, wkb, _ = pyogrio.raw.read(named, layer="glacier_outlines")
     assert all(ground.buffer(0.01).contains(shape) for shape in shapely.from_wkb(wkb))
+    for title, ending in (("Outlines, GeoJSON", ".geojson"), ("Outlines, shapefile (zipped)", ".zip")):
+        name, path = download(page, title)
+        assert name.endswith(ending)
+        copy = tmp_path / name
+        copy.write_bytes(path.read_bytes())
+        assert len(pyogrio.raw.read(f"/vsizip/{copy}" if ending == ".zip" else copy)[2]) == len(wkb)
+    _, path = download(page, "Confidence, GeoTIFF (COG)")
+    with rasterio.open(io.BytesIO(path.read_bytes())) as dataset:
+        assert shapely.box(*dataset.bounds).equals(ground)
 
 
 def test_a_whole_scene_is_saved_with_the_keyboard(page: Page, catalog: Catalog, forged: ForgedScene) -> None:
