@@ -97,7 +97,9 @@ def show_patch(patch_id: int) -> Response:
     lon, lat = source.grid.centre_wgs84(window)
     views = _stored_views(patch, proposals) or view_pictures(scene, window)
     versions = [version.version for version in current_parts().models.versions(VERSIONS_SHOWN + 1)]
-    maps = [*existing(current_parts().store, layers), *predicted(scene, versions[:VERSIONS_SHOWN]).values()]
+    newest = versions[:VERSIONS_SHOWN]
+    by_version = predicted(scene, newest)
+    maps = [*existing(current_parts().store, layers), *by_version.values()]
     return render_page(
         "patch.html",
         patch=patch,
@@ -110,6 +112,7 @@ def show_patch(patch_id: int) -> Response:
         views=views,
         ground=next(iter(view_pictures(scene, window, ["true-colour"])), None),
         maps=[layer_picture(scene, layer, window) for layer in maps],
+        unmapped=[version for version in newest if version not in by_version],
         newest_of=VERSIONS_SHOWN if len(versions) > VERSIONS_SHOWN else None,
         legend_classes=scheme.classes[1:],
         scores=scores,

@@ -179,6 +179,7 @@ def test_a_patch_tells_where_it_lies_and_what_happened_to_it(client: FlaskClient
         # The 13th of 20 patches of a row: 12 * 32 columns of 30 m east of the corner of the scene.
         "row 0, column 384, 32 × 32 px, 960 m across, 100 % of them valid",
         "landsat-8-oli",
+        "There is no map by versions 3 , 2 , 1 any more, or not yet: the map page has it made.",
         "Round 3 , place 1, labelled",
         "task 201 in Label Studio",
         "3 2026",
