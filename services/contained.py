@@ -6,7 +6,11 @@ without end for another machine; no thread can be stopped while it does. A proce
 
 import logging
 import multiprocessing
+import os
 import resource
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final, TypeVar, TypeVarTuple
@@ -40,7 +44,9 @@ class Helper:
             EOFError: It has ended.
         """
         self._connection, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=_serve, args=(theirs, memory_mib), daemon=True)
+        folder = tempfile.mkdtemp(prefix="helper-")
+        self._delete_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._process = CONTEXT.Process(target=_serve, args=(theirs, memory_mib, folder), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -84,16 +90,22 @@ class Helper:
         return self._process.is_alive()
 
     def end(self) -> None:
-        """Kill the process."""
+        """Kill the process, and delete its temporary files."""
         self._connection.close()
         self._process.kill()
         self._process.join()
+        self._delete_folder()
 
 
-def limit_process(memory_mib: int) -> None:
-    """Limit the memory of this process, and let it leave no core dump."""
+def limit_process(memory_mib: int, folder: str) -> None:
+    """Limit the memory of this process, let it leave no core dump, and have it put temporary files into a folder.
+
+    A process that is killed deletes none of them: whoever kills it deletes the folder.
+    """
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mib << 20, memory_mib << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    tempfile.tempdir = folder
+    os.environ["TMPDIR"] = folder  # for GDAL and SQLite
 
 
 def lacks_memory(memory_mib: int) -> SceneError:
@@ -104,9 +116,9 @@ def lacks_memory(memory_mib: int) -> SceneError:
     )
 
 
-def _serve(connection: Connection, memory_mib: int) -> None:
+def _serve(connection: Connection, memory_mib: int, folder: str) -> None:
     """Call the functions that are sent until nobody is left to send one."""
-    limit_process(memory_mib)
+    limit_process(memory_mib, folder)
     connection.send(None)
     while True:
         try:

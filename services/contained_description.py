@@ -6,6 +6,7 @@ A file that makes it crash, loop or fill the memory costs one request, not the s
 import logging
 import resource
 import signal
+import tempfile
 from multiprocessing.connection import Connection
 
 from catalog.logs import configure_logging
@@ -31,8 +32,23 @@ def describe_contained(
         RemoteFileError: as `describe_scene`.
         RuntimeError: an error that nobody expected; its process has logged it with its traceback.
     """
+    with tempfile.TemporaryDirectory(prefix="scene-") as folder:
+        answer = _answer_of(settings, request, files, scheme, folder)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _answer_of(
+    settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme, folder: str
+) -> DescribedScene | Exception:
+    """Return the description, or the error, that a process sends which puts its temporary files into a folder.
+
+    Raises:
+        SceneError: It took more time than the settings allow, or crashed.
+    """
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_describe, args=(sender, settings, request, files, scheme), daemon=True)
+    process = CONTEXT.Process(target=_describe, args=(sender, settings, request, files, scheme, folder), daemon=True)
     process.start()
     sender.close()
     try:
@@ -42,7 +58,7 @@ def describe_contained(
                 "scene_check_timeout_s): they are damaged or too large; give a part of the scene, or simplify its "
                 "outlines"
             )
-        answer = receiver.recv()
+        return receiver.recv()  # type: ignore[no-any-return]
     except EOFError as error:
         process.join()
         how = "it used up its time" if process.exitcode == -signal.SIGXCPU else "it crashed"
@@ -54,17 +70,19 @@ def describe_contained(
         receiver.close()
         process.kill()
         process.join()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer  # type: ignore[no-any-return]
 
 
 def _describe(
-    sender: Connection, settings: Settings, request: SceneRequest, files: SceneFiles, scheme: ClassScheme
+    sender: Connection,
+    settings: Settings,
+    request: SceneRequest,
+    files: SceneFiles,
+    scheme: ClassScheme,
+    folder: str,
 ) -> None:
     """Send the description, or the error, to the process that asked."""
     memory = settings.scene_check_memory_mib
-    limit_process(memory)
+    limit_process(memory, folder)
     seconds = int(settings.scene_check_timeout_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     try:

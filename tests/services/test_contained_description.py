@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,19 @@ class CrashingFiles(AnyFile):
     """Crashes the process, as a library may that reads a damaged file."""
 
     def __call__(self, name: str) -> str:
+        os.abort()
+
+
+class ForgetfulFiles(AnyFile):
+    """Writes a temporary file, and crashes the process before it is deleted."""
+
+    def __init__(self, witness: Path) -> None:
+        self._witness = witness
+
+    def __call__(self, name: str) -> str:
+        left = Path(tempfile.mkdtemp(), "a")
+        left.write_text("abc")
+        self._witness.write_text(str(left))
         os.abort()
 
 
@@ -87,6 +101,13 @@ def test_whatever_a_file_does_is_an_error_of_the_request(tmp_path: Path, files: 
         describe_contained(settings, _request(Path("/nowhere.tif")), files, GLACIER_SCHEME)
 
 
+def test_a_process_that_crashes_leaves_no_temporary_files(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    with pytest.raises(SceneError, match="it crashed"):
+        describe_contained(Settings(), _request(Path("/nowhere.tif")), ForgetfulFiles(witness), GLACIER_SCHEME)
+    assert not Path(witness.read_text()).exists()
+
+
 def test_a_giant_scene_is_refused_by_its_header(tmp_path: Path) -> None:
     path = _sparse(tmp_path / "a.tif", 30_000)  # 900 million pixels
     settings = Settings(var_dir=tmp_path)
@@ -110,8 +131,10 @@ def test_an_error_that_nobody_expected_is_logged_where_it_happened(
     request = _request(_sparse(tmp_path / "a.tif", 64))
     with pytest.raises(RuntimeError, match=r"^PuzzlingError: 1 is not 2$"):
         describe_contained(Settings(), request, PuzzlingFiles(), GLACIER_SCHEME)
-    monkeypatch.setattr(contained_description.resource, "setrlimit", lambda *_: None)  # here it runs in this process
+    # Here it runs in this process.
+    monkeypatch.setattr(contained_description, "limit_process", lambda *_: None)
+    monkeypatch.setattr(contained_description.resource, "setrlimit", lambda *_: None)
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    contained_description._describe(sender, Settings(), request, PuzzlingFiles(), GLACIER_SCHEME)
+    contained_description._describe(sender, Settings(), request, PuzzlingFiles(), GLACIER_SCHEME, str(tmp_path))
     assert str(receiver.recv()) == "PuzzlingError: 1 is not 2"
     assert "raise PuzzlingError(1, 2)" in caplog.text
