@@ -100,7 +100,9 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     answer = UploadAnswer(
         **correction.model_dump(include={"id", "row_off", "col_off", "height", "width"}),
         layers=[
-            UploadedLayer(name=layer.name, crs=layer.crs, features=layer.features, notes=list(layer.notes))
+            UploadedLayer(
+                name=layer.name, crs=layer.crs, features=layer.features, notes=[*layer.notes, *_journal_notes(content)]
+            )
             for layer in drawn.layers
         ],
         classes_px={item.name: int((drawn.classes == item.value).sum()) for item in scheme.classes},
@@ -113,6 +115,17 @@ def upload(path: SceneId, query: UploadQuery, raw: UploadBody) -> Response:
     events, is_new = corrections.record(catalog, scene, correction, drawn.classes, shown)
     answer.label_events, answer.sent_before = [event.id for event in events], not is_new
     return json_response(answer, 202 if is_new else 200)
+
+
+def _journal_notes(content: bytes) -> list[str]:
+    """Return a note if a GeoPackage was sent whose last edits may lie in another file.
+
+    It is no error: a program that closes the file may leave this mode set (https://sqlite.org/fileformat.html, bytes 18
+    and 19 of the header).
+    """
+    if content.startswith(b"SQLite format 3\0") and content[18:20] == b"\2\2":
+        return ["edits may be missing if QGIS still had the file open; then close the project, and send it again"]
+    return []
 
 
 def _read(content: bytes, grid: Grid, scheme: ClassScheme) -> DrawnLabels:

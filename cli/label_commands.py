@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from cli.errors import usage_error
+from cli.errors import StartError, usage_error
 from cli.installation import installed_catalog, running_catalog
 from cli.output import Columns, as_json, json_option, moment, print_records, print_table, tell
 from cli.server import connected
@@ -45,6 +45,7 @@ def upload(
 
     What was recognised is shown first.
     """
+    _check_closed(file)
     content, seconds = file.read_bytes(), None if minutes is None else 60.0 * minutes
     with connected(url, token) as client:
         found = next((item for item in client.scenes() if scene in {item.name, str(item.id)}), None)
@@ -62,6 +63,20 @@ def upload(
     taken = f"{sent.judged_px} pixels are labels of {len(sent.label_events)} patches of {found.name}."
     before = "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
     tell(before if sent.sent_before else taken, **sent.model_dump(mode="json"))
+
+
+def _check_closed(file: Path) -> None:
+    """Refuse a GeoPackage whose last edits are not in the file.
+
+    Raises:
+        StartError: They are in the write-ahead log beside it, as while QGIS has it open.
+    """
+    log = file.with_name(f"{file.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StartError(
+            f"{log}: found edits that are not in {file.name} yet; expected a file that no program has open: remove its "
+            "layers from the project in QGIS, or close the project, and send it again"
+        )
 
 
 @labels.command()

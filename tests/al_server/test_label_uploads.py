@@ -3,6 +3,7 @@
 import errno
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,26 @@ def test_without_memory_for_a_helper_the_file_is_asked_for_again_later(
     refused = send(client, catalog, scene_id, edited.read_bytes())
     assert_problem(refused, 503, "no process to read the file could be started")
     assert refused.headers["Retry-After"] == "10"
+
+
+def test_a_file_that_may_be_open_elsewhere_is_noted(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path
+) -> None:
+    with closing(sqlite3.connect(edited)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    assert edited.read_bytes()[18:20] == b"\2\2"  # still so in the closed file, which is why it is not refused
+    answer = send(client, catalog, scene_id, edited.read_bytes(), "?dry_run=true")
+    assert answer.status_code == 200
+    assert all("edits may be missing" in layer["notes"][-1] for layer in answer.json["layers"])
+
+
+def test_the_command_refuses_a_file_whose_last_edits_lie_beside_it(edited: Path) -> None:
+    with closing(sqlite3.connect(edited)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE notes (note TEXT)")
+        there = ["--url", "http://127.0.0.1:9", "--token", "t"]
+        refused = CliRunner().invoke(main, ["labels", "upload", str(edited), "--scene", "khumbu", *there])
+    assert (refused.exit_code, "found edits that are not in edited.gpkg yet" in refused.output) == (1, True)
 
 
 def with_view(path: Path) -> bytes:
