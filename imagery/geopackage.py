@@ -18,6 +18,8 @@ from imagery.errors import OutlineError, UnreadableOutlinesError
 
 _MOST_TABLES: Final = 10_000
 _STEPS: Final = 10_000_000  # of SQLite's virtual machine, about a second
+_COMPUTED: Final = re.compile(r"CREATE\s+(VIEW|VIRTUAL)\b", re.IGNORECASE)
+_STORED: Final = re.compile(r"CREATE\s+(TABLE|(UNIQUE\s+)?INDEX|TRIGGER)\b", re.IGNORECASE)
 _RTREE: Final = re.compile(r'CREATE VIRTUAL TABLE ("(?:[^"]|"")+"|\w+) USING rtree\s*\(', re.IGNORECASE)
 # 2 and 3 are the numbers of computed columns (https://sqlite.org/pragma.html#pragma_table_xinfo).
 _GENERATED: Final = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden IN (2, 3)"
@@ -54,19 +56,25 @@ def _limit(database: sqlite3.Connection) -> None:
 
 
 def _faults(database: sqlite3.Connection) -> Iterator[str]:
-    rows = database.execute("SELECT type, name, rootpage, sql FROM sqlite_master").fetchmany(_MOST_TABLES + 1)
+    rows = database.execute("SELECT lower(type), name, sql FROM sqlite_master").fetchmany(_MOST_TABLES + 1)
     if len(rows) > _MOST_TABLES:
         yield f"more than {_MOST_TABLES:,} tables and indexes"
-    for kind, name, root, sql in rows:
-        if kind == "view":
-            yield f"the view {name!r}"
-        # A table without a page of its own is a virtual one.
-        if kind == "table" and not root and not _RTREE.match(str(sql)):
-            yield f"the virtual table {name!r}"
-    for kind, name, *_ in rows:
+    for _, name, sql in rows:
+        yield from _fault(name, sql)
+    for kind, name, _ in rows:
         if kind == "table":
             if str(name).lower() == _SYSTEMS:
                 for row in database.execute(f"SELECT * FROM {_SYSTEMS}"):  # noqa: S608 - a constant
                     yield from (f"a coordinate reference system of the file {path!r}" for path in grid_paths(str(row)))
             columns = database.execute(_GENERATED, (name,))
             yield from (f"the generated column {column!r} of {name!r}" for (column,) in columns)
+
+
+def _fault(name: object, sql: object) -> Iterator[str]:
+    """Yield what computes, told by its SQL, which SQLite runs to make it: type and page may be written by hand."""
+    text = str(sql)
+    if found := _COMPUTED.match(text):
+        if not _RTREE.match(text):
+            yield f"the view {name!r}" if found[1].upper() == "VIEW" else f"the virtual table {name!r}"
+    elif sql is not None and not _STORED.match(text):  # the index of a primary key has no SQL
+        yield f"{name!r}, which is no table, index or trigger"

@@ -274,6 +274,57 @@ def test_a_geopackage_that_computes_is_refused(tmp_path: Path, sql: str, message
         read_layer(str(path), None, GRID)
 
 
+def _forge_schema(path: Path, sql: str, name: str, /, **values: object) -> None:
+    """Run a statement, and change what the table of tables says of a table or view."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute(sql)
+        for column, value in values.items():
+            database.execute(f"UPDATE sqlite_master SET {column} = ? WHERE name = ?", (value, name))  # noqa: S608
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "View"])
+def test_a_view_whose_type_is_written_in_capitals_is_refused(tmp_path: Path, kind: str) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"a": [SQUARE]})
+    _forge_schema(path, ENDLESS, "v", type=kind)
+    with pytest.raises(OutlineError, match="the view 'v'"):
+        read_layer(str(path), None, GRID)
+
+
+@pytest.mark.parametrize("values", [{"type": "TABLE"}, {"rootpage": 17}, {"type": "Table", "rootpage": 17}])
+def test_a_virtual_table_that_claims_to_be_a_plain_one_is_refused(tmp_path: Path, values: dict[str, object]) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"a": [SQUARE]})
+    _forge_schema(path, "CREATE VIRTUAL TABLE v USING fts4(x)", "v", **values)
+    with pytest.raises(OutlineError, match="the virtual table 'v'"):
+        read_layer(str(path), None, GRID)
+
+
+def test_a_generated_column_of_a_table_whose_type_is_written_in_capitals_is_refused(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"a": [SQUARE]})
+    _forge_schema(path, "ALTER TABLE a ADD COLUMN big TEXT AS (hex(zeroblob(300000000)))", "a", type="TABLE")
+    with pytest.raises(OutlineError, match="the generated column 'big' of 'a'"):
+        read_layer(str(path), None, GRID)
+
+
+def test_sql_that_makes_neither_table_nor_index_nor_trigger_is_refused(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"a": [SQUARE]})
+    _forge_schema(path, ENDLESS, "v", sql=ENDLESS.replace("CREATE VIEW", "CREATE/**/VIEW"))
+    with pytest.raises(OutlineError, match="'v', which is no table, index or trigger"):
+        read_layer(str(path), None, GRID)
+
+
+def test_indexes_triggers_and_spatial_indexes_are_taken(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "a.gpkg", {"a": [SQUARE]})
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, note TEXT UNIQUE)")
+        database.execute("CREATE UNIQUE INDEX by_note ON notes (note, name)")
+        kinds = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone()
+        tree = database.execute("SELECT sql FROM sqlite_master WHERE name = 'rtree_a_geom'").fetchone()
+    assert kinds[0] > 0
+    assert tree[0].startswith("CREATE VIRTUAL TABLE")
+    assert len(read_layer(str(path), None, GRID).polygons) == 1
+
+
 def test_an_archive_of_a_high_ratio_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.geojson", b" " * (32 << 20))  # a thousand times its packed size
