@@ -20,8 +20,18 @@ from labeling import server as label_studio
 HOST = "127.0.0.1"
 
 # The only variables of our environment that Redis, MLflow and Label Studio get. Label Studio would read the variables
-# HOST, PORT and DEBUG of the caller's shell as its own settings.
-_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER")
+# HOST, PORT and DEBUG of the caller's shell as its own settings. It needs CSRF_TRUSTED_ORIGINS behind a proxy with TLS.
+_PASSED_ON = (
+    "HOME",
+    "LABEL_STUDIO_CSRF_TRUSTED_ORIGINS",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "TMPDIR",
+    "TZ",
+    "USER",
+)
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # idle thread pools cost memory
 

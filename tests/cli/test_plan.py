@@ -166,6 +166,14 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
+def test_label_studio_gets_the_origins_of_a_proxy(settings: Settings):
+    environ = {"LABEL_STUDIO_CSRF_TRUSTED_ORIGINS": "https://labels.example", "LABEL_STUDIO_DEBUG": "true"}
+    listed = plan(settings, SECRETS, label_studio_program=Path("label-studio"), environ=environ, cwd=Path())
+    (env,) = (process.env for process in listed if process.name == "label-studio")
+    assert env["LABEL_STUDIO_CSRF_TRUSTED_ORIGINS"] == "https://labels.example"
+    assert env["LABEL_STUDIO_DEBUG"] == "false"
+
+
 def compute_workers(settings: Settings, environ: dict[str, str], **changes: object) -> dict[str, Process]:
     settings = settings.model_copy(update=changes)
     listed = plan(settings, SECRETS, label_studio_program=Path("label-studio"), environ=environ, cwd=Path())

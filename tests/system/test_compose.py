@@ -28,6 +28,17 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load((DOCKER / "compose.yaml").read_text())
 
 
+def interpolate(text: str, environment: dict[str, str]) -> str:
+    """Fill in variables as Compose does, those inside of defaults first."""
+
+    def value(found: re.Match[str]) -> str:
+        return environment.get(found[1]) or found[2] or ""
+
+    while (filled := re.sub(r"\$\{(\w+)(?::-([^${}]*)|:\?[^${}]*)?\}", value, text)) != text:
+        text = filled
+    return text
+
+
 @pytest.fixture(scope="module")
 def processes() -> dict[str, Process]:
     listed = plan(Settings(), SECRETS, label_studio_program=Path("label-studio"), environ={}, cwd=Path())
@@ -96,6 +107,8 @@ def test_label_studio_is_set_up_the_same(compose: dict[str, Any], processes: dic
     theirs = compose["services"]["label-studio"]["environment"]
     theirs = {key: value for key, value in theirs.items() if key.startswith("LABEL_STUDIO_")}
     script = (DOCKER / "label-studio.sh").read_text()
+    # `up` passes it on from its own environment.
+    assert theirs.pop("LABEL_STUDIO_CSRF_TRUSTED_ORIGINS") == "${LABEL_STUDIO_CSRF_TRUSTED_ORIGINS:-}"
     assert set(theirs) | set(re.findall(r"^(LABEL_STUDIO_\w+)=", script, re.MULTILINE)) == set(ours)
     of_the_place = {"LABEL_STUDIO_BASE_DATA_DIR", "LABEL_STUDIO_ALLOWED_HOSTS"}
     assert {key: theirs[key] for key in set(theirs) - of_the_place} == {
@@ -107,11 +120,34 @@ def test_settings_named_in_the_file_exist(compose: dict[str, Any], monkeypatch: 
     environment = compose["services"]["api"]["environment"]
     script = (DOCKER / "with-secrets.sh").read_text()
     for variable, value in [*environment.items(), *re.findall(r'^(GLACIER_AL_\w+)="(.*)"', script, re.MULTILINE)]:
-        with_defaults = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value))
-        monkeypatch.setenv(variable, re.sub(r"\$\{.*?\}|\$\(.*?\)", "filled.in", with_defaults))
+        filled = interpolate(str(value), {"GLACIER_AL_HOST": "filled.in"})
+        monkeypatch.setenv(variable, re.sub(r"\$\(.*?\)", "filled.in", filled))
     settings = Settings(var_dir=tmp_path)
     assert settings.database_url == "postgresql+psycopg://glacier_al:filled.in@postgres/glacier_al"
     assert settings.api_url == "http://filled.in:8000"
+
+
+def test_addresses_of_a_proxy_replace_those_of_this_machine(compose: dict[str, Any]):
+    environment = compose["services"]["api"]["environment"]
+    names = ("GLACIER_AL_API_URL", "GLACIER_AL_LABEL_STUDIO_PUBLIC_URL", "GLACIER_AL_MLFLOW_PUBLIC_URL")
+    here = {"GLACIER_AL_HOST": "a.example"}
+    assert [interpolate(environment[name], here) for name in names] == [
+        "http://a.example:8000",
+        "http://a.example:8080",
+        "http://localhost:5000",  # published on loopback only
+    ]
+    proxy = {"GLACIER_AL_API_URL": "https://a.example", "GLACIER_AL_LABEL_STUDIO_PUBLIC_URL": "https://a.example:8443"}
+    assert [interpolate(environment[name], here | proxy) for name in names] == [
+        "https://a.example",
+        "https://a.example:8443",
+        "http://localhost:5000",
+    ]
+
+
+def test_mlflow_answers_to_the_address_that_links_lead_to(compose: dict[str, Any]):
+    public = compose["services"]["api"]["environment"]["GLACIER_AL_MLFLOW_PUBLIC_URL"]
+    allowed = compose["services"]["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert public.removeprefix("http://") in allowed
 
 
 def test_secrets_are_files_that_make_secrets_makes(compose: dict[str, Any], tmp_path: Path):
