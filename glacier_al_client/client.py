@@ -40,6 +40,10 @@ from glacier_al_client.waiting import Progress, wait_for_decision, wait_for_job
 
 REMEMBERED_S: Final = 0.5
 """The server may go on telling the version from before for 0.2 s, longer than it takes to tell that it changed."""
+FILE_SILENCE_S: Final = 130.0
+"""The server may take 60 s to start the process that reads a file, and 60 s to read it."""
+SCENE_SILENCE_S: Final = 310.0
+"""The server may take 300 s to understand the files of a scene (its setting ``scene_check_timeout_s``)."""
 
 
 class Client(Calls):
@@ -51,11 +55,13 @@ class Client(Calls):
     Args:
         url: Address of the server, e.g. ``http://localhost:8000``.
         token: A token; its role decides what may be called.
-        timeout_s: How long to wait for a connection, and between bytes of an answer, seconds.
+        timeout_s: How long to wait for a connection, and between bytes of an answer, seconds. The answer to a file of
+            labels is waited for at least `FILE_SILENCE_S`, that to a scene at least `SCENE_SILENCE_S`.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 30.0) -> None:
         super().__init__(url, token, timeout_s)
+        self._file_silence_s, self._scene_silence_s = max(timeout_s, FILE_SILENCE_S), max(timeout_s, SCENE_SILENCE_S)
         self._latest: tuple[str, ModelAnswer] | None = None  # with its ETag
 
     # The server
@@ -167,7 +173,7 @@ class Client(Calls):
             JobFailedError: The job failed.
         """
         body = plain(request.model_copy(update={"dry_run": True}))
-        response = self.transport.request("POST", f"{API}/scenes", body=body)
+        response = self.transport.request("POST", f"{API}/scenes", body=body, silence_s=self._scene_silence_s)
         if response.status_code != HTTPStatus.ACCEPTED:
             return read(SceneSummary, response)
         asked = read(SceneAccepted, response)
@@ -181,7 +187,9 @@ class Client(Calls):
 
     def register_scene(self, request: SceneRequest) -> SceneAccepted:
         """Register a scene; return it with the job that cuts it into patches."""
-        return self.post("scenes", SceneAccepted, request.model_copy(update={"dry_run": False}))
+        body = plain(request.model_copy(update={"dry_run": False}))
+        accepted = self.transport.request("POST", f"{API}/scenes", body=body, silence_s=self._scene_silence_s)
+        return read(SceneAccepted, accepted)
 
     def patches(self, scene_id: int) -> Iterator[dict[str, Any]]:
         """Yield the patches of a scene as GeoJSON features, with ``state`` and ``scores`` among the properties."""
@@ -308,7 +316,9 @@ class Client(Calls):
         """
         query = {"dry_run": dry_run or None, "version": version, "seconds": seconds}
         path, headers = f"{API}/scenes/{scene_id}/labels", {"Content-Type": "application/geopackage+sqlite3"}
-        return read(UploadAnswer, self.transport.request("POST", path, query, file, headers, may_repeat=True))
+        silence_s = self._file_silence_s
+        sent = self.transport.request("POST", path, query, file, headers, may_repeat=True, silence_s=silence_s)
+        return read(UploadAnswer, sent)
 
     # Rounds
 

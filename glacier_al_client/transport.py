@@ -80,8 +80,19 @@ class Transport:
         *,
         may_repeat: bool = False,
         attempts: int = ATTEMPTS,
+        silence_s: float | None = None,
     ) -> httpx.Response:
         """Send a request and return a response that is no error (status below 300, or 304), with its body read.
+
+        Args:
+            method: As for `stream`, like all others.
+            path: Path on the server.
+            query: Parameters.
+            body: Bytes, or what is sent as JSON.
+            headers: Further headers.
+            may_repeat: Whether sending it twice has the effect of sending it once.
+            attempts: How often to try in all.
+            silence_s: How long no byte may come.
 
         Raises:
             ClientError: The request cannot be sent.
@@ -89,7 +100,9 @@ class Transport:
             UnreachableError: It could not be reached, or broke off.
             UnexpectedAnswerError: The answer leads elsewhere, as no answer of our server does.
         """
-        with self.stream(method, path, query, body, headers, may_repeat=may_repeat, attempts=attempts) as response:
+        with self.stream(
+            method, path, query, body, headers, may_repeat=may_repeat, attempts=attempts, silence_s=silence_s
+        ) as response:
             try:
                 response.read()
             except httpx.HTTPError as error:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from glacier_al_client.client import Client
+from al_server.sent_files import READ_S
+from catalog.settings import Settings
+from glacier_al_client.client import FILE_SILENCE_S, SCENE_SILENCE_S, Client
 from glacier_al_client.errors import (
     ChecksumError,
     ClientError,
@@ -21,7 +23,8 @@ from glacier_al_client.errors import (
     UnreachableError,
 )
 from glacier_al_client.transport import Transport, retry_after_s
-from glacier_al_client.types import JobAnswer, ReplayAnswer
+from glacier_al_client.types import JobAnswer, ReplayAnswer, SceneRequest
+from services.contained import START_S
 
 BREAK_OFF = None
 Step = tuple[int, dict[str, str], bytes] | None
@@ -31,8 +34,13 @@ STREAM = {"Content-Type": "text/event-stream"}
 
 
 @contextmanager
-def playing(*steps: Step) -> Iterator[tuple[str, list[str]]]:
-    """Answer requests with one step after another; yield the address and what was asked for."""
+def playing(*steps: Step, delay_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
+    """Answer requests with one step after another; yield the address and what was asked for.
+
+    Args:
+        *steps: The answers.
+        delay_s: How long the server thinks before each of them.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,6 +49,7 @@ def playing(*steps: Step) -> Iterator[tuple[str, list[str]]]:
             asked.append(f"{self.command} {self.path}" + (f" after {heard}" if heard else ""))
             step = steps[len(asked) - 1]
             self.close_connection = True
+            time.sleep(delay_s)
             if step is None:
                 return
             status, headers, body = step
@@ -129,6 +138,29 @@ def test_a_refusal_is_final(status: int, slept: list[float]) -> None:
     with playing((status, {}, b"")) as (url, _), Client(url) as client, pytest.raises(ProblemError):
         client.get("jobs", JobAnswer)
     assert slept == []
+
+
+SCENE = SceneRequest.model_validate({"name": "a", "role": "pool", "unit": "digital number", "path": "/a.tif"})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.upload_labels(1, b"SQLite format 3"),
+        lambda client: client.describe_scene(SCENE),
+        lambda client: client.register_scene(SCENE),
+    ],
+)
+def test_a_server_that_reads_a_file_may_be_silent_for_longer(call: Callable[[Client], object]) -> None:
+    with playing((200, {}, b"{}"), delay_s=2.0) as (url, asked), Client(url, timeout_s=1.0) as client:
+        with pytest.raises(UnexpectedAnswerError):  # the answer came, and is none of our server
+            call(client)
+        assert len(asked) == 1
+
+
+def test_the_server_may_use_up_its_time_for_a_file() -> None:
+    assert FILE_SILENCE_S > START_S + READ_S
+    assert Settings().scene_check_timeout_s < SCENE_SILENCE_S
 
 
 def test_the_time_to_come_back_is_a_number_or_a_date() -> None:
