@@ -1,20 +1,17 @@
 """``glacier-al backup`` and ``glacier-al restore``."""
 
 from pathlib import Path
-from typing import Final
 
 import click
 
 from catalog.settings import Settings
 from catalog.settings_sources import data_folder
 from cli.output import json_option, remark, tell
-from cli.progress import progress
+from cli.progress import QUIET_S, progress
 from cli.restore import restore as restore_backup
 from cli.running import check_folder
 from services.backup import back_up
 from services.backup_folder import BackupFolder
-
-QUIET_S: Final = 3.0
 
 
 @click.command()

@@ -14,6 +14,7 @@ from cli.errors import FoundError
 from cli.installation import installed_catalog
 from cli.output import as_json, json_option, print_json, print_table, tell
 from cli.prediction_wait import wait_for_prediction
+from cli.progress import QUIET_S, progress
 from imagery.errors import ExportError
 from imagery.glaciers import InventoryPart, read_inventory
 from imagery.glims_check import check_submission
@@ -83,7 +84,10 @@ def dataset(
     with installed_catalog() as catalog:
         _check_labels(catalog)
         served = _served_model(catalog) if model and Form.STAC in request.forms else None
-        tally = export_dataset(catalog, folder, request, software(), served)
+        with progress("the data set", QUIET_S) as told:
+            tally = export_dataset(
+                catalog, folder, request, software(), served, lambda done, total: told(done / total, None)
+            )
     windows = ", ".join(f"{count} {split}" for split, count in tally.windows.items())
     simulated = f" ({tally.simulated} simulated)" if tally.simulated else ""
     tell(

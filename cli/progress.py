@@ -17,6 +17,8 @@ EVERY_S: Final = 30.0
 EVERY_PERCENT: Final = 10
 """A plain line is printed when so many seconds have passed, or another tenth is done."""
 ESTIMATE_AFTER_S: Final = 5.0
+QUIET_S: Final = 3.0
+"""Work that mostly ends within so many seconds shows nothing until then."""
 
 Tell = Callable[[float | None, float | None], None]
 """Takes the share that is done, 0 to 1, and the seconds left; None while unknown."""

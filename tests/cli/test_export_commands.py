@@ -71,6 +71,16 @@ def test_a_data_set_is_written_without_the_model_where_mlflow_is_down(
     assert about["software"].startswith("glacier-al ")
 
 
+def test_an_export_tells_how_far_it_is(
+    scene: tuple[Scene, ForgedScene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_commands, "QUIET_S", 0.0)
+    result = call("dataset", tmp_path / "out", "--form", "npy", "--channel", "red", "--role", "pool")
+    assert result.exit_code == 0, result.output
+    assert "the data set, 100%" in result.stderr  # of one window
+    assert "the data set" not in result.stdout
+
+
 def test_a_data_set_holds_the_served_model(
     scene: tuple[Scene, ForgedScene], served: ModelVersion, tmp_path: Path
 ) -> None:
