@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from imagery.errors import SceneError
-from imagery.grid import Grid, Window
+from imagery.grid import Grid, Window, footprints_overlap
 from imagery.raster_file import open_raster, read_window
 from imagery.scene_reader import SceneReader
 
@@ -126,9 +126,10 @@ def _warp(
 
 def _window_below(grid: Grid, tile: Grid) -> Window | None:
     """Return the window of a grid that a tile shows; None if they lie apart."""
-    outline = shapely.get_coordinates(tile.footprint_in(grid.crs))
-    if not np.isfinite(outline).all():
-        return None
+    try:
+        outline = shapely.get_coordinates(tile.footprint_in(grid.crs))
+    except SceneError:  # a tile of the whole world reaches beyond the places that most projections have
+        return grid.window if footprints_overlap(tile, grid) else None
     columns, rows = ~grid.affine @ (outline[:, 0], outline[:, 1])
     span = max(np.ptp(columns), np.ptp(rows)) / TILE_PX  # pixels of the grid in one of the tile
     return grid.window_around(outline, margin_px=_MARGIN_PX * max(1.0, span))

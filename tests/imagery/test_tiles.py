@@ -102,3 +102,27 @@ def test_missing_pixels_stay_missing(tmp_path: Path):
         tile = read_scene_tile(reader, ["red"], tile_grid(*tile_over(source.grid, 13)))
     assert tile is not None
     assert np.unique(tile[np.isfinite(tile)]).tolist() == [5.0]  # no mixture with the missing ones
+
+
+@pytest.mark.parametrize(
+    ("crs", "x", "y"), [("EPSG:32645", 4e5, 3.1e6), ("EPSG:32632", 4e5, 5.1e6), ("EPSG:32759", 4e5, 5.2e6)]
+)
+def test_a_scene_is_shown_however_far_the_map_is_zoomed_out(crs: str, x: float, y: float, tmp_path: Path):
+    """Of each zoom one tile shows the scene, at its place; the others show nothing, and none is refused."""
+    grid = Grid(crs, (300.0, 0.0, x, 0.0, -300.0, y), 600, 600)
+    path = write_geotiff(
+        tmp_path / "map.tif", np.full((1, 600, 600), 7, dtype=np.uint8), crs=crs, transform=grid.transform, nodata=0
+    )
+    for zoom in range(4):
+        over = tile_over(grid, zoom)
+        for column in range(2**zoom):
+            for row in range(2**zoom):
+                tile = tile_grid(zoom, column, row)
+                found = read_map_tile(str(path), grid, tile, 0)
+                shown = np.empty((0, 2)) if found is None else np.argwhere(found == 7)
+                assert bool(len(shown)) == ((zoom, column, row) == over), (zoom, column, row)
+                if len(shown):
+                    at = shown.mean(axis=0) + 0.5
+                    place = np.array([tile.affine @ (at[1], at[0])])
+                    ((lon, lat),) = transform_points(place, WEB_MERCATOR, "EPSG:4326")
+                    assert (lon, lat) == pytest.approx(grid.centre_wgs84(), abs=360 / 256 / 2**zoom)
