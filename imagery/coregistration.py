@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from imagery.grid import Grid, Window, blocks
 from imagery.projection import geodesic_offsets
-from imagery.resampling import method_for, warp, window_under
+from imagery.resampling import method_for, unwrapped, warp, window_under
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
 
@@ -99,7 +99,7 @@ def _spread(grid: Grid) -> Iterator[Window]:
 
 def _read(reader: SceneReader, channel: str, grid: Grid) -> NDArray[np.float32]:
     """Read a channel of a scene onto a part of the common grid; NaN where it has no data."""
-    own = reader.source.grid
+    own = unwrapped(reader.source.grid, grid)
     if (window := window_under(grid, own, _MARGIN_PX)) is None:
         return np.full((grid.height, grid.width), np.nan, dtype=np.float32)
     pixels = reader.read([channel], window)[0]

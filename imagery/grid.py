@@ -143,7 +143,8 @@ class Grid:
         """Return the smallest window that holds points, at least one pixel, as far as it lies in this grid.
 
         Args:
-            points: (N, 2) x and y in the grid's CRS.
+            points: (N, 2) x and y in the grid's CRS, continued across the antimeridian; the grid may count them whole
+                turns further on, as longitudes from 0 to 360 degrees.
             margin_px: Added on each side, in pixels.
 
         Returns:
@@ -151,12 +152,14 @@ class Grid:
         """
         if not np.isfinite(points).all():
             return None
-        columns, rows = _apply(~self.affine, points).T
-        first_row, end_row = _range_around(rows, margin_px, self.height)
-        first_col, end_col = _range_around(columns, margin_px, self.width)
-        if first_col >= end_col or first_row >= end_row:
-            return None
-        return Window(first_row, first_col, end_row - first_row, end_col - first_col)
+        found = []
+        for shift in _turns(self.crs):
+            columns, rows = _apply(~self.affine, points + np.array([shift, 0.0])).T
+            first_row, end_row = _range_around(rows, margin_px, self.height)
+            first_col, end_col = _range_around(columns, margin_px, self.width)
+            if first_col < end_col and first_row < end_row:
+                found.append(Window(first_row, first_col, end_row - first_row, end_col - first_col))
+        return _around(found)
 
     def pixel_area(self) -> float:
         """Area of one pixel in squared CRS units (square metres in UTM, square degrees in EPSG:4326)."""
@@ -364,10 +367,23 @@ def blocks(width: int, height: int, side: int) -> list[Window]:
 
 def _copies(footprint: Polygon, crs: str) -> list[Polygon]:
     """Return a footprint at every x that is the same place, since grids may count longitudes beyond 180 degrees."""
+    return [shapely.affinity.translate(footprint, shift) for shift in _turns(crs)]
+
+
+def _turns(crs: str) -> list[float]:
+    """Return the shifts of x that lead to the same place: whole turns, as far as grids may count longitudes."""
     turn = period(crs)
-    if turn is None:
-        return [footprint]
-    return [shapely.affinity.translate(footprint, k * turn) for k in (-1, 0, 1)]
+    return [0.0] if turn is None else [k * turn for k in range(-2, 3)]
+
+
+def _around(windows: Sequence[Window]) -> Window | None:
+    """Return the smallest window that holds all windows; None without any."""
+    if not windows:
+        return None
+    row_off, col_off = min(window.row_off for window in windows), min(window.col_off for window in windows)
+    end_row = max(window.row_off + window.height for window in windows)
+    end_col = max(window.col_off + window.width for window in windows)
+    return Window(row_off, col_off, end_row - row_off, end_col - col_off)
 
 
 def _range_around(positions: NDArray[np.float64], margin_px: float, count: int) -> tuple[int, int]:

@@ -248,11 +248,9 @@ def pixels_across(file_grid: Grid, scene_grid: Grid) -> float:
 
 
 def window_under(grid: Grid, file_grid: Grid, margin: int) -> Window | None:
-    """Return the part of a file under a grid, with a margin in pixels around it; None if they do not overlap."""
-    left, top, right, bottom = _footprint_in_pixels(file_grid, grid).bounds
-    first_col, first_row = max(0, math.floor(left) - margin), max(0, math.floor(top) - margin)
-    end_col = min(file_grid.width, math.ceil(right) + margin)
-    end_row = min(file_grid.height, math.ceil(bottom) + margin)
-    if first_col >= end_col or first_row >= end_row:
-        return None
-    return Window(first_row, first_col, end_row - first_row, end_col - first_col)
+    """Return the part of a file under a grid, with a margin in pixels around it; None if they do not overlap.
+
+    Raises:
+        SceneError: There is no transformation between the grids' CRSs.
+    """
+    return file_grid.window_around(shapely.get_coordinates(grid.footprint_in(file_grid.crs)), margin)

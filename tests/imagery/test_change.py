@@ -132,6 +132,32 @@ def test_the_coarser_grid_cut_to_the_common_ground_is_compared() -> None:
         common_grid(GRID, replace(fine, transform=(10.0, b, c + 90_000, d, -10.0, f)))
 
 
+@pytest.mark.parametrize("west", [-80.0, 280.0])
+def test_scenes_are_compared_however_their_longitudes_are_counted(west: float, tmp_path: Path) -> None:
+    """160 x 160 pixels at 80 W, and the eastern half of them counted otherwise."""
+    whole = textured(tmp_path, "whole.tif", 0, 0, "EPSG:4326", (0.0003, 0.0, -80.0, 0.0, -0.0003, 1.0))
+    other = textured(tmp_path, "other.tif", 0, 0, "EPSG:4326", (0.0003, 0.0, west, 0.0, -0.0003, 1.0))
+    east = replace(other.grid, transform=(0.0003, 0.0, west + 80 * 0.0003, 0.0, -0.0003, 1.0))
+    assert common_grid(whole.grid, east).width == 80
+    assert common_grid(whole.grid, other.grid) in (whole.grid, other.grid)
+    ones = np.ones((160, 160), dtype=np.uint8)
+    for grid in (whole.grid, other.grid):
+        shift = estimate_shift(whole, other, grid)
+        assert shift is not None
+        assert shift.length_m == pytest.approx(0, abs=0.1)
+        assert (map_onto(ones, whole.grid, grid) == 1).all()
+        assert (map_onto(ones, other.grid, grid) == 1).all()
+
+
+def test_a_scene_in_utm_is_compared_with_one_whose_longitudes_are_counted_from_0_to_360() -> None:
+    """Around 80.5 W, 1 N: 1 km of UTM is 0.009 degrees."""
+    degrees = Grid("EPSG:4326", (0.001, 0.0, 279.0, 0.0, -0.001, 1.5), 1000, 1000)
+    utm = Grid("EPSG:32617", (30.0, 0.0, 555_000.0, 0.0, -30.0, 111_000.0), 100, 100)
+    grid = common_grid(degrees, utm)
+    assert grid.crs == "EPSG:4326"
+    assert grid.bounds == pytest.approx((279.494, 0.976, 279.522, 1.004), abs=0.002)
+
+
 def test_a_finer_map_becomes_the_most_frequent_class() -> None:
     _, b, c, d, _, f = NORTH_UP
     own, coarse = Grid(UTM_45N, (10.0, b, c, d, -10.0, f), 9, 3), Grid(UTM_45N, NORTH_UP, 3, 2)
@@ -146,12 +172,20 @@ def read(source: SceneSource) -> NDArray[np.float32]:
         return reader.read(["nir"], source.grid.window)[0]
 
 
-def textured(tmp_path: Path, name: str, east_px: float, north_px: float) -> SceneSource:
+def textured(
+    tmp_path: Path,
+    name: str,
+    east_px: float,
+    north_px: float,
+    crs: str = UTM_45N,
+    transform: tuple[float, ...] = NORTH_UP,
+) -> SceneSource:
     """A scene of smooth random texture whose image lies so many pixels to the east and north of the ground."""
     noise = np.random.default_rng(0).normal(size=(160, 160))
     ground = ndimage.gaussian_filter(noise, 2, mode="wrap")
     image = ndimage.shift(ground, (-north_px, east_px), order=3, mode="grid-wrap")
-    path = write_geotiff(tmp_path / name, (10_000 + 20_000 * image).astype(np.float32))
+    image = (10_000 + 20_000 * image).astype(np.float32)
+    path = write_geotiff(tmp_path / name, image, crs=crs, transform=transform)
     return describe([BandSource("nir", str(path), 1)])
 
 

@@ -244,3 +244,27 @@ def test_a_window_around_points_is_the_part_of_the_grid_that_holds_them(
 ) -> None:
     grid = Grid("EPSG:32645", (10.0, 0.0, 0.0, 0.0, -10.0, 100.0), width=20, height=10)
     assert grid.window_around(np.array(corners, dtype=np.float64), margin_px) == expected
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269"])
+@pytest.mark.parametrize(
+    ("west", "longitudes", "columns"),
+    [
+        # Pixels of a quarter of a degree, 8 columns from the west.
+        (-80, (-79.5, -79), range(2, 4)),
+        (280, (-79.5, -79), range(2, 4)),
+        (280, (-85, -79), range(4)),
+        (280, (280.5, 281), range(2, 4)),
+        (-440, (-79.5, -79), range(2, 4)),
+        (179, (179.5, 179.75), range(2, 3)),
+        (179, (-179.5, -179.25), range(6, 7)),
+        (179, (-180, 180), range(8)),
+        (280, (-70, -69), range(0)),
+    ],
+)
+def test_a_window_is_found_however_the_grid_counts_longitudes(
+    crs: str, west: float, longitudes: tuple[float, float], columns: range
+) -> None:
+    grid = Grid(crs, (0.25, 0.0, west, 0.0, -0.25, 2.0), width=8, height=8)
+    found = grid.window_around(np.array([(longitude, latitude) for longitude in longitudes for latitude in (1, 1.25)]))
+    assert found == (Window(3, columns.start, 1, len(columns)) if columns else None)

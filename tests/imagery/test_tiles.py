@@ -104,6 +104,35 @@ def test_missing_pixels_stay_missing(tmp_path: Path):
     assert np.unique(tile[np.isfinite(tile)]).tolist() == [5.0]  # no mixture with the missing ones
 
 
+def test_a_scene_in_degrees_is_shown_however_its_longitudes_are_counted(tmp_path: Path):
+    values = np.arange(1, 100 * 100 + 1, dtype=np.uint16).reshape(1, 100, 100)
+    shown = []
+    for west in (-80.0, 280.0):
+        transform = (0.01, 0.0, west, 0.0, -0.01, 1.0)
+        path = write_geotiff(
+            tmp_path / f"{west}.tif", values, crs="EPSG:4326", transform=transform, nodata=0, descriptions=["red"]
+        )
+        grid = Grid("EPSG:4326", transform, 100, 100)
+        found = read_map_tile(str(path), grid, tile_grid(*tile_over(grid, 9)), 0)
+        assert found is not None, west
+        shown.append(found)
+    assert (shown[0] > 0).any()
+    np.testing.assert_array_equal(shown[1], shown[0])
+
+
+def test_both_halves_of_a_scene_across_the_antimeridian_are_shown(tmp_path: Path):
+    """From 170 to 190 degrees: 10 degrees in the last, 10 in the first column of tiles, of 180 degrees in 256 px."""
+    transform = (0.1, 0.0, 170.0, 0.0, -0.1, 10.0)
+    path = write_geotiff(
+        tmp_path / "map.tif", np.full((1, 100, 200), 7, dtype=np.uint8), crs="EPSG:4326", transform=transform, nodata=0
+    )
+    grid = Grid("EPSG:4326", transform, 200, 100)
+    for column, of_tile in ((0, slice(0, 14)), (1, slice(242, 256))):
+        found = read_map_tile(str(path), grid, tile_grid(1, column, 0), 0)
+        assert found is not None
+        assert np.flatnonzero((found == 7).any(axis=0)).tolist() == list(range(of_tile.start, of_tile.stop))
+
+
 @pytest.mark.parametrize(
     ("crs", "x", "y"), [("EPSG:32645", 4e5, 3.1e6), ("EPSG:32632", 4e5, 5.1e6), ("EPSG:32759", 4e5, 5.2e6)]
 )
