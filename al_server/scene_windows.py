@@ -25,7 +25,6 @@ from al_server.schemas import SceneId, media
 from catalog.errors import InvalidInputError
 from imagery.map_views import draw_view, encode_tile
 from imagery.maps import read_map
-from imagery.projection import WGS84, transform_points
 from imagery.superpixels import superpixels
 from services.class_scheme import class_scheme
 from services.map_layers import LayerKind, MapLayer
@@ -41,9 +40,7 @@ def find_window(path: SceneId, query: PlaceQuery) -> Response:
     """Find the window of a scene that holds a box on the ground, as far as it lies in the scene."""
     scene = ready_scene(path.scene_id)
     grid = source_of(scene).grid
-    corners = [(x, y) for x in (query.west, query.east) for y in (query.south, query.north)]
-    placed = transform_points(np.array(corners), WGS84, grid.crs)
-    window = grid.window_around(placed)
+    window = grid.window_in_box(query.west, query.south, query.east, query.north)
     if window is None:
         raise InvalidInputError(f"found a box beside scene {scene.name!r}; choose one that lies over it")
     answer = WindowAnswer(

@@ -20,12 +20,14 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 
 from imagery.errors import SceneError
-from imagery.projection import WGS84, period, reproject, same_crs, to_wgs84, unknown_shift, unwrap
+from imagery.projection import WGS84, period, reproject, same_crs, to_wgs84, transform_points, unknown_shift, unwrap
 
 # Over an edge of 200 km, 32 pieces keep the chord of a reprojected straight edge within a metre of the true curve.
 _PIECES_PER_EDGE: Final = 32
 # A projection is undefined far from its own zone, so only grids nearer to each other are compared in one CRS.
 _NEAR_DEG: Final = 1.0
+# Around a grid, as a share of its size: more than the chords of its reprojected edges lie within the curves.
+_BOX_MARGIN: Final = 0.01
 # Bands of one scene are delivered on one grid; only the rounding of the written transform may differ.
 _SAME_PLACE_PX: Final = 0.01
 
@@ -161,6 +163,38 @@ class Grid:
                 found.append(Window(first_row, first_col, end_row - first_row, end_col - first_col))
         return _around(found)
 
+    def window_in_box(self, west: float, south: float, east: float, north: float) -> Window | None:
+        """Return the smallest window that holds a box or a place on the ground, as far as it lies in this grid.
+
+        Only the part of the box at the grid is transformed: a projection is undefined far from its own zone.
+
+        Args:
+            west: Degrees on WGS 84, -180 to 180; larger than `east` for a box across the antimeridian.
+            south: Degrees.
+            east: Degrees; that of `west` for a place.
+            north: Degrees.
+
+        Returns:
+            None if the box lies beside the grid.
+
+        Raises:
+            SceneError: There is no transformation between the grid's CRS and WGS 84 here.
+        """
+        left, bottom, right, top = self.footprint_in(WGS84).bounds
+        margin = _BOX_MARGIN * max(right - left, top - bottom)
+        lowest, highest = max(south, bottom - margin), min(north, top + margin)
+        end = east + 360.0 if east < west else east
+        found = []
+        for shift in _turns(WGS84):
+            first, last = max(west + shift, left - margin), min(end + shift, right + margin)
+            if first <= last and lowest <= highest:
+                corners = np.array([[first, highest], [first, lowest], [last, lowest], [last, highest]])
+                points = transform_points(_densified(corners, _PIECES_PER_EDGE), WGS84, self.crs)
+                if turn := period(self.crs):
+                    points[:, 0] = np.unwrap(points[:, 0], period=turn)
+                found.append(self.window_around(points))
+        return _around([window for window in found if window])
+
     def pixel_area(self) -> float:
         """Area of one pixel in squared CRS units (square metres in UTM, square degrees in EPSG:4326)."""
         return float(abs(self.affine.determinant))
@@ -260,9 +294,7 @@ class Grid:
         left, top = window.col_off, window.row_off
         right, bottom = left + window.width, top + window.height
         corners = np.array([[left, top], [left, bottom], [right, bottom], [right, top]], dtype=np.float64)
-        steps = np.arange(pieces)[:, None] / pieces
-        edges = corners[:, None] + (corners[[1, 2, 3, 0]] - corners)[:, None] * steps
-        return orient(Polygon(_apply(self.affine, edges.reshape(-1, 2))), 1.0)
+        return orient(Polygon(_apply(self.affine, _densified(corners, pieces))), 1.0)
 
 
 def tile(width: int, height: int, size: int, overlap: int = 0) -> list[Window]:
@@ -384,6 +416,13 @@ def _around(windows: Sequence[Window]) -> Window | None:
     end_row = max(window.row_off + window.height for window in windows)
     end_col = max(window.col_off + window.width for window in windows)
     return Window(row_off, col_off, end_row - row_off, end_col - col_off)
+
+
+def _densified(corners: NDArray[np.float64], pieces: int) -> NDArray[np.float64]:
+    """Return the vertices of a ring (n, 2) whose edges are each cut into pieces, (n * pieces, 2)."""
+    steps = np.arange(pieces)[:, None] / pieces
+    edges = corners[:, None] + (np.roll(corners, -1, axis=0) - corners)[:, None] * steps
+    return edges.reshape(-1, 2)
 
 
 def _range_around(positions: NDArray[np.float64], margin_px: float, count: int) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from imagery.classes import ClassScheme
 from imagery.grid import Grid, Window
 from imagery.outline_cut import CutOutlines, cut_outlines
 from imagery.outlines import write_outlines_geojson, write_outlines_gpkg, write_outlines_shapefile
-from imagery.projection import WGS84
 from imagery.vectors import CLASS_FIELD
 from services.area_report import AreaReport, AreaTotal
 
@@ -52,14 +51,12 @@ def window_of_view(grid: Grid, box: Box) -> Window:
         InvalidInputError: The view shows nothing of the scene, or is no box.
         SceneError: The scene's CRS has no transformation from WGS 84.
     """
-    width = box.east - box.west + (360.0 if box.east < box.west else 0.0)
-    if not (-180 <= box.west <= 180 and -180 <= box.east <= 180 and -90 <= box.south < box.north <= 90 and width > 0):
+    longitudes = -180 <= box.west <= 180 and -180 <= box.east <= 180 and box.west != box.east
+    if not (longitudes and -90 <= box.south < box.north <= 90):
         raise InvalidInputError(
             f"found the box {box}; expected west, south, east and north in degrees, south of north, with an extent"
         )
-    view = Grid(WGS84, (width, 0.0, box.west, 0.0, box.south - box.north, box.north), 1, 1)
-    corners = np.array(view.footprint_in(grid.crs).exterior.coords)
-    window = grid.window_around(corners)
+    window = grid.window_in_box(box.west, box.south, box.east, box.north)
     if window is None:
         raise InvalidInputError(f"found the box {box}, which shows nothing of the scene; expected one that does")
     return window

@@ -108,6 +108,27 @@ def test_a_map_of_a_view_has_the_pixels_of_its_window(asking: Asking, forged: Fo
         assert (dataset.read(1)[0, 0], dataset.scales) == (80, (0.01,))
 
 
+@pytest.mark.parametrize("bbox", ["-180,-85,180,85", "-180,-90,180,90", "80,20,-90,40"])
+def test_a_box_that_holds_the_whole_scene_gives_the_whole_file(asking: Asking, forged: ForgedScene, bbox: str) -> None:
+    with rasterio.open(io.BytesIO(asking.file("tif", bbox))) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), forged.truth)
+
+
+def test_the_window_in_a_box_is_found_whatever_else_the_box_holds(
+    asking: Asking, forged: ForgedScene, client: FlaskClient, catalog: Catalog
+) -> None:
+    def window_in(box: str) -> Any:
+        query = dict(zip(("west", "south", "east", "north"), box.split(","), strict=True))
+        address = f"/api/v1/scenes/{asking.scene.id}/window"
+        return client.get(address, headers=as_role(catalog, "reader"), query_string=query)
+
+    names = ("row_off", "col_off", "height", "width")
+    part, whole = window_in(box_within(forged.grid, WINDOW)), window_in("-180,-85,180,85")
+    assert [part.json[name] for name in names] == [15, 25, 60, 60]
+    assert [whole.json[name] for name in names] == [0, 0, forged.grid.height, forged.grid.width]
+    assert_problem(window_in("-180,-85,80,85"), 422, "a box beside scene 'khumbu'")
+
+
 def test_the_file_says_what_it_is(asking: Asking, forged: ForgedScene) -> None:
     found = asking.answer("gpkg", "86.78,28.08,86.8,28.1")
     assert found.content_type == "application/geopackage+sqlite3"

@@ -268,3 +268,36 @@ def test_a_window_is_found_however_the_grid_counts_longitudes(
     grid = Grid(crs, (0.25, 0.0, west, 0.0, -0.25, 2.0), width=8, height=8)
     found = grid.window_around(np.array([(longitude, latitude) for longitude in longitudes for latitude in (1, 1.25)]))
     assert found == (Window(3, columns.start, 1, len(columns)) if columns else None)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((-80.5, 1, -79.5, 1.25), Window(3, 0, 1, 2)),
+        ((-79.5, 1, -79.5, 1), Window(4, 2, 1, 1)),  # a place
+        ((-180, -85, 180, 85), Window(0, 0, 8, 8)),
+        ((-180, -90, 180, 90), Window(0, 0, 8, 8)),
+        ((170, -5, -79.5, 5), Window(0, 0, 8, 2)),  # across the antimeridian, from there eastwards to the scene
+        ((-79.5, -5, 170, 5), Window(0, 2, 8, 6)),
+        ((170, -5, -90, 5), None),
+        ((-80, 3, -79, 4), None),
+    ],
+)
+def test_a_window_in_a_box_is_the_part_of_the_grid_that_lies_in_it(
+    box: tuple[float, float, float, float], expected: Window | None
+) -> None:
+    """8 x 8 pixels of a quarter of a degree, from 80 W and 2 N, with longitudes counted from 0 to 360."""
+    assert Grid("EPSG:4326", (0.25, 0.0, 280, 0.0, -0.25, 2.0), width=8, height=8).window_in_box(*box) == expected
+
+
+def test_a_box_across_the_antimeridian_cuts_a_scene_that_lies_there() -> None:
+    grid = Grid("EPSG:4326", (0.25, 0.0, 179, 0.0, -0.25, 2.0), width=8, height=8)
+    assert grid.window_in_box(179.5, 1, -179.5, 1.25) == Window(3, 2, 1, 4)
+    assert grid.window_in_box(-180, -85, 180, 85) == grid.window
+
+
+@pytest.mark.parametrize("box", [(-180, -85, 180, 85), (-180, -90, 180, 90), (0, 0, 179, 89), (80, 20, -90, 40)])
+def test_a_box_that_holds_a_scene_in_utm_holds_all_of_its_pixels(box: tuple[float, float, float, float]) -> None:
+    grid = Grid("EPSG:32645", (30.0, 0.0, 400_000, 0.0, -30.0, 3_200_000), width=7000, height=7000)
+    assert grid.window_in_box(*box) == grid.window
+    assert grid.window_in_box(-180, -85, 80, 85) is None
