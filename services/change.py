@@ -103,7 +103,7 @@ class Change:
     """What changed between two scenes.
 
     Attributes:
-        first: The earlier scene.
+        first: The earlier scene, or the prior outlines, which may be later than the image.
         second: The later scene.
         grid: The common grid.
         before: (H, W) class map of the first scene on the common grid.
@@ -130,8 +130,8 @@ class Change:
 
     @property
     def years(self) -> float | None:
-        """Time between the images; None if a date is unknown."""
-        if self.first.acquired is None or self.second.acquired is None:
+        """Time between the images; None if a date is unknown, or prior outlines are later than the image."""
+        if self.first.acquired is None or self.second.acquired is None or self.first.acquired > self.second.acquired:
             return None
         return (self.second.acquired - self.first.acquired).days / DAYS_PER_YEAR
 
@@ -152,18 +152,16 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, inventory: I
     """Compare two scenes of one ground; their sensors, resolutions and CRSs may differ.
 
     Args:
-        first: The earlier scene.
+        first: The earlier scene, or the prior outlines.
         second: The later scene.
         scheme: The scheme of the classes, which names all of them together.
         inventory: The glaciers, in the CRS of the coarser scene (`imagery.change.common_grid`); polygons of one name
             are one glacier. Without any, each connected patch of mapped ground counts as a glacier.
 
     Raises:
-        SceneError: The scenes share no ground, no ground is known at both dates, the second is the earlier one, or the
-            maps have different classes.
+        SceneError: The scenes share no ground, no ground is known at both dates, or the maps have different classes.
     """
     inventory = inventory or InventoryPart()
-    check_order(first.scene, first.acquired, second.scene, second.acquired)
     if first.class_names != second.class_names:
         raise SceneError(
             f"found the classes {', '.join(first.class_names)} in {first.scene} and {', '.join(second.class_names)} in "

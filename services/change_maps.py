@@ -12,7 +12,7 @@ from imagery.classes import BACKGROUND, UNKNOWN
 from imagery.maps import read_map
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
-from services.change import DatedMap
+from services.change import DatedMap, check_order
 from services.class_scheme import class_scheme
 from services.delivered_areas import DeliveredAreas, delivered_areas
 from services.delivery import delivery_options, prediction_keys
@@ -50,12 +50,14 @@ def maps_to_compare(
         scoring_id: the scoring that prior outlines are compared with; None: the newest.
 
     Raises:
+        SceneError: the second scene is the earlier one; prior outlines may be later than the image.
         ConflictError: as `outlined_map`, `newest_scoring` and `contradiction_maps`.
         StoreError: as `predicted_map`.
     """
     if subject is Subject.PRIORS:
         scoring_id = newest_scoring(catalog) if scoring_id is None else scoring_id
         return contradiction_maps(catalog, earlier, later, scoring_id)
+    check_order(earlier.name, day_of(earlier), later.name, day_of(later))
     if version is None:
         return outlined_map(catalog, earlier), outlined_map(catalog, later)
     names = figures_of(version).class_names
@@ -128,9 +130,12 @@ def contradiction_maps(catalog: Catalog, earlier: Scene, later: Scene, scoring_i
     origin = f"prior outlines by {prior.source or 'an unknown source'}, {prior.date or 'of an unknown date'}"
     scored = f"model version {scoring.model_version}, where it is confident"
     drawn = date.fromisoformat(prior.date) if prior.date and len(prior.date) == len("2000-10-30") else None
+    acquired = day_of(later)
+    if drawn and acquired and drawn > acquired:
+        origin += ", drawn after the image was taken"
     return (
         DatedMap(earlier.name, drawn, source_of(earlier), before, names, origin),
-        DatedMap(later.name, day_of(later), source_of(later), after, names, scored),
+        DatedMap(later.name, acquired, source_of(later), after, names, scored),
     )
 
 

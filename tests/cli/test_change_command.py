@@ -303,8 +303,15 @@ def test_a_comparison_that_makes_no_sense_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("drawn", "years", "mapped_by"),
+    [
+        ("2000-10-30", 10.0, "prior outlines by RGI, 2000-10-30"),
+        ("2012-02-08", None, "prior outlines by RGI, 2012-02-08, drawn after the image was taken"),
+    ],
+)
 def test_prior_outlines_are_compared_with_what_the_model_confidently_shows(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawn: str, years: float | None, mapped_by: str
 ) -> None:
     catalog.settings.var_dir.mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(change_command, "running_catalog", lambda: nullcontext(catalog))
@@ -317,7 +324,7 @@ def test_prior_outlines_are_compared_with_what_the_model_confidently_shows(
     classes[30:40, 40:50], entropy[30:40, 40:50] = 0, 0.9  # the model is not sure of this
     classes[50:58, 60:70] = 2  # not told apart by outlines of whole glaciers
     scene = add(catalog, "pool", "2010-10-30", TEXTURE, NORTH_UP)
-    prior = PriorOutlines((OutlineLayer("rgi.gpkg", None, "clean ice"),), "2000-10-30", "RGI", 0.0, "0" * 64)
+    prior = PriorOutlines((OutlineLayer("rgi.gpkg", None, "clean ice"),), drawn, "RGI", 0.0, "0" * 64)
     store, grid = raster_store(catalog), source_of(scene).grid
     with catalog.database.write() as session:
         session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
@@ -329,6 +336,9 @@ def test_prior_outlines_are_compared_with_what_the_model_confidently_shows(
     run("pool", "pool", "--of", "priors", "--output", str(tmp_path / "out"))
     table = lines(tmp_path / "out")
     assert set(table) == {("all", "glacier"), ("1", "glacier")}
-    assert float(table["all", "glacier"]["change_km2"]) == pytest.approx(-600 * 0.0009, rel=1e-3)
+    change = table["all", "glacier"]
+    assert float(change["change_km2"]) == pytest.approx(-600 * 0.0009, rel=1e-3)
+    assert bool(change["change_km2_per_year"]) == (years is not None)
     document = json.loads((tmp_path / "out" / "change.json").read_text())
-    assert (document["years"], document["first"]["acquired"]) == (10.0, "2000-10-30")
+    assert (document["years"], document["first"]["acquired"]) == (years, drawn)
+    assert document["first"]["mapped_by"] == mapped_by
