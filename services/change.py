@@ -175,7 +175,8 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, inventory: I
     shift = estimate_shift(first.source, second.source, grid)
     numbers, names = number_glaciers(before, after, inventory.named_polygons, grid)
     compared = np.where(codes == UNKNOWN, 0, numbers)
-    intervals = _intervals(first, compared, grid), _intervals(second, compared, grid)
+    ids = bool(inventory.glaciers)
+    intervals = _intervals(first, compared, grid, ids=ids), _intervals(second, compared, grid, ids=ids)
     return Change(
         first,
         second,
@@ -191,8 +192,8 @@ def compare(first: DatedMap, second: DatedMap, scheme: ClassScheme, inventory: I
     )
 
 
-def _intervals(item: DatedMap, numbers: NDArray[np.int32], grid: Grid) -> GlacierIntervals | None:
-    return None if item.areas is None else GlacierIntervals(item.areas, item.source.grid, numbers, grid)
+def _intervals(item: DatedMap, numbers: NDArray[np.int32], grid: Grid, *, ids: bool) -> GlacierIntervals | None:
+    return None if item.areas is None else GlacierIntervals(item.areas, item.source.grid, numbers, grid, ids=ids)
 
 
 def _table(

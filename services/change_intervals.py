@@ -25,7 +25,7 @@ class Ground:
 
     Attributes:
         number: The glacier's number on the common grid; None: all glaciers.
-        glacier: Its id.
+        glacier: Its id, or the number of a connected patch.
         name: Name of the classes in the report: of one class, or of all together.
         class_names: Names of the classes.
     """
@@ -39,7 +39,7 @@ class Ground:
 class GlacierIntervals:
     """The intervals of the areas of one map, on glaciers numbered on the common grid."""
 
-    def __init__(self, areas: DeliveredAreas, own: Grid, numbers: NDArray[np.int32], grid: Grid) -> None:
+    def __init__(self, areas: DeliveredAreas, own: Grid, numbers: NDArray[np.int32], grid: Grid, *, ids: bool) -> None:
         """Find which outlines lie on which glacier.
 
         Args:
@@ -47,9 +47,11 @@ class GlacierIntervals:
             own: The map's grid.
             numbers: (H, W) numbers of the glaciers on the common grid, 0 outside and where a date is unknown.
             grid: The common grid.
+            ids: Whether the glaciers are called by their ids in an inventory; connected patches are only counted, and
+                the report may have a glacier with such a number.
         """
         self._totals = areas.report.totals
-        self._of_glacier = {glacier.id: glacier.areas for glacier in areas.report.glaciers}
+        self._of_glacier = {glacier.id: glacier.areas for glacier in areas.report.glaciers} if ids else {}
 
         def numbers_in(window: Window) -> NDArray[Any]:
             onto = np.zeros(window.shape, dtype=np.int32)

@@ -278,6 +278,16 @@ def test_intervals_are_those_of_the_report_where_it_knows_the_glacier(
     assert interval(both, "before") == pytest.approx([1.1, 1.1 - 0.2 * 2**0.5, 1.1 + 0.2 * 2**0.5], rel=1e-4)
 
 
+def test_a_connected_patch_has_no_interval_of_the_glacier_with_its_number(
+    predict: Callable[..., None], tmp_path: Path
+) -> None:
+    """All 2000 px of ice of early, which are 1.8 km2, are patch 1; the report has a glacier "1" of that area."""
+    known = Area(name="clean ice", mapped_km2=1.8, area_km2=1.8, low_km2=0.9, high_km2=2.7, error=0.5)
+    predict(glaciers=(GlacierAreas(id="1", areas=[known]),))
+    run("early", "late", "--output", str(tmp_path))
+    assert lines(tmp_path)["1", "clean ice"]["error_method"] == "calibrated outlines"
+
+
 def test_the_map_of_a_binary_model_is_of_one_class(predict: Callable[..., None], tmp_path: Path) -> None:
     predict(("background", "glacier"))
     run("early", "late", "--output", str(tmp_path))
