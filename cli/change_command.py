@@ -51,8 +51,8 @@ def change(
     """Compare the scenes EARLIER and LATER, which show the same ground at two dates.
 
     With --of priors both may be one scene: what has changed since its prior outlines, or was wrong in them. Writes
-    change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground),
-    change.json (totals and method) and change.png (map).
+    change.csv (areas of each glacier and class, with errors), change.gpkg (gained, lost and converted ground; no file
+    if nothing changed), change.json (totals and method) and change.png (map).
     """
     with running_catalog() as catalog:
         scheme = class_scheme(catalog)
@@ -64,11 +64,12 @@ def change(
         known = read_inventory(glaciers, layer, common_grid(first.source.grid, second.source.grid), glacier_id)
     found = compare(first, second, scheme, known)
     output.mkdir(parents=True, exist_ok=True)
-    write_files(output, found)
+    written = write_files(output, found)
     if as_json():
         print_json(summary(found) | {"folder": output})
     else:
-        _print(found, output)
+        _print(found)
+        click.echo(f"Written to {output}: {', '.join(written)}")
 
 
 def _maps(catalog: Catalog, scenes: list[Scene], subject: Subject) -> tuple[DatedMap, DatedMap]:
@@ -87,7 +88,7 @@ def _maps(catalog: Catalog, scenes: list[Scene], subject: Subject) -> tuple[Date
     return maps_to_compare(catalog, earlier, later, subject, champion)
 
 
-def _print(found: Change, output: Path) -> None:
+def _print(found: Change) -> None:
     shift = found.shift
     click.echo(
         f"The images are displaced by {shift.length_m:.1f} ± {1.96 * shift.error_m:.1f} m ({shift.channel}, "
@@ -111,7 +112,6 @@ def _print(found: Change, output: Path) -> None:
         click.echo(f"The polygons of the glaciers: {note}.")
     columns = ("class", "before, km²", "after, km²", "change, km²", "significant", "error by")
     print_table(columns, rows, caption=_caption(totals))
-    click.echo(f"Written to {output}: change.csv, change.gpkg, change.json, change.png")
 
 
 def _interval(interval: AreaInterval, sign: str = "") -> str:

@@ -16,6 +16,8 @@ from services.area_report import EXPERTS, EXPERTS_SOURCE
 from services.change import ALL_GLACIERS, KINDS, Change, DatedMap
 from services.change_picture import draw_change
 
+FILES: Final = ("change.csv", "change.gpkg", "change.json", "change.png")
+
 COLUMNS: Final = (
     "glacier",
     "class",
@@ -47,12 +49,16 @@ ERROR_METHODS: Final[Mapping[ErrorMethod, str]] = {
 }
 
 
-def write_files(folder: Path, change: Change) -> None:
-    """Write the files of a change into a folder that exists; there are no polygons if nothing changed."""
+def write_files(folder: Path, change: Change) -> list[str]:
+    """Write the files of a change into a folder that exists, and return their names.
+
+    There are no polygons if nothing changed.
+    """
     write_table(folder / "change.csv", change)
     write_polygons(folder / "change.gpkg", change)
     draw_change(folder / "change.png", change)
     write_summary(folder / "change.json", change)
+    return [name for name in FILES if (folder / name).exists()]
 
 
 def write_table(path: Path, change: Change) -> None:

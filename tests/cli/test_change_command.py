@@ -288,6 +288,12 @@ def test_a_connected_patch_has_no_interval_of_the_glacier_with_its_number(
     assert lines(tmp_path)["1", "clean ice"]["error_method"] == "calibrated outlines"
 
 
+def test_only_files_that_exist_are_named(scenes: tuple[Scene, Scene], tmp_path: Path) -> None:
+    printed = run("early", "early", "--of", "outlines", "--output", str(tmp_path))
+    assert printed.endswith(f"Written to {tmp_path}: change.csv, change.json, change.png\n")
+    assert sorted(path.name for path in tmp_path.glob("change.*")) == ["change.csv", "change.json", "change.png"]
+
+
 def test_the_map_of_a_binary_model_is_of_one_class(predict: Callable[..., None], tmp_path: Path) -> None:
     predict(("background", "glacier"))
     run("early", "late", "--output", str(tmp_path))
