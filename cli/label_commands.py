@@ -11,7 +11,7 @@ from cli.errors import StartError, usage_error
 from cli.installation import installed_catalog, running_catalog
 from cli.output import Columns, as_json, json_option, moment, print_records, print_table, tell
 from cli.server import connected
-from glacier_al_client.types import UploadAnswer
+from glacier_al_client.types import SceneAnswer, UploadAnswer
 from services.withdrawals import VersionAffected, WithdrawalEffect, WithdrawalRequest, list_withdrawals
 from services.withdrawals import withdraw as withdraw_labels
 
@@ -23,7 +23,7 @@ def labels() -> None:
 
 @labels.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--scene", required=True, help="name or number of the scene")
+@click.option("--scene", required=True, help="name of the scene, or its number if none has that name")
 @click.option("--version", type=click.IntRange(1), help="the model version whose prediction was edited, if one was")
 @click.option("--minutes", type=click.FloatRange(0), help="working time, if it was measured")
 @click.option("--dry-run", is_flag=True, help="show what is recognised, and send nothing")
@@ -48,9 +48,7 @@ def upload(
     _check_closed(file)
     content, seconds = file.read_bytes(), None if minutes is None else 60.0 * minutes
     with connected(url, token) as client:
-        found = next((item for item in client.scenes() if scene in {item.name, str(item.id)}), None)
-        if found is None:
-            raise click.UsageError(f"found no scene {scene!r}; `glacier-al scene list` names those that exist")
+        found = _scene_called(scene, client.scenes())
         recognised = client.upload_labels(found.id, content, dry_run=True, version=version, seconds=seconds)
         if not as_json():
             _show_recognised(recognised)
@@ -58,7 +56,7 @@ def upload(
             tell("Nothing was sent.", **recognised.model_dump(mode="json"))
             return
         if not yes:
-            click.confirm("Send them?", abort=True, err=as_json())
+            click.confirm(f"Send them as labels of {found.name}?", abort=True, err=as_json())
         sent = client.upload_labels(found.id, content, version=version, seconds=seconds)
     taken = f"{sent.judged_px} pixels are labels of {len(sent.label_events)} patches of {found.name}."
     before = "This very file was sent before: nothing is taken in again. Save it anew to send the same once more."
@@ -132,6 +130,14 @@ def withdrawals() -> None:
         "when": moment("withdrawn_at"),
     }
     print_records([dict(item) for item in found], columns)
+
+
+def _scene_called(called: str, scenes: list[SceneAnswer]) -> SceneAnswer:
+    """Return the scene of a name or, if none has that name, of a number."""
+    named = [item for item in scenes if item.name == called] or [item for item in scenes if str(item.id) == called]
+    if not named:
+        raise click.UsageError(f"found no scene {called!r}; `glacier-al scene list` names those that exist")
+    return named[0]
 
 
 def _show_recognised(found: UploadAnswer) -> None:

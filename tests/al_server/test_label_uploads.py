@@ -17,7 +17,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from catalog.context import Catalog
-from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Patch, SceneRole
+from catalog.records import EventState, Job, JobKind, Label, LabelEvent, Patch, Scene, SceneRole
 from cli.main import main
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
@@ -261,6 +261,23 @@ def test_the_command_shows_what_is_recognised_and_sends_it(
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["label_events"] == [event.id for event, _ in stored(catalog)]
     assert sum(body.share for _, body in stored(catalog)) == pytest.approx(120)
+
+
+def test_a_scene_is_chosen_by_its_name_before_its_number(
+    app: Flask, catalog: Catalog, scene_id: int, forged: ForgedScene, edited: Path
+) -> None:
+    """Scene 1 is called "3", and scene 2 is called "1"."""
+    with catalog.write() as session:
+        session.get_one(Scene, scene_id).name = "3"
+    second = scene_of(catalog, forged)
+    with catalog.write() as session:
+        session.get_one(Scene, second).name = "1"
+    assert (scene_id, second) == (1, 2)
+    with serving(app) as address:
+        for called, name in (("1", "1"), ("3", "3"), ("2", "1")):
+            command = ["labels", "upload", str(edited), "--scene", called, "--url", address]
+            declined = CliRunner().invoke(main, [*command, "--token", catalog.secrets.annotator_token], input="n\n")
+            assert f"Send them as labels of {name}?" in declined.output
 
 
 @pytest.mark.slow
