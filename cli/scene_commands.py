@@ -27,7 +27,7 @@ from services.scene_summary import SceneSummary
 from services.scenes import registered_scenes, scene_by_name, source_of
 
 ROLES = click.Choice(["pool", "validation", "test"])
-ROLE_HELP = "pool: to label and learn from; validation: to judge versions; test: to report. Cannot be changed"
+ROLE_HELP = "pool: to label and learn from; validation: to judge versions; test: to report; `scene replace` changes it"
 
 
 @click.group()
