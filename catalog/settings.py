@@ -616,7 +616,8 @@ class Settings(BaseSettings):
     )
     auto_rounds: bool = Field(
         False,
-        description="Propose the next round as soon as the last is labelled and scored.",
+        description="Propose the next round by itself: the end of a round starts a fine-tune, however few labels are "
+        "new, and the next round follows once it has scored the pool.",
         json_schema_extra=RUN_TIME,
     )
     preannotation: Literal["brush", "polygon", "none"] = Field(
