@@ -562,8 +562,9 @@ class Settings(BaseSettings):
         0.33,
         ge=0,
         le=1,
-        description="Share of these controls drawn from the whole pool. The others are drawn from the shortlist, the "
-        "patches where foreground is predicted: so going where ice is and choosing there are measured apart.",
+        description="Share of these controls drawn from the whole pool, rounded at random, so that it holds over "
+        "several rounds. The others are drawn from the shortlist, the patches where foreground is predicted: so going "
+        "where ice is and choosing there are measured apart.",
         json_schema_extra=RUN_TIME,
     )
     shortlist_foreground: float = Field(

@@ -163,7 +163,8 @@ def draw_controls(pool: Pool, from_shortlist: bool = True) -> list[tuple[Candida
 
     Args:
         pool: what to draw from. Its ``control_share`` is rounded to whole patches; at least one, unless the share is 0
-            or the round has one patch. So is its share of the controls that come from the whole pool, but for the one.
+            or the round has one patch. The share of the controls that come from the whole pool is rounded at random
+            (:func:`round_at_random`).
         from_shortlist: False for a strategy that itself draws from the shortlist: all come from the whole pool.
 
     Returns:
@@ -171,7 +172,7 @@ def draw_controls(pool: Pool, from_shortlist: bool = True) -> list[tuple[Candida
     """
     at_least = 1 if pool.control_share > 0 and pool.size > 1 else 0
     total = max(at_least, round(pool.control_share * pool.size))
-    wanted = total - round(pool.pool_control_share * total) if from_shortlist else 0
+    wanted = total - round_at_random(pool.pool_control_share * total, pool.generator) if from_shortlist else 0
     drawn = list(islice(pool.shortlist(), wanted)) if wanted else []
     taken = {patch.patch_id for patch in drawn}
     others = islice((patch for patch in pool.shuffled if patch.patch_id not in taken), total - len(drawn))
@@ -179,6 +180,15 @@ def draw_controls(pool: Pool, from_shortlist: bool = True) -> list[tuple[Candida
         *((patch, ProposalReason.SHORTLIST_CONTROL) for patch in drawn),
         *((patch, ProposalReason.CONTROL) for patch in others),
     ]
+
+
+def round_at_random(count: float, generator: np.random.Generator) -> int:
+    """Round so that the mean over many rounds is the count: small rounds have their share, too, over several of them.
+
+    A whole count takes nothing from the generator.
+    """
+    whole = int(count)
+    return whole if count == whole else whole + int(generator.random() < count - whole)
 
 
 def mingle(pool: Pool, choices: Sequence[Choice], controls: Iterable[tuple[Candidate, ProposalReason]]) -> list[Choice]:

@@ -20,6 +20,7 @@ from imagery.errors import OutlineError, SceneError, StoreError
 from imagery.maps import read_windows
 from imagery.masks import mask_from_geotiff
 from services import raster_keys
+from services.acquisition import round_at_random
 from services.class_scheme import class_scheme
 from services.composed_labels import compose_labels
 from services.expected_edits import ERROR, FOREGROUND, PatchMaps, decode_probability
@@ -55,10 +56,10 @@ class Checks:
         settings = self.catalog.settings
         looks = self.second_looks
         if looks is None:
-            looks = _rounded(settings.second_look_share * self.opened.size, generator)
+            looks = round_at_random(settings.second_look_share * self.opened.size, generator)
         chosen, rest = self._looks(looks), self.opened.size - looks
-        twice = _rounded(settings.double_label_share * rest, generator)
-        honeypots = min(_rounded(settings.honeypot_share * rest, generator), rest - twice)
+        twice = round_at_random(settings.double_label_share * rest, generator)
+        honeypots = min(round_at_random(settings.honeypot_share * rest, generator), rest - twice)
         taken = {choice.patch_id for choice in chosen}
         chosen += self._second_labels(twice, taken, generator)
         taken = {choice.patch_id for choice in chosen}
@@ -115,11 +116,6 @@ class Checks:
             return None
         found = self.session.get(Score, (self.opened.scoring_id, patch_id, self.opened.measure))
         return None if found is None else found.value
-
-
-def _rounded(count: float, generator: np.random.Generator) -> int:
-    """Round at random, so that small rounds have their share, too, over several of them."""
-    return int(count + generator.random())
 
 
 def contradicted_shares(session: Session, catalog: Catalog, scoring: Scoring) -> dict[int, float]:

@@ -208,7 +208,7 @@ def test_patches_that_were_only_screened_come_last():
 
 @pytest.mark.parametrize(
     ("share", "of_pool", "expected"),
-    [(0.25, 0.33, (2, 1)), (0.1, 0.33, (1, 0)), (0.2, 0.33, (1, 1)), (0.25, 1.0, (0, 3)), (0.0, 0.33, (0, 0))],
+    [(0.25, 1 / 3, (2, 1)), (0.1, 0.0, (1, 0)), (0.2, 0.5, (1, 1)), (0.25, 1.0, (0, 3)), (0.0, 0.33, (0, 0))],
 )
 def test_controls_come_from_the_shortlist_and_fewer_from_the_pool(share, of_pool, expected):
     table = make_table(FALLING, foreground=[0.0] * 30 + [0.5] * 10)
@@ -219,6 +219,20 @@ def test_controls_come_from_the_shortlist_and_fewer_from_the_pool(share, of_pool
         assert counts == expected
         assert all(patch >= 30 for patch in of[ProposalReason.SHORTLIST_CONTROL])
         assert len(set(ids(choices))) == 12
+
+
+@pytest.mark.parametrize(("share", "controls"), [(0.1, 1), (0.2, 2), (0.25, 3)])
+def test_a_third_of_all_controls_comes_from_the_pool_however_few_a_round_has(share: float, controls: int):
+    """A round's share of them is rounded up or down: of rounds with one control, a third has it of the pool."""
+    table = make_table(FALLING, foreground=[0.0] * 30 + [0.5] * 10)
+    of_pool = []
+    for seed in range(300):
+        choices = select("entropy_top10", table, 12, seed, share, pool_control_share=0.33)
+        reasons = Counter(choice.reason for choice in choices)
+        of_pool.append(reasons[ProposalReason.CONTROL])
+        assert reasons[ProposalReason.SHORTLIST_CONTROL] == controls - of_pool[-1]
+    assert set(of_pool) == {0, 1}
+    assert np.mean(of_pool) == pytest.approx(0.33 * controls, abs=0.085)  # 3 sd
 
 
 def test_controls_that_the_shortlist_lacks_are_said_to_come_from_the_pool():

@@ -52,6 +52,7 @@ def system(
         round_size=ROUND_SIZE,
         random_start_rounds=1,
         control_share=0.17,
+        pool_control_share=0.0,  # the one control comes from the shortlist
         mc_passes=6,
         gate_margin=1.0,  # whether six more labels help is not what these tests are about
         gate_class_margin=1.0,

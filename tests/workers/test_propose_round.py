@@ -151,7 +151,7 @@ def test_strategies_choose_from_the_table_as_if_all_were_in_memory(
 
 
 def test_both_kinds_of_control_are_drawn(catalog: Catalog, pool: list[Candidate], table: ScoreTable) -> None:
-    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.5, "pool_control_share": 0.33})
+    catalog.settings = catalog.settings.model_copy(update={"control_share": 0.5, "pool_control_share": 1 / 3})
     made = propose(catalog, "entropy_top10")
     of = {reason: [item.patch_id for item in made.proposals if item.reason is reason] for reason in ProposalReason}
     assert (len(of[ProposalReason.SHORTLIST_CONTROL]), len(of[ProposalReason.CONTROL])) == (4, 2)
