@@ -96,6 +96,8 @@ from services.places import bundle_cache, raster_store
 
 # Label Studio's page and the web tool live at other origins than this server.
 OPEN_TO_ALL_ORIGINS = (r"/api/v1/models.*", r"/api/v1/patches/.*/composites/.*", r"/api/v1/scenes/.*/prediction\..*")
+EXPOSED_HEADERS = ("ETag", "X-Model-Version", "X-Registry-Seen", "Content-Range", "Location", "Link", "Retry-After")
+"""What pages of other origins may read of a response."""
 
 
 def create_app(catalog: Catalog) -> Flask:
@@ -172,16 +174,7 @@ def create_app(catalog: Catalog) -> Flask:
     CORS(
         app,
         resources={path: {"origins": "*"} for path in OPEN_TO_ALL_ORIGINS},
-        expose_headers=[
-            "ETag",
-            "X-Model-Version",
-            "X-Registry-Seen",
-            "X-Pixels",
-            "Content-Range",
-            "Location",
-            "Link",
-            "Retry-After",
-        ],
+        expose_headers=list(EXPOSED_HEADERS),
         methods=["GET", "HEAD", "OPTIONS"],
         allow_headers=["Authorization", "Range", "If-None-Match"],
     )

@@ -16,7 +16,10 @@ import pytest
 import rasterio
 import torch
 
+from al_server.app import EXPOSED_HEADERS, OPEN_TO_ALL_ORIGINS
+from al_server.version_schemas import ModelAnswer
 from models.bundle import CARD_FILE, ONNX_FILE, write_bundle
+from models.card import ModelCard
 from models.input_channels import InputChannel
 from models.segmenter import build_segmenter
 from tests.imagery.forge import forge_scene, write_geotiff
@@ -26,6 +29,26 @@ from tests.models.networks import CHANNELS, small_segmenter
 GUIDE = Path(__file__).parents[1] / "docs" / "web-tool.md"
 FILES = {"/api/v1/models/latest/card": CARD_FILE, "/api/v1/models/latest/onnx": ONNX_FILE}
 TOKEN = "a reader's token"
+
+
+def test_the_table_of_the_card_has_all_its_members():
+    table = GUIDE.read_text().partition("## The model card")[2].partition("## The ONNX graph")[0]
+    first = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(first))) == sorted(ModelCard.model_fields)
+
+
+def test_the_example_of_a_version_has_all_its_members():
+    (example,) = re.findall(r"^```json\n(\{\n  \"version\".*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert list(json.loads(example)) == list(ModelAnswer.model_fields)
+
+
+def test_the_guide_says_what_pages_of_other_origins_may_call_and_read():
+    told = GUIDE.read_text().partition("Browsers of any origin")[2].partition("\n## ")[0]
+    named = re.findall(r"`(/api/[^`]+)`", told)
+    assert len(named) == len(OPEN_TO_ALL_ORIGINS)
+    for path in OPEN_TO_ALL_ORIGINS:
+        assert any(re.match(path, name.replace("...", ".x")) for name in named), path
+    assert sorted(re.findall(r"`((?:X-)?[A-Z][\w-]*)`", told)) == sorted(EXPOSED_HEADERS)
 
 
 @contextmanager
