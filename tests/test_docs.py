@@ -219,6 +219,17 @@ def test_the_table_of_calls_is_complete(app: Flask):
     assert {(method, path) for method, path, _ in documented_calls()} == served
 
 
+def test_the_lists_that_are_given_as_a_whole_are_named(app: Flask):
+    (told,) = re.findall(r"grows slowly \(([^)]+)\) gives 1000 items", text_of(ROOT / "docs" / "api.md"))
+    long = {
+        path.rpartition("/")[2].removeprefix("glims-").replace("-", " ")
+        for path, calls in app.test_client().get("/openapi.json").json["paths"].items()
+        for parameter in calls.get("get", {}).get("parameters", ())
+        if parameter["name"] == "limit" and parameter["schema"]["default"] == 1000
+    }
+    assert set(told.split(", ")) == long
+
+
 @pytest.mark.parametrize(("method", "path", "role"), documented_calls())
 def test_calls_need_the_role_that_the_table_says(app: Flask, method: str, path: str, role: str):
     roles = ("reader", "annotator", "operator", "administrator")
