@@ -375,6 +375,15 @@ def test_a_sent_inventory_is_kept_while_its_job_may_run_again(asking: Asking, tm
     assert kept(asking) == []
 
 
+def test_a_sent_inventory_that_is_lost_is_asked_for_again(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
+    accepted = send(asking, inventory(asking, tmp_path), inventory_layer="rgi")
+    for key in kept(asking):
+        raster_store(asking.catalog).delete(key)
+    ended = carry_out(asking, accepted.json["id"])
+    assert ended.state is JobState.FAILED
+    assert "is not in the raster store any more; ask for the outlines anew, and send it again" in (ended.error or "")
+
+
 def test_a_sent_inventory_is_gone_with_its_submission(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
     uid = send(asking, inventory(asking, tmp_path), inventory_layer="rgi").json["subject"]["uid"]
     asking.client.delete(f"{SUBMISSIONS}/{uid}", headers=as_role(asking.catalog, "operator"))
