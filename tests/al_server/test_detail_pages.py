@@ -121,6 +121,7 @@ def test_a_round_tells_its_progress_why_each_patch_was_chosen_and_what_became_of
     assert "Round 3, open" in shown
     assert "4 of 6 patches are done: 2 published, 4 labelled." in shown
     assert "anna@glacier.local : 2 patches ben@glacier.local : 2 patches" in shown
+    assert "Which tasks somebody has begun, but not who, tells the column Drafts in Label Studio" in shown
     # Of its first patch, which was begun from an empty mask: 12 expected, 7 changed.
     assert "Of 1 labels, 12 pixels were expected to change and 7 did: 5 pixels a label fewer than expected." in shown
     assert "1 khumbu 13 uncertain – labelled anna@glacier.local 12 7 1.5 201" in shown
