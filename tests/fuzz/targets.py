@@ -5,6 +5,7 @@ Any other exception, and the death of the process, is a finding.
 
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,14 +125,16 @@ def _rasters(folder: Path) -> dict[str, Target]:
         path.write_bytes(data)
         recognise(str(path))
 
-    def archive(data: bytes) -> None:
-        path = folder / "product.zip"
+    def archive(data: bytes, ending: str) -> None:
+        path = folder / f"product.{ending}"
         path.write_bytes(data)
         listing = list_files(str(path))
         listing.read(listing.members[0])
 
+    name = "x/größe_MTL.txt"
     return {
-        "product's zip": Target(archive, _zips("x/größe_MTL.txt", _MTL), (SceneError,)),
+        "product's zip": Target(lambda data: archive(data, "zip"), _zips(name, _MTL), (SceneError,)),
+        "product's tar": Target(lambda data: archive(data, "tar"), _tars(name, _MTL), (SceneError,)),
         "GeoTIFF": Target(read, (plain, tiled.read_bytes()), (SceneError,)),
         "VRT": Target(read, (vrt,), (SceneError,)),
         "STAC item": Target(product, (json.dumps(_ITEM).encode(),), (SceneError,)),
@@ -209,6 +212,20 @@ def _zips(name: str, content: bytes) -> tuple[bytes, ...]:
         with zipfile.ZipFile(file, "w", method) as archive:
             archive.writestr(name, content)
             archive.mkdir("empty")
+        packed.append(file.getvalue())
+    return tuple(packed)
+
+
+def _tars(name: str, content: bytes) -> tuple[bytes, ...]:
+    """Return archives of a folder and a file, with the headers of different programs."""
+    packed = []
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        file = io.BytesIO()
+        with tarfile.TarFile(fileobj=file, mode="w", format=form) as archive:
+            folder, member = tarfile.TarInfo("empty"), tarfile.TarInfo(name)
+            folder.type, member.size = tarfile.DIRTYPE, len(content)
+            archive.addfile(folder)
+            archive.addfile(member, io.BytesIO(content))
         packed.append(file.getvalue())
     return tuple(packed)
 

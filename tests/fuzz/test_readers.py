@@ -16,6 +16,7 @@ NAMES = (
     *("label polygons", "correction"),
     *(
         "product's zip",
+        "product's tar",
         "card.json",
         "weights.safetensors",
         "model.onnx",
