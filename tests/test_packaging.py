@@ -3,6 +3,7 @@
 The wheel is built as docker/Dockerfile builds it, from nothing but the files that its lines copy.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,14 @@ def test_the_locks_satisfy_what_is_required(requirements: list[str], locks: list
 def test_files_of_the_locks_say_nothing_of_the_machine_that_made_them():
     for lock in LOCKS:
         assert not re.search(r"^-|://|file:|/opt|/home", lock.read_text(), re.MULTILINE), lock.name
+
+
+@pytest.mark.slow
+def test_the_bill_of_materials_is_valid_and_names_what_is_installed(tmp_path: Path):
+    (options,) = re.findall(r"cyclonedx-py (environment .+) --output-file", (ROOT / "Makefile").read_text())
+    target = tmp_path / "sbom.json"
+    command = [sys.executable, "-m", "cyclonedx_py", *options.split(), "--validate", "--output-file", target]
+    subprocess.run([*command, sys.executable], cwd=ROOT, check=True, capture_output=True)
+    installed = {item["name"]: item["version"] for item in json.loads(target.read_text())["components"]}
+    for name in ("Flask", "torch"):
+        assert installed[name] == metadata.version(name)
