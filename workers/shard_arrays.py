@@ -46,7 +46,7 @@ def merge(store: RasterStore, whole: str, shards: Iterable[Shard], part: Callabl
     rows = np.concatenate([*parts, load(store, whole, parts[0].dtype)])
     _, first = np.unique(rows["patch_id"], return_index=True)
     save(store, whole, rows[first])
-    for key in keys:
+    for key in reversed(keys):  # earlier stages first: what a killed attempt leaves is as late as what is in the file
         store.delete(key)
 
 

@@ -63,11 +63,8 @@ def test_later_stages_and_shards_done_again_are_added(store):
     assert found["entropy_top10"][:, 0].tolist() == [1.5, 2.5, 4.0]
 
 
-@pytest.mark.parametrize("deleted", [0, 1, 2])
-def test_a_merge_that_was_interrupted_is_merged_again(store, monkeypatch, deleted):
-    parts = [shard(0), shard(32)]
-    for of, patches in zip(parts, ([1], [2]), strict=True):
-        write(store, of, patches)
+def stop_after(patched: pytest.MonkeyPatch, deleted: int) -> None:
+    """Let the deletion after so many files fail, as when the worker is killed then."""
     delete, calls = RasterStore.delete, []
 
     def stopping(self: RasterStore, key: str) -> None:
@@ -76,8 +73,30 @@ def test_a_merge_that_was_interrupted_is_merged_again(store, monkeypatch, delete
         calls.append(key)
         delete(self, key)
 
+    patched.setattr(RasterStore, "delete", stopping)
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_rows_of_a_later_stage_stay_when_a_merge_is_interrupted(store, monkeypatch, deleted):
+    """Patch 2 was scored in both stages; the row of the second stage is shifted by 0.5."""
+    parts = [shard(0), shard(0, stage=1)]
+    write(store, parts[0], [1, 2])
+    write(store, parts[1], [2], shift=0.5)
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        stop_after(patched, deleted)
+        half_scores.merge(store, SCORING, parts)
+    half_scores.merge(store, SCORING, parts)
+    found = half_scores.read(store, SCORING, np.array([1, 2]))
+    assert found["entropy_top10"][:, 0].tolist() == [1.0, 2.5]
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+def test_a_merge_that_was_interrupted_is_merged_again(store, monkeypatch, deleted):
+    parts = [shard(0), shard(32)]
+    for of, patches in zip(parts, ([1], [2]), strict=True):
+        write(store, of, patches)
     with monkeypatch.context() as patched:
-        patched.setattr(RasterStore, "delete", stopping)
+        stop_after(patched, deleted)
         if deleted < 2:
             with pytest.raises(InterruptedError):
                 half_scores.merge(store, SCORING, parts)
