@@ -139,10 +139,12 @@ class ClassAreaError(_StrictModel):
         calibration: Calibration error by the ground it was measured on: "validation" (each fifth of the blocks by a
             table fitted on the others) and "test" (by the final table), if there is a test scene.
         blocks: Number of held-out blocks with mapped ground that the intervals rest on.
+        true_px: Number of true pixels of the class on the validation ground. With 0 its probabilities are not
+            calibrated, and its intervals are undefined; null in cards of earlier releases.
         block_px: Side of the blocks, pixels; null where the interval is undefined.
         correlation: Rank correlation of the residuals of neighbouring blocks; null if there are no neighbours.
         exponent: The exponent g of the scale of whole blocks.
-        totals: Residuals of whole blocks with mapped ground; null with too few blocks.
+        totals: Residuals of whole blocks with mapped ground; null with too few blocks, or without true pixels.
         outlines: Residuals of outlines by rising size; empty with too few pieces, and for all classes together.
         missed: What blocks without mapped ground add; likewise.
         coverage: Coverage by the ground it was measured on, as `calibration`.
@@ -151,6 +153,7 @@ class ClassAreaError(_StrictModel):
     table: Annotated[tuple[Share, ...], Field(min_length=BINS, max_length=BINS)]
     calibration: dict[str, CalibrationError]
     blocks: int
+    true_px: int | None = None
     block_px: int | None = None
     correlation: float | None = None
     exponent: float = 1.0

@@ -80,7 +80,8 @@ def fit_area_error(
         seed: Seed of the bootstrap.
 
     Returns:
-        The fit. The intervals of a class with fewer than `FEWEST_BLOCKS` mapped blocks are null.
+        The fit. The intervals of a class with fewer than `FEWEST_BLOCKS` mapped blocks are null, and so are those of a
+        class without a true pixel: whether it is nowhere, or only missing in the outlines, cannot be told.
     """
     tables = _tables(validation)
     areas = foregrounds(len(names))
@@ -149,9 +150,9 @@ def _fit_residuals(
     """Fit the error of one class; without a seed, the error of single blocks only."""
     everything = _blocks(evidence, index, table, side)
     blocks = everything.of_mapped()
-    count = len(blocks.expected)
-    fit = ClassAreaError(table=tuple(table.tolist()), calibration={}, blocks=count)
-    if count < FEWEST_BLOCKS:
+    count, true_px = len(blocks.expected), int(evidence.true_area[:, index].sum(dtype=np.int64))
+    fit = ClassAreaError(table=tuple(table.tolist()), calibration={}, blocks=count, true_px=true_px)
+    if count < FEWEST_BLOCKS or not true_px:
         return fit
     exponent = _exponent(blocks)
     correlation = neighbour_correlation(blocks.place, blocks.residuals(exponent))

@@ -46,11 +46,12 @@ def calibrate(total: NDArray[np.integer], true: NDArray[np.integer]) -> NDArray[
 
     Returns:
         (64,) values in [0, 1] that do not decrease. Their sum over the pixels is the number of true pixels. Bins
-        without pixels are interpolated; without any pixel the result is `UNCALIBRATED`.
+        without pixels are interpolated. The result is `UNCALIBRATED` if no pixel is of the class, or all are: such
+        ground does not tell at which probability the class begins.
     """
-    filled = total > 0
-    if not filled.any():
+    if not 0 < true.sum() < total.sum():
         return UNCALIBRATED.copy()
+    filled = total > 0
     fitted = isotonic_regression(true[filled] / total[filled], weights=total[filled]).x
     places = logit(UNCALIBRATED)
     table: NDArray[np.float64] = np.interp(places, places[filled], np.clip(fitted, 0.0, 1.0))

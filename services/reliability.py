@@ -40,12 +40,18 @@ def middles(bins: int) -> list[float]:
 
 
 def reliability_curves(card: Mapping[str, Any]) -> list[Reliability]:
-    """Return the curve of each class of a card, foreground classes first; none for cards of earlier releases."""
+    """Return the curve of each class of a card, foreground classes first; none for cards of earlier releases.
+
+    A class without a true pixel on the validation scenes has no curve: its table is not calibrated.
+    """
     error = card.get("area_error")
     if error is None:
         return []
-    names = card["classes"]
-    tables = {name: error["classes"][name]["table"] for name in names[1:]} | {names[0]: error["background"]}
+    background, *names = card["classes"]
+    of_classes = {name: error["classes"][name] for name in names}
+    tables = {name: fitted["table"] for name, fitted in of_classes.items() if fitted.get("true_px") != 0}
+    if tables:  # else all the ground is background, which is not calibrated either
+        tables[background] = error["background"]
     return [_curve(name, table) for name, table in tables.items()]
 
 

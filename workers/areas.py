@@ -203,6 +203,11 @@ def _why_undefined(name: str, total: Area, calibration: VersionCalibration) -> s
     error = calibration.error_of(name)
     if error is None or calibration.error is None:
         return "the version is of a release that did not measure the error of areas"
+    if error.true_px == 0:
+        return (
+            f"found no {name} in the outlines of the validation ground; expected some: register validation ground with "
+            f"outlines of {name}"
+        )
     if error.block_px is None:
         return (
             f"found {error.blocks} blocks of validation ground with mapped {name}; expected at least "

@@ -8,7 +8,7 @@ import pytest
 from models.area_error import AreaError, CellSums, outline_areas, scale, total_areas
 from models.area_evidence import bins_of, outlines_of, owners_of, zone_of
 from models.area_fit import FEWEST_BLOCKS, fit_area_error
-from models.calibration import probability_bins
+from models.calibration import UNCALIBRATED, probability_bins
 from tests.models.area_worlds import evidence, world
 
 NAMES = ("background", "clean ice", "debris-covered ice")
@@ -122,6 +122,23 @@ def test_with_too_few_blocks_the_interval_is_undefined_not_guessed():
     sums, _, _ = sums_of(found.values, *world(0, 192), (1,))
     assert np.isnan(total_areas(found, sums, 1, [36.0]).best).all()
     assert np.isnan(outline_areas(found, sums, np.array([40])).low).all()
+
+
+def test_of_a_class_that_is_not_on_the_validation_ground_nothing_is_known():
+    """The inventory does not tell debris: what is debris is clean ice in the outlines of the validation ground."""
+    truth, probabilities = world(0, 384)
+    found = fit_area_error(evidence(np.where(truth == 2, 1, truth), probabilities), NAMES, "glacier").classes
+    debris = found["debris-covered ice"]
+    assert debris.true_px == 0
+    assert debris.blocks > FEWEST_BLOCKS
+    np.testing.assert_array_equal(debris.values, UNCALIBRATED)
+    assert (debris.block_px, debris.totals, debris.outlines, debris.missed) == (None, None, (), None)
+    assert (debris.coverage["validation"].totals, debris.coverage["validation"].outlines) == (None, None)
+    sums, _, _ = sums_of(debris.values, *world(1, 512), (2,))
+    assert np.isnan(total_areas(debris, sums, 1, [36.0]).best).all()
+    for name in ("clean ice", "glacier"):
+        assert found[name].true_px == (truth > 0).sum()
+        assert found[name].totals is not None
 
 
 def test_an_area_is_the_expected_one_and_its_scale_times_the_quantiles(fit):

@@ -28,6 +28,12 @@ def test_without_pixels_probabilities_stay_as_they_are():
     assert np.isnan(calibration_error(counts(), counts(), UNCALIBRATED))
 
 
+def test_ground_without_the_class_or_with_nothing_else_calibrates_nothing():
+    total = counts(b10=10, b50=10)
+    np.testing.assert_array_equal(calibrate(total, counts()), UNCALIBRATED)
+    np.testing.assert_array_equal(calibrate(total, total), UNCALIBRATED)
+
+
 def test_calibration_error_is_the_mean_distance_from_the_frequency():
     """Half of the pixels are said to be .9 and are .7, half .1 and are .2: (.2 + .1) / 2."""
     table = np.where(np.arange(BINS) < 32, 0.1, 0.9)

@@ -26,3 +26,12 @@ def test_a_curve_tells_how_often_a_class_is_found_where_it_is_given_a_probabilit
 
 def test_cards_of_earlier_releases_have_none() -> None:
     assert reliability_curves({"classes": ["background", "ice"]}) == []
+
+
+def test_a_class_that_the_validation_ground_lacks_has_no_curve() -> None:
+    table = middles(BINS)
+    classes = {"clean ice": {"table": table, "true_px": 9}, "debris": {"table": table, "true_px": 0}}
+    card = {"classes": ["background", *classes], "area_error": {"classes": classes, "background": table}}
+    assert [curve.name for curve in reliability_curves(card)] == ["clean ice", "background"]
+    card["area_error"] = {"classes": {name: {**of, "true_px": 0} for name, of in classes.items()}, "background": table}
+    assert reliability_curves(card) == []

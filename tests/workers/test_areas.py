@@ -110,6 +110,29 @@ def test_too_little_validation_ground_is_said(scene):
     assert "at least 39" in total.undefined_because
 
 
+def test_a_class_that_the_validation_ground_lacks_has_no_interval_and_keeps_its_probabilities(scene):
+    """All debris of the validation ground is outlined as clean ice."""
+    _, prediction = scene
+    truth, probabilities = world(0, 384)
+    fit = fit_area_error(evidence(np.where(truth == 2, 1, truth), probabilities), NAMES, "glacier")
+    calibration = VersionCalibration(NAMES, "glacier", fit)
+    table = with_areas(tabulate(prediction.classes, GRID, NAMES), prediction, GRID, calibration)
+    is_debris = table.fields["class"] == "debris-covered ice"
+    for name in ("area_best", "area_low", "area_high"):
+        np.testing.assert_array_equal(np.isnan(table.fields[name]), is_debris)
+    raw = with_areas(table, prediction, GRID, VersionCalibration(NAMES, "glacier", None)).fields["conf_mean"]
+    np.testing.assert_array_equal(table.fields["conf_mean"][is_debris], raw[is_debris])
+    clean, debris, glacier = area_report(table, prediction, GRID, calibration, "a", 1).totals
+    assert (debris.area_km2, debris.low_km2, debris.high_km2, debris.error) == (None, None, None, None)
+    assert debris.mapped_km2 > 0
+    assert debris.undefined_because == (
+        "found no debris-covered ice in the outlines of the validation ground; expected some: register validation "
+        "ground with outlines of debris-covered ice"
+    )
+    assert clean.area_km2 > 0
+    assert glacier.area_km2 > 0
+
+
 def test_glaciers_of_an_inventory_have_areas_of_their_own(calibration, scene):
     """The scene in two halves, and a corner that both parts of a third glacier share with the first."""
     truth, prediction = scene
