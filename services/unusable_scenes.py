@@ -56,8 +56,20 @@ def set_aside_scenes(catalog: Catalog, error: UnreadableFileError) -> list[str]:
     ]
 
 
+def not_set_aside(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
+    """Return the scenes that are not set aside.
+
+    To open a scene does not tell that: one whose pixels could not be read opens, and would be read in vain again.
+    """
+    with catalog.read() as session:
+        aside = set(session.scalars(set_aside.numbers(Kind.SCENE)))
+    return [scene for scene in scenes if scene.id not in aside]
+
+
 def check_scenes(catalog: Catalog, scenes: Iterable[Scene]) -> list[Scene]:
     """Open the files of scenes; set aside those that cannot be opened, and return the others.
+
+    Scenes that are set aside already are opened, too: whoever must not read them gives only `not_set_aside`.
 
     Raises:
         SceneError, OutlineError: As `why_unusable`.

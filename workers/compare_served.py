@@ -22,7 +22,7 @@ from models.segmenter import GlacierSegmenter
 from services import canary
 from services.class_scheme import class_scheme
 from services.scenes import source_of, window_of
-from services.unusable_scenes import check_scenes
+from services.unusable_scenes import check_scenes, not_set_aside
 from workers.jobs import JobContext
 from workers.stability import count_pairs, place_of, sample
 from workers.versions import LoadedVersion, load_version
@@ -92,9 +92,8 @@ def _sample(catalog: Catalog) -> list[Patch]:
     if not patches:
         return []
     patches = patches[: max(1, MOST_PIXELS // patches[0].size_px ** 2)]
-    readable = {
-        scene.id for scene in check_scenes(catalog, {patch.scene_id: patch.scene for patch in patches}.values())
-    }
+    scenes = {patch.scene_id: patch.scene for patch in patches}
+    readable = {scene.id for scene in check_scenes(catalog, not_set_aside(catalog, scenes.values()))}
     return [patch for patch in patches if patch.scene_id in readable]
 
 

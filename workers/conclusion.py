@@ -20,6 +20,7 @@ from services.promotion import (
     set_back_learner,
     settle_intents,
 )
+from services.unusable_scenes import not_set_aside
 from services.version_figures import figures_of, verdict_tags
 from services.withdrawals import is_affected, note_trained_version
 from workers.evaluation import evaluation_set
@@ -137,7 +138,8 @@ def _withheld_if_truth_changed(catalog: Catalog, version: int, verdict: Verdict)
     judged_on = load_card(catalog, version).evaluation[SceneRole.VALIDATION.value]
     with catalog.read() as session:
         scenes = [session.get_one(Scene, scene_id) for scene_id in judged_on.scenes]
-    usable = usable_scenes(catalog, [scene for scene in scenes if scene.state is SceneState.READY])
+    ready = [scene for scene in scenes if scene.state is SceneState.READY]
+    usable = usable_scenes(catalog, not_set_aside(catalog, ready))
     if len(usable) == len(scenes) and evaluation_set(catalog, usable) == judged_on:
         return verdict
     reason = f"{verdict.reason}, but meanwhile validation scenes that it was judged on were changed or set aside"

@@ -36,7 +36,7 @@ from services.doubted_labels import NO_DOUBTS, DoubtedLabel, Doubts
 from services.places import bundle_cache, graph_cache, raster_store
 from services.scenes import ready_scenes, source_of, strips_of
 from services.unit_rules import level_of
-from services.unusable_scenes import check_scenes
+from services.unusable_scenes import check_scenes, not_set_aside
 from services.withdrawals import note_trained_version, unaffected_parent
 from workers.calibration import calibrate
 from workers.card_figures import figures_of_card
@@ -320,7 +320,7 @@ def _usable_labels(catalog: Catalog, run: TrainingRun, labels: Sequence[Label]) 
         SetAsideError: there is no such label, and no prior outline either; the run keeps its labels.
     """
     scenes = {label.patch.scene_id: label.patch.scene for label in labels}
-    readable = {scene.id for scene in check_scenes(catalog, scenes.values())}
+    readable = {scene.id for scene in check_scenes(catalog, not_set_aside(catalog, scenes.values()))}
     usable = usable_labels(catalog, [label for label in labels if label.patch.scene_id in readable])
     if len(usable) < len(labels):
         with catalog.read() as session:

@@ -19,7 +19,7 @@ from labeling.errors import LabelStudioError
 from labeling.task_calls import PresentTask
 from services.label_studio import connect, label_studio
 from services.patch_views import SURROUNDINGS
-from services.unusable_scenes import check_scenes
+from services.unusable_scenes import check_scenes, not_set_aside
 from workers.jobs import JobContext
 from workers.publication import Offer, Publication, begin_publication, offer
 from workers.served_proposals import serve_proposals
@@ -56,9 +56,13 @@ def publish_round(context: JobContext, round_id: int) -> None:
 
 
 def _without_unusable(context: JobContext, chosen: Sequence[Proposal]) -> list[Proposal]:
-    """Withdraw the proposals whose scene cannot be read, and return the others; their patches are proposed later."""
+    """Withdraw the proposals whose scene is set aside or cannot be opened, and return the others.
+
+    Their patches are proposed again later.
+    """
     scenes = {proposal.patch.scene_id: proposal.patch.scene for proposal in chosen}
-    usable = {scene.id for scene in check_scenes(context.catalog, scenes.values())}
+    candidates = not_set_aside(context.catalog, scenes.values())
+    usable = {scene.id for scene in check_scenes(context.catalog, candidates)}
     for proposal in chosen:
         if proposal.patch.scene_id not in usable:
             log.error("proposal %s is withdrawn: scene %s is set aside", proposal.uid, proposal.patch.scene.name)

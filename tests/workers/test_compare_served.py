@@ -24,6 +24,7 @@ from catalog.webhook_records import OutgoingEvent
 from cli import model_commands
 from services import canary, promotion
 from services.canary import change_of
+from services.unusable_scenes import set_aside_scene
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import add_round, as_role, label_of
@@ -220,6 +221,14 @@ def test_what_does_not_change_the_served_version_is_not_compared(catalog: Catalo
     with catalog.read() as session:
         assert not jobs.is_open(session, JobKind.COMPARE_SERVED)
         assert session.scalars(select(PromotionIntent)).all() == []
+
+
+def test_a_scene_that_opens_but_cannot_be_read_is_not_compared(
+    catalog: Catalog, pool: Scene, registry: Registry, versions: dict[int, LoadedVersion]
+) -> None:
+    set_aside_scene(catalog, pool, "its pixels cannot be read", opens=True)
+    promotion.apply_verdict(catalog, registry, 2, "better", None, promoted=True)  # type: ignore[arg-type]
+    assert work(catalog) == []
 
 
 def test_without_unlabelled_patches_there_is_nothing_to_compare(

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from catalog import jobs, scorings, set_aside, training
 from catalog.context import Catalog
+from catalog.errors import SetAsideError
 from catalog.job_queue import UPKEEP, queue_of
 from catalog.records import (
     EventState,
@@ -39,13 +41,16 @@ from catalog.records import (
 from catalog.set_aside import SetAside
 from imagery.classes import GLACIER_SCHEME
 from imagery.errors import DamagedFileError, SceneError, UnreadableFileError
+from imagery.grid import tile
 from imagery.scene_reader import SceneReader
 from imagery.scene_source import SceneSource
+from models.gate import Verdict
 from services import corrections, raster_keys
 from services.corrections import Correction
 from services.places import raster_store
 from services.scenes import ready_scenes, source_of
 from services.unusable_scenes import check_scenes, set_aside_scenes, take_back, why_unusable
+from tests.catalog_fixtures import add_round
 from tests.imagery.forge import forge_scene
 from tests.workers.desk import Desk, box, brush, saved, sit_down
 from tests.workers.few_handles import few_handles
@@ -55,12 +60,14 @@ from tests.workers.rows import (
     context_of,
     coordinate,
     finish,
+    patches,
     register,
     score_pool,
     score_shards,
     tiled,
 )
-from workers import mend_files
+from workers import conclusion, fine_tune, mend_files, publish_round
+from workers.evaluation import evaluation_set
 from workers.jobs import JobContext, perform
 from workers.label_repair import usable_labels
 from workers.labelled_patches import LabelledPatchDataset
@@ -362,6 +369,67 @@ def test_a_scene_that_opens_but_could_not_be_read_is_read_again_each_hour(
         age(catalog, since=2 * hour + minute, checked_at=2 * minute)
         assert take_back(catalog) == []
         assert len(reading_jobs(catalog)) == 2
+
+
+def unreadable(catalog: Catalog, path: Path, offset_px: int = 0) -> Scene:
+    """A scene of the pool that is set aside since its pixels cannot be read, though its file opens."""
+    scene, forged = tiled(catalog, path, offset_px=offset_px)
+    damage_pixels(forged.path)
+    source = source_of(scene)
+    with SceneReader(source) as reader, pytest.raises(UnreadableFileError) as caught:
+        for window in tile(source.grid.width, source.grid.height, scene.patch_size_px):
+            reader.read(source.channel_names, window)
+    assert set_aside_scenes(catalog, caught.value) == [scene.name]
+    return scene
+
+
+def test_a_round_goes_on_without_a_scene_that_opens_but_cannot_be_read(catalog: Catalog, tmp_path: Path) -> None:
+    scenes = [tiled(catalog, tmp_path / "whole.tif")[0], unreadable(catalog, tmp_path / "damaged.tif", 400)]
+    with catalog.database.write() as session:
+        opened, proposals = add_round(
+            session, [session.get_one(Patch, patches(catalog, scene.id)[6].id) for scene in scenes]
+        )
+        for proposal in proposals:
+            proposal.state = ProposalState.CHOSEN
+        round_id, expected = opened.id, [proposal.id for proposal in proposals]
+    with catalog.read() as session:
+        chosen = publish_round._proposals(session, Proposal.round_id == round_id)
+    context = context_of(catalog, JobKind.PUBLISH_ROUND, round_id=round_id)
+    kept = publish_round._without_unusable(context, chosen)
+    assert [proposal.id for proposal in kept] == expected[:1]
+    with catalog.read() as session:
+        states = [session.get_one(Proposal, proposal_id).state for proposal_id in expected]
+    assert states == [ProposalState.CHOSEN, ProposalState.WITHDRAWN]
+
+
+def test_a_run_that_resumes_does_not_learn_labels_of_a_scene_set_aside_meanwhile(desk: Desk, tmp_path: Path) -> None:
+    catalog = desk.catalog
+    (label,) = loaded(desk)
+    with catalog.write() as session:
+        run = training.begin_run(session, training.RunTrigger.MANUAL)
+    assert fine_tune._usable_labels(catalog, run, [label]) == [label]
+    assert set_aside_scenes(catalog, UnreadableFileError(str(tmp_path / "a.tif"), "it could not be read")) == [
+        desk.scene.name
+    ]
+    with pytest.raises(SetAsideError, match="found every label set aside"):  # the job waits for the scene
+        fine_tune._usable_labels(catalog, run, [label])
+
+
+def test_a_version_is_not_promoted_by_a_scene_that_cannot_be_read_any_more(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The validation scene was set aside after the version was judged on it; its file still opens."""
+    scene, forged = tiled(catalog, tmp_path / "a.tif", SceneRole.VALIDATION)
+    judged_on = {SceneRole.VALIDATION.value: evaluation_set(catalog, [scene])}
+    monkeypatch.setattr(conclusion, "load_card", lambda *_: SimpleNamespace(evaluation=judged_on))
+    verdict = Verdict(True, "it is better", None)
+    assert conclusion._withheld_if_truth_changed(catalog, 2, verdict) == verdict
+    set_aside_scenes(catalog, UnreadableFileError(str(forged.path), "it could not be read"))
+    assert conclusion._withheld_if_truth_changed(catalog, 2, verdict) == Verdict(
+        False,
+        "it is better, but meanwhile validation scenes that it was judged on were changed or set aside",
+        None,
+    )
 
 
 def reading_jobs(catalog: Catalog) -> list[Job]:
