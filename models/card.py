@@ -244,13 +244,11 @@ class NetworkCalibration(_StrictModel):
     log_loss: Change
 
     @classmethod
-    def from_summary(
-        cls, summary: CalibrationSummary, form: ScalingForm, classes: Sequence[str]
-    ) -> "NetworkCalibration":
+    def from_summary(cls, summary: CalibrationSummary, classes: Sequence[str]) -> "NetworkCalibration":
         """Name the classes of a summary."""
         pairs = zip(classes, summary.errors_before, summary.errors_after, strict=True)
         return cls(
-            form=form,
+            form=summary.form,
             windows=summary.windows,
             pixels=summary.pixels,
             errors={name: Change(before=before, after=after) for name, before, after in pairs},

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.heads import Head, class_probabilities, merge_target, problems
+from models.heads import Head, Problem, class_probabilities, merge_target, problems
 
 ScalingForm = Literal["temperature", "vector"]
 
@@ -47,6 +47,26 @@ class LogitScaling:
         return logits * logits.new_tensor(self.scale) + logits.new_tensor(self.shift)
 
 
+def possible_form(logits: Tensor, target: Tensor, head: Head, ignore_index: int, form: ScalingForm) -> ScalingForm:
+    """Return the form that can be fitted: a temperature if a class of one of the networks has no judged pixel.
+
+    The likelihood would have no maximum in the shift of such a class: the lower, the better, until the class is never
+    mapped again.
+
+    Args:
+        logits: (n, L) float.
+        target: (n,) integer label values.
+        head: The head of the network.
+        ignore_index: Label value of pixels that nobody judged.
+        form: What is wanted.
+    """
+    for part in _problems(logits, target, head, ignore_index):
+        judged = part.target[part.target != ignore_index].long()
+        if bool((torch.bincount(judged, minlength=part.logits.shape[1]) == 0).any()):
+            return "temperature"
+    return form
+
+
 def fit_scaling(
     logits: Tensor, target: Tensor, head: Head, ignore_index: int, form: ScalingForm = "temperature"
 ) -> LogitScaling:
@@ -59,7 +79,7 @@ def fit_scaling(
         target: (n,) integer label values.
         head: The head of the network. With several networks of one logit, each has a temperature of its own.
         ignore_index: Label value of pixels that nobody judged.
-        form: What to fit.
+        form: What to fit, as far as possible (`possible_form`).
 
     Returns:
         The scaling, each scale between 1/20 and 20; the identity without a judged pixel.
@@ -69,6 +89,7 @@ def fit_scaling(
     if not judged.any():
         return LogitScaling.identity(count)
     logits, target = logits[judged].detach().double(), target[judged]
+    form = possible_form(logits, target, head, ignore_index, form)
     free = 1 if form == "temperature" and head == "multiclass" else count
     scale = torch.ones(free, dtype=torch.float64, requires_grad=True)
     shift = torch.zeros(count, dtype=torch.float64, requires_grad=form == "vector")
@@ -99,9 +120,13 @@ def log_loss(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> f
 
 
 def _log_loss(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> Tensor:
-    parts = problems(logits.T[None, :, :, None], target.reshape(_SHAPE), head, ignore_index)
+    parts = _problems(logits, target, head, ignore_index)
     losses = [F.cross_entropy(part.logits, part.target.long(), ignore_index=ignore_index) for part in parts]
     return torch.stack(losses).sum()
+
+
+def _problems(logits: Tensor, target: Tensor, head: Head, ignore_index: int) -> list[Problem]:
+    return problems(logits.T[None, :, :, None], target.reshape(_SHAPE), head, ignore_index)
 
 
 def calibration_errors(

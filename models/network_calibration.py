@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.logit_scaling import LogitScaling, ScalingForm, calibration_errors, fit_scaling, log_loss
+from models.logit_scaling import LogitScaling, ScalingForm, calibration_errors, fit_scaling, log_loss, possible_form
 from models.modes import evaluating, mixed_precision
 from models.sampling import LabelledPatches
 from models.segmenter import GlacierSegmenter
@@ -28,6 +28,7 @@ class CalibrationSummary:
     """The calibration of a network, and what it changes.
 
     Attributes:
+        form: What was fitted: a temperature if a class has no judged pixel, whatever was asked for.
         scaling: What was fitted to all windows.
         windows: Number of windows.
         pixels: Number of judged pixels drawn from them.
@@ -37,6 +38,7 @@ class CalibrationSummary:
         log_loss_after: The same with scalings fitted to the other windows.
     """
 
+    form: ScalingForm
     scaling: LogitScaling
     windows: int
     pixels: int
@@ -67,7 +69,7 @@ def fit_calibration(
         segmenter: The trained network, on its device; its calibration is replaced by the one that is fitted.
         windows: Validation windows in reading order; of more than 64, as many evenly spaced.
         ignore_index: Mask value of pixels that nobody judged.
-        form: What to fit.
+        form: What to fit, as far as possible (`models.logit_scaling.possible_form`).
 
     Returns:
         The calibration. Without a judged pixel it changes nothing; with those of a single window only, the figures
@@ -75,6 +77,7 @@ def fit_calibration(
     """
     sample = _draw(segmenter, windows, ignore_index)
     head, precedence = segmenter.head, segmenter.precedence
+    fitted = possible_form(sample.logits, sample.target, head, ignore_index, form)
     scaling = fit_scaling(sample.logits, sample.target, head, ignore_index, form)
     segmenter.calibrate(scaling)
     numbers = torch.from_numpy(np.unique(sample.window.numpy()))
@@ -95,7 +98,9 @@ def fit_calibration(
             calibration_errors(scaled, sample.target, head, ignore_index, precedence),
             log_loss(scaled, sample.target, head, ignore_index),
         )
-    return CalibrationSummary(scaling, len(numbers), len(sample.target), before[0], after[0], before[1], after[1])
+    return CalibrationSummary(
+        fitted, scaling, len(numbers), len(sample.target), before[0], after[0], before[1], after[1]
+    )
 
 
 def _draw(segmenter: GlacierSegmenter, windows: LabelledPatches, ignore_index: int) -> _Sample:

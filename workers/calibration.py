@@ -32,7 +32,7 @@ def calibrate(
         scenes: ready validation scenes with outlines.
         patch_size: side of the windows, pixels.
         names: the names of its classes.
-        form: how; "none" leaves the network as it is.
+        form: how, as far as possible (`models.logit_scaling.possible_form`); "none" leaves the network as it is.
 
     Returns:
         What the card says about it; None for the form "none".
@@ -43,4 +43,4 @@ def calibrate(
     if form == "none":
         return None
     windows = ValidationWindowDataset(scenes, segmenter.channels, patch_size, raster_store(catalog))
-    return NetworkCalibration.from_summary(fit_calibration(segmenter, windows, UNKNOWN, form), form, names)
+    return NetworkCalibration.from_summary(fit_calibration(segmenter, windows, UNKNOWN, form), names)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.heads import class_probabilities
-from models.logit_scaling import LogitScaling, calibration_errors, fit_scaling, log_loss
+from models.logit_scaling import LogitScaling, calibration_errors, fit_scaling, log_loss, possible_form
 
 IGNORE = 255
 
@@ -36,6 +36,32 @@ def test_vector_scaling_finds_a_factor_and_a_shift_of_each_class(honest):
     assert found.scale == pytest.approx(factor.tolist(), rel=0.05)
     relative = [value - found.shift[0] for value in found.shift]  # a shift of all logits alike changes nothing
     assert relative == pytest.approx(shift.tolist(), abs=0.08)
+
+
+def test_without_a_pixel_of_a_class_a_temperature_takes_the_place_of_a_vector(honest):
+    logits, target = honest
+    known = target != 2
+    logits, target = 3.0 * logits[known], target[known]
+    found = fit_scaling(logits, target, "multiclass", IGNORE, "vector")
+    assert found == fit_scaling(logits, target, "multiclass", IGNORE, "temperature")
+    assert torch.equal(found(logits).argmax(dim=1), logits.argmax(dim=1))  # class 2 is mapped where it was
+
+
+@pytest.mark.parametrize(
+    ("labels", "head", "form"),
+    [
+        ([0, 1, 2], "multiclass", "vector"),
+        ([0, 1, IGNORE], "multiclass", "temperature"),
+        ([0, 1, 2], "two_binaries", "vector"),
+        ([0, 0, 2], "two_binaries", "temperature"),
+        ([0, 2, 2], "binary", "vector"),
+        ([0, 0, 0], "binary", "temperature"),
+        ([1, 2, 2], "binary", "temperature"),
+    ],
+)
+def test_a_vector_needs_pixels_of_every_class_of_each_network(labels, head, form):
+    count = {"multiclass": 3, "two_binaries": 2, "binary": 1}[head]
+    assert possible_form(torch.zeros(3, count), torch.tensor(labels), head, IGNORE, "vector") == form
 
 
 def test_calibration_lowers_the_error_of_each_class_and_keeps_the_classes(honest):

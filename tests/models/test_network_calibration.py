@@ -28,11 +28,19 @@ def overconfident(segmenter: GlacierSegmenter, count: int = 8, factor: float = 4
 def test_a_network_that_is_too_sure_is_calibrated_on_windows_held_out(form):
     segmenter, windows = overconfident(small_segmenter(seed=2, dropout=0.0))
     found = fit_calibration(segmenter, windows, IGNORE, form)
-    assert (found.windows, found.pixels) == (8, 8 * 14 * 16)
+    assert (found.form, found.windows, found.pixels) == (form, 8, 8 * 14 * 16)
     assert found.scaling.scale == pytest.approx([0.25] * 3, rel=0.4)
     assert found.log_loss_after < found.log_loss_before
     assert sum(found.errors_after) < 0.5 * sum(found.errors_before)
     assert segmenter.logit_scale.tolist() == pytest.approx(found.scaling.scale)
+
+
+def test_the_form_tells_what_was_fitted():
+    """No window has a pixel of the last class, so that its shift is not fitted."""
+    segmenter, windows = overconfident(small_segmenter(seed=2, dropout=0.0))
+    rare = [(raw, torch.where(mask == 2, IGNORE, mask).to(torch.uint8)) for raw, mask in windows]
+    found = fit_calibration(segmenter, rare, IGNORE, "vector")
+    assert (found.form, found.scaling.shift) == ("temperature", (0.0, 0.0, 0.0))
 
 
 def test_the_earlier_calibration_does_not_matter():
