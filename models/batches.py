@@ -107,11 +107,12 @@ class _AsOutlined:
 class Batches:
     """Draws the batches of a training, and computes their loss.
 
-    All patches are read once, to check them and to count classes.
+    All patches are read, to check them and to count classes.
 
     Args:
         segmenter: The network to train.
-        labelled: Labelled patches; may be empty if there are weak ones, of which all batches then are.
+        labelled: Labelled patches. They may be empty, or without a judged pixel, if there are weak ones, of which all
+            batches then are.
         weak: Patches of the same size with weak masks (:mod:`models.weak_masks`), or None.
         weak_share: Probability that a patch of a batch is drawn from the weak ones.
         ignore_index: Mask value of pixels that nobody judged.
@@ -140,7 +141,7 @@ class Batches:
         if weak is not None and weak_share > 0:
             counted = _AsOutlined(weak, ignore_index)
             self._weak = _Source.of(weak, counted, segmenter, ignore_index, balance=balance, device=device)
-        if self._weak is None or len(labelled):
+        if self._weak is None or _is_judged(labelled, ignore_index):
             self._labelled = _Source.of(labelled, labelled, segmenter, ignore_index, balance=balance, device=device)
         self._weak_share = weak_share if self._labelled is not None else 1.0
 
@@ -181,3 +182,8 @@ class Batches:
         with torch.no_grad():
             probabilities = class_probabilities(logits, self._segmenter.head, self._segmenter.precedence)
         return as_predicted(mask, probabilities, self._ignore_index)
+
+
+def _is_judged(patches: LabelledPatches, ignore_index: int) -> bool:
+    """Return whether any pixel of the patches was judged."""
+    return any(bool((patches[index][1] != ignore_index).any()) for index in range(len(patches)))

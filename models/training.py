@@ -61,7 +61,7 @@ def fit(
 ) -> list[float]:
     """Train a segmenter in place, from its current weights. On a CPU the result is reproducible from ``config.seed``.
 
-    All patches are read once before the first step, to check them and to count classes. Patches without a judged
+    All patches are read before the first step, to check them and to count classes. Patches without a judged
     pixel are left out. The state of torch's global generators is restored.
 
     The loss of the head "two_binaries" is the sum over its networks. They share no weights, so this trains each
@@ -75,7 +75,8 @@ def fit(
     Args:
         segmenter: Trained in place; moved to ``device`` and left there in evaluation mode, without a calibration.
         dataset: Labelled patches, all of one size; square if ``config.augment``. For the binary head, classes are
-            merged here. May be empty if there are weak patches, of which all batches then are.
+            merged here. May be empty, or without a judged pixel, if there are weak patches, of which all batches
+            then are.
         config: How to train.
         device: Where to train.
         ignore_index: Mask value of pixels that nobody judged.

@@ -80,8 +80,8 @@ def fine_tune(context: JobContext, trigger: str) -> None:
     An interrupted training resumes from its checkpoint. One whose labels are withdrawn begins anew without them.
 
     Raises:
-        ConflictError: there is no validation scene or no label, or the settings contradict the class scheme, the
-            learner or, before the first version, the channels of the pool.
+        ConflictError: there is no validation scene, no label or no pixel of known class, or the settings contradict the
+            class scheme, the learner or, before the first version, the channels of the pool.
         JobInterruptedError: the worker is shutting down; the run resumes later.
         JobCancelledError: someone cancelled the job.
         JobLostError: the job was given to another worker, which has the run now.
@@ -203,6 +203,11 @@ def _train_and_register(
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
     trained_on = _training_scenes(inputs, segmenter.channels)
     dataset.fill()
+    if inputs.weak.dataset is None and not dataset.teaches:
+        raise ConflictError(
+            f"found no pixel of known class in the {len(inputs.labels)} labels to learn from (pixels under masked "
+            "flags or without data have none), and no prior outlines to learn from; label more patches in Label Studio"
+        )
     further = {**inputs.weak.parameters, **_left_out(catalog)}
     start_tracking(catalog, tracking, run, config, segmenter, further)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}

@@ -58,6 +58,11 @@ class LabelledPatchDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
             return item
         return self._cache[index]
 
+    @property
+    def teaches(self) -> bool:
+        """Whether any pixel has a class. Reads patches until one has."""
+        return any(bool((self[index][1] != UNKNOWN).any()) for index in range(len(self)))
+
     def fill(self) -> None:
         """Read patches into the cache, scene by scene, until all are cached or the cache is full."""
         by_scene = sorted(range(len(self)), key=self._scene_id)

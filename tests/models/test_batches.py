@@ -61,6 +61,14 @@ def test_weak_patches_teach_without_any_label() -> None:
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
 
+def test_labels_without_a_judged_pixel_do_not_keep_weak_patches_from_teaching() -> None:
+    """Everything that was labelled lies under cloud: batches are weak altogether, as without labels."""
+    batches = batches_of(patches(IGNORE), patches(1), share=0.25)
+    assert batches.draw(8, Augmentation(0.0), torch.Generator().manual_seed(0)).labelled == 0
+    with pytest.raises(ValueError, match="no pixel of the 3 patches was judged"):
+        batches_of(patches(IGNORE), None, share=0.25)
+
+
 def test_a_training_with_weak_patches_resumes_bit_for_bit() -> None:
     taken = []
 

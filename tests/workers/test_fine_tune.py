@@ -38,7 +38,7 @@ from catalog.records import (
 from catalog.registry import registry_of
 from catalog.settings import Settings
 from experiments.replay import Project, with_random_patches, without_prior_outlines
-from imagery.classes import GLACIER_SCHEME
+from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.grid import Window
 from imagery.masks import mask_from_geotiff, mask_to_geotiff
 from imagery.scene_reader import SceneReader
@@ -518,6 +518,15 @@ def test_without_labels_nothing_is_trained(catalog, tmp_path):
     job = fine_tune(catalog)
     assert job.state is JobState.FAILED
     assert "found no label to learn from" in job.error
+
+
+def test_labels_without_a_pixel_of_known_class_are_no_reason_to_try_again(catalog, tmp_path):
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    scene, _ = tiled(catalog, tmp_path / "pool.tif")
+    answer(catalog, scene, {patches(catalog, scene.id)[5]: np.full((32, 32), UNKNOWN, np.uint8)})
+    job = fine_tune(catalog)
+    assert (job.state, job.failures) == (JobState.FAILED, 1)
+    assert "found no pixel of known class in the 1 labels to learn from" in job.error
 
 
 @pytest.mark.parametrize(

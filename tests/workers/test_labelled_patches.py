@@ -38,6 +38,8 @@ def test_an_item_is_pixels_and_mask(catalog, tmp_path):
         expected = np.where(np.isnan(pixels).any(axis=0), UNKNOWN, blobs(number))
         np.testing.assert_array_equal(mask.numpy(), expected)
     assert (dataset[2][1] == UNKNOWN).all()  # a patch of nodata teaches nothing, whatever was drawn
+    assert dataset.teaches
+    assert not LabelledPatchDataset(labels[2:], ("nir", "red"), store, GLACIER_SCHEME).teaches
 
 
 def test_files_are_read_once(catalog, tmp_path):
