@@ -202,14 +202,16 @@ class _Prefilling:
         return request
 
     def _layers(self, layers: Iterable[OutlineLayer], what: str) -> list[dict[str, Any]]:
-        """Return outlines by layer; of a layer whose field tells classes, each value with its class."""
-        requests: dict[tuple[str, str | None, str | None, Period | None], dict[str, Any]] = {}
+        """Return outlines by layer and class; of a layer whose field tells classes, each value with its class."""
+        requests: dict[tuple[str, str | None, str | None, str | None, Period | None], dict[str, Any]] = {}
         for item in layers:
             path = self._below_root(item.path)
             if path is None:
                 self.left_out.append(what)
                 return []
-            request = requests.setdefault((item.path, item.layer, item.class_field, item.period), {"path": path})
+            class_name = item.class_name if item.class_field is None else None
+            key = (item.path, item.layer, item.class_field, class_name, item.period)
+            request = requests.setdefault(key, {"path": path})
             period = {"drawn_from": item.drawn_from, "drawn_to": item.drawn_to}
             request |= {name: value for name, value in period.items() if value is not None}
             if item.layer is not None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 
 from catalog.records import Scene
 from catalog.settings import Settings
@@ -125,6 +127,20 @@ def test_old_outlines_keep_the_class_of_each_value_and_what_was_said_of_them(set
     asked = {"path": "scene.tif", "prior_outlines": prior, "prior_date": "2003", "prior_source": "ours"}
     found = known(settings, asked).request
     assert {name: found[name] for name in asked} == asked
+
+
+def test_classes_of_one_layer_that_its_field_class_tells_apart_are_all_kept(settings: Settings, root: Path) -> None:
+    forged = forge_scene(root / "scene.tif")
+    left, bottom, right, top = forged.grid.bounds
+    middle = (left + right) / 2
+    own = {
+        "geometry": shapely.to_wkb([shapely.box(left, bottom, middle, top), shapely.box(middle, bottom, right, top)]),
+        "field_data": [np.array(["clean ice", "debris-covered ice"], object)],
+        "fields": ["class"],
+    }
+    pyogrio.raw.write(root / "own.gpkg", geometry_type="Polygon", crs=forged.grid.crs, **own)
+    outlines = [{"path": "own.gpkg", "class": name} for name in ("clean ice", "debris-covered ice")]
+    assert known(settings, {"path": "scene.tif", "outlines": outlines}).request["outlines"] == outlines
 
 
 def test_files_outside_of_the_scene_folder_are_left_out(settings: Settings, tmp_path: Path) -> None:
