@@ -152,7 +152,11 @@ def describe_scene(settings: Settings, request: SceneRequest, files: SceneFiles,
         footprint=source.grid.footprint_wgs84().__geo_interface__,
         outlines=[asdict(item) for item in outlines],
         prior_outlines=prior.to_json() if prior else None,
-        product={**summary.stored(), "allow_mixed_levels": request.allow_mixed_levels},
+        product={
+            **summary.stored(),
+            "allow_mixed_levels": request.allow_mixed_levels,
+            "stated": request.stated(),
+        },
         patch_size_px=size,
         patch_overlap_px=overlap,
     )

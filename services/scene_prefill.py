@@ -1,8 +1,8 @@
 """What is known of a registered scene, as a request: the beginning of the form that replaces it.
 
-The request that registered a scene is not stored, but what came of it is (`imagery.scene_source.SceneSource`). Only
-what gives the same scene again is stated here; nothing is guessed. Files outside of the scene folder are left out,
-since an HTTP request cannot name them.
+Of the request that registered a scene only what it said of the files is stored (`SceneRequest.stated`), and what came
+of it (`imagery.scene_source.SceneSource`). Only what gives the same scene again is stated here; nothing is guessed.
+Files outside of the scene folder are left out, since an HTTP request cannot name them.
 """
 
 import os
@@ -72,7 +72,7 @@ class _Prefilling:
             **self._dem(source, is_product=product is not None),
             **self._border(source),
             **self._outlines(),
-            **_region(source),
+            **self._region(source),
         }
         for name in ("patch_size_px", "patch_overlap_px"):
             if getattr(self.scene, name) != getattr(self.settings, name):
@@ -83,6 +83,12 @@ class _Prefilling:
     def _understood(self) -> Mapping[str, Any]:
         """What was understood of the files at registration; nothing is known of scenes from before it was stored."""
         return self.scene.product or {}
+
+    @property
+    def _stated(self) -> Mapping[str, Any]:
+        """What the request said, as of `SceneRequest.stated`; nothing of scenes from before that was stored."""
+        found: Mapping[str, Any] = self._understood.get("stated", {})
+        return found
 
     @property
     def _is_plain(self) -> bool:
@@ -106,7 +112,7 @@ class _Prefilling:
 
     def _bands(self, source: SceneSource) -> dict[str, Any]:
         """Return the bands that were given one by one."""
-        measured = [*source.bands, *(band for band in source.extras if band.name in _OF_SENSORS)]
+        measured = [*source.bands, *(band for band in source.extras if not self._is_channel(band))]
         bands = [{"name": band.name, "path": self._below_root(band.path), **_index(band)} for band in measured]
         bands += [
             {"name": _designation(band), "path": self._below_root(band.path), **_index(band)} for band in source.quality
@@ -117,11 +123,12 @@ class _Prefilling:
         return {"bands": bands}
 
     def _said(self, source: SceneSource) -> dict[str, Any]:
-        """Return what was said about the bands, as far as the files do not tell it themselves."""
+        """Return what was said about the files, or is known of them and they may not tell."""
         units = {band.unit for band in source.bands}
         said: dict[str, Any] = {"unit": DIGITAL_NUMBER} if units == {DIGITAL_NUMBER} else {}
         if self._understood.get("allow_mixed_levels"):
             said["allow_mixed_levels"] = True
+        said |= {name: value for name, value in self._stated.items() if name not in {"channels", "region"}}
         if not self._is_plain:
             return said
         if REFLECTANCE in units:
@@ -148,11 +155,13 @@ class _Prefilling:
             return {}
         return {"masked": sorted({flag for band, _ in decoded for flag in band.masked})}
 
+    def _is_channel(self, band: BandSource) -> bool:
+        """Return whether a further channel was named as one; others came with the product, or among the bands."""
+        return band.name in self._stated.get("channels", ()) or band.name not in _OF_SENSORS
+
     def _channels(self, extras: Iterable[BandSource]) -> dict[str, Any]:
         channels = []
-        for band in extras:
-            if band.name in _OF_SENSORS:  # it came with the product, or among the bands
-                continue
+        for band in filter(self._is_channel, extras):
             path = self._below_root(band.path)
             if path is None:
                 self.left_out.append(f"the channel {band.name}")
@@ -223,20 +232,19 @@ class _Prefilling:
                 request.setdefault("classes", {}).update(dict.fromkeys(item.class_values, item.class_name))
         return list(requests.values())
 
+    def _region(self, source: SceneSource) -> dict[str, Any]:
+        """Return the part of the files that the scene is; nothing if it is all of them."""
+        if source.offset == (0, 0) and "region" not in self._stated:
+            return {}
+        size = {"height": source.grid.height, "width": source.grid.width}
+        return {"region": {"row_off": source.offset[0], "col_off": source.offset[1], **size}}
+
     def _below_root(self, path: str) -> str | None:
         """Return a path relative to the scene folder; None if it is not below it."""
         root = self.settings.scene_root.resolve()
         if is_address(path) or not Path(path).is_relative_to(root) or Path(path) == root:
             return None
         return str(Path(path).relative_to(root))
-
-
-def _region(source: SceneSource) -> dict[str, Any]:
-    """Return the part of the files that the scene is; one that begins at their first pixel cannot be told from all."""
-    if source.offset == (0, 0):
-        return {}
-    size = {"height": source.grid.height, "width": source.grid.width}
-    return {"region": {"row_off": source.offset[0], "col_off": source.offset[1], **size}}
 
 
 def _folder_of(product_id: str, paths: Iterable[str]) -> str | None:

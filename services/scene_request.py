@@ -1,7 +1,7 @@
 """Schema of a request to register a scene, shared by the HTTP API and the command line."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
@@ -186,6 +186,11 @@ class SceneRequest(Body):
     patch_overlap_px: Integer | None = None
     dry_run: bool = Field(False, description="describe the scene, and store nothing")
 
+    def stated(self) -> dict[str, Any]:
+        """Return what is said of the files that they may not tell, and the names of the further channels, as JSON."""
+        said = self.model_dump(mode="json", include=_STATED, exclude_defaults=True)
+        return said | {"channels": [item.name for item in self.channels]}
+
     @model_validator(mode="after")
     def _check_one_of(self) -> "SceneRequest":
         if (self.path is None) == (self.bands is None):
@@ -204,6 +209,9 @@ class SceneRequest(Body):
         if not self.prior_outlines and (self.prior_date or self.prior_source):
             raise ValueError("found a date or a source of prior outlines without prior outlines; expected both")
         return self
+
+
+_STATED: Final = {"sensor", "acquired", "unit", "level", "region", "nodata", "allow_partial_dem"}
 
 
 class ReplacementRequest(SceneRequest):

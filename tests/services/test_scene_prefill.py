@@ -16,8 +16,8 @@ from services.scene_description import describe_scene
 from services.scene_files import AnyFile, BelowRoot
 from services.scene_prefill import Prefill, prefill
 from services.scene_request import ReplacementRequest
-from tests.imagery.forge import forge_scene, write_geotiff
-from tests.imagery.product_forge import landsat_level_2, qa_pixel, sentinel_2, stored, write
+from tests.imagery.forge import BAND_NAMES, forge_scene, write_geotiff
+from tests.imagery.product_forge import SIX, landsat_level_2, qa_pixel, sentinel_2, stored, write
 
 SAME = ("role", "sensor", "acquired", "source", "outlines", "prior_outlines", "patch_size_px", "patch_overlap_px")
 
@@ -114,6 +114,49 @@ def test_a_product_is_named_by_its_folder_or_archive(settings: Settings, root: P
         shutil.rmtree(root / "l2")
     assert known(settings, {"path": path}).request == {"role": "pool", "path": path}
     assert known(settings, {"path": path, "masked": []}).request == {"role": "pool", "path": path, "masked": []}
+
+
+def test_what_was_stated_of_a_product_is_stated_again(settings: Settings, root: Path) -> None:
+    landsat_level_2(root / "l2")
+    of_product = {
+        "path": "l2",
+        "acquired": "2018-10-26",
+        "nodata": 1.0,
+        "region": {"row_off": 0, "col_off": 0, "height": 64, "width": 96},
+    }
+    assert known(settings, of_product).request == {"role": "pool", **of_product}
+    etm = np.stack([stored(name, 2.75e-5, -0.2) for name in SIX])
+    write(root / "LE07_export.tif", etm, descriptions=[f"SR_B{number}" for number in (1, 2, 3, 4, 5, 7)])
+    of_export = {"path": "LE07_export.tif", "acquired": "2000-10-30T04:41:00Z", "nodata": 8000.0}
+    assert known(settings, of_export).request == {"role": "pool", **of_export}
+    msi = np.stack([stored(name, 1e-4, 0) for name in SIX])
+    write(root / "s2.tif", msi, descriptions=["B2", "B3", "B4", "B8", "B11", "B12"])
+    level = {"path": "s2.tif", "sensor": "sentinel-2-msi", "acquired": "2018-10-26", "level": "top of atmosphere"}
+    assert known(settings, level).request == {"role": "pool", **level}
+
+
+@pytest.mark.parametrize("named", ["path", "bands"])
+def test_a_channel_that_was_named_is_named_again_though_a_sensor_has_such_a_band(
+    settings: Settings, root: Path, named: str
+) -> None:
+    forge_scene(root / "scene.tif")
+    numbers = np.random.default_rng(0).uniform(250, 280, (100, 160)).astype(np.float32)
+    names = ["thermal", "surface_temperature", "pan"]
+    for name in names:
+        write_geotiff(root / f"measured_{name}.tif", numbers)
+    one_by_one = [{"name": name, "path": "scene.tif", "index": place} for place, name in enumerate(BAND_NAMES, start=1)]
+    asked = {"name": "a", "bands": one_by_one} if named == "bands" else {"path": "scene.tif"}
+    channels = [{"name": name, "path": f"measured_{name}.tif"} for name in names]
+    found = known(settings, {**asked, "channels": channels}).request
+    assert [{"name": item["name"], "path": item["path"]} for item in found["channels"]] == channels
+    assert len(found.get("bands", BAND_NAMES)) == 4
+
+
+def test_a_model_that_covers_a_part_of_the_scene_is_allowed_again(settings: Settings, root: Path) -> None:
+    forge_scene(root / "scene.tif")
+    write_geotiff(root / "dem.tif", np.full((60, 160), 500, np.int16), nodata=-1)
+    asked = {"path": "scene.tif", "dem": [{"path": "dem.tif", "unit": "m"}], "allow_partial_dem": True}
+    assert known(settings, asked).request["allow_partial_dem"] is True
 
 
 def test_a_product_in_folders_of_its_own_is_named_by_the_outermost(settings: Settings, root: Path) -> None:
