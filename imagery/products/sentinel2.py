@@ -109,7 +109,7 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
     metadata = _metadata(listing, found, notes)
     tile = _read_xml(listing, found, r"(?:^|/)(?:MTD_TL|S2[A-D]_(?:OPER|USER)_MTD_L(?:1C|2A)_TL_\w+)\.xml$")
     product_id, level = _identity(listing, metadata, found)
-    acquired = _acquired(listing, metadata, product_id, reflective, found)
+    acquired, acquired_by = _acquired(listing, metadata, tile, product_id, reflective, found)
     quantification, offsets = _radiometry(listing, metadata, product_id, acquired, found, reflective, notes)
     bands, extras, left_out = _bands(listing, found, quantification, offsets, notes)
     zenith = (
@@ -132,7 +132,7 @@ def recognise_sentinel_2(listing: Listing) -> Product | None:
         sensor=SENSOR,
         level=level_of_bands(level, bands),
         acquired=acquired,
-        acquired_by="the names of its files" if metadata is None and product_id is None else None,
+        acquired_by=acquired_by,
         bands=bands,
         quality=quality,
         extras=extras,
@@ -334,12 +334,30 @@ def _identity(listing: Listing, metadata: Element | None, found: _Found) -> tupl
 
 
 def _acquired(
-    listing: Listing, metadata: Element | None, product_id: str | None, reflective: set[str], found: _Found
-) -> date | datetime | None:
+    listing: Listing,
+    metadata: Element | None,
+    tile: Element | None,
+    product_id: str | None,
+    reflective: set[str],
+    found: _Found,
+) -> tuple[date | datetime | None, str | None]:
+    """Return when the scene was sensed, and what that was guessed from; None if the product states it.
+
+    Names of files until 2016 hold the moment of processing only: there the granule's metadata count, or else the first
+    moment of sensing in the product's name ("..._V20150804T103006_20150804T103006").
+    """
     stated = moment(text_of(metadata, "PRODUCT_START_TIME")) if metadata is not None else None
     safe = _SAFE.search(product_id or "")
+    if stated or safe:
+        return stated or date_in_name(safe["day"] if safe else "") or date_in_name(listing.name), None
     first = min(next(iter(found.rasters[name].values())) for name in reflective)
-    return stated or date_in_name(safe["day"] if safe else first.rpartition("/")[2]) or date_in_name(listing.name)
+    by_names = date_in_name(first.rpartition("/")[2]) or date_in_name(listing.name)
+    if found.day:
+        return by_names, "the names of its files" if metadata is None and product_id is None else None
+    sensed = moment(text_of(tile, "SENSING_TIME")) if tile is not None else None
+    period = re.search(r"_V(\d{8}T\d{6})", product_id or "")
+    told = sensed or (date_in_name(period[1]) if period else None)
+    return (told, None) if told else (by_names, "the names of its files, which tell when they were processed")
 
 
 def _radiometry(

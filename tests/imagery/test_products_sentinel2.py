@@ -101,6 +101,38 @@ def test_the_names_of_2015_are_read(tmp_path: Path) -> None:
     check_truth(product.bands, 1e-4)
 
 
+@pytest.mark.parametrize(
+    ("period", "sensing_time", "acquired", "acquired_by"),
+    [
+        ("V20150804T103006_20150804T103006", "2015-08-04T10:30:26.463Z", (10, 30, 26, 463_000), None),
+        ("V20150804T103006_20150804T103006", None, (10, 30, 6, 0), None),
+        (None, "2015-08-04T10:30:26.463Z", (10, 30, 26, 463_000), None),
+        (None, None, None, "the names of its files, which tell when they were processed"),
+    ],
+)
+def test_until_2016_the_names_of_files_tell_when_they_were_processed_not_sensed(
+    tmp_path: Path,
+    period: str | None,
+    sensing_time: str | None,
+    acquired: tuple[int, int, int, int] | None,
+    acquired_by: str | None,
+) -> None:
+    granule = tmp_path / "S2A_OPER_MSI_L1C_TL_EPA__20160926T203129_A000606_T32TNS_N02.04"
+    if period:
+        safe = tmp_path / f"S2A_OPER_PRD_MSIL1C_PDMC_20160926T210452_R108_{period}.SAFE"
+        granule = safe / "GRANULE" / granule.name
+    for field, name in MSI.items():
+        file = f"S2A_OPER_MSI_L1C_TL_EPA__20160926T203129_A000606_T32TNS_{field}.tif"
+        write(granule / "IMG_DATA" / file, stored(name, 1e-4, 0), size=10)
+    if sensing_time:
+        xml = granule / "S2A_OPER_MTD_L1C_TL_EPA__20160926T203129_A000606_T32TNS.xml"
+        xml.write_text(f"<t><General_Info><SENSING_TIME>{sensing_time}</SENSING_TIME></General_Info></t>")
+    product = recognise(str(granule))
+    processed = datetime(2016, 9, 26, 20, 31, 29, tzinfo=UTC)
+    assert product.acquired == (datetime(2015, 8, 4, *acquired, tzinfo=UTC) if acquired else processed)
+    assert product.acquired_by == acquired_by
+
+
 def test_loose_files_with_the_products_names_are_read(tmp_path: Path) -> None:
     for field, name in MSI.items():
         size = 10 if field in {"B02", "B03", "B04", "B08"} else 20
