@@ -12,6 +12,7 @@ from al_server.context import current_catalog
 from al_server.scene_reading import ready_scene
 from al_server.schemas import GEOJSON, SceneId, media
 from imagery.projection import to_wgs84
+from services.class_scheme import class_scheme
 from services.delivery import delivery_options
 from services.known_glaciers import known_glaciers
 from services.scenes import source_of
@@ -30,6 +31,7 @@ def list_glaciers(path: SceneId) -> Response:
     """
     scene = ready_scene(path.scene_id)
     crs = source_of(scene).grid.crs
+    catalog = current_catalog()
     features = [
         {
             "type": "Feature",
@@ -38,7 +40,7 @@ def list_glaciers(path: SceneId) -> Response:
                 shapely.transform(to_wgs84(glacier.polygon, crs), lambda points: points.round(_DECIMALS))
             ),
         }
-        for glacier in known_glaciers(scene, delivery_options(current_catalog().settings))
+        for glacier in known_glaciers(scene, delivery_options(catalog.settings), class_scheme(catalog))
     ]
     response = Response(json.dumps({"type": "FeatureCollection", "features": features}), content_type=GEOJSON)
     response.headers["Cache-Control"] = "private, max-age=600"

@@ -1,15 +1,18 @@
 """The polygons of glaciers with their ids, as inventories deliver them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from imagery.errors import OutlineError
 from imagery.grid import Grid
-from imagery.vector_files import choose_layer, open_vector
+from imagery.vector_files import Features, choose_layer, open_vector
 from imagery.vector_geometry import decode, describe_left_out, describe_repairs
 from imagery.vector_placing import Placement
-from imagery.vectors import check_kept, find_field, first_field, value_text, without_place
+from imagery.vectors import FeatureFilter, check_kept, find_field, first_field, value_text, without_place
 
 ID_FIELDS: Final = ("rgi_id", "RGIId", "glac_id")
 """Fields that hold a glacier's id: in the Randolph Glacier Inventory 7 and 6, and in GLIMS."""
@@ -72,7 +75,13 @@ def count_glaciers(path: str, layer: str | None, grid: Grid, id_field: str | Non
 
 
 def read_inventory(
-    path: str, layer: str | None, grid: Grid, id_field: str | None = None, *, required: bool = True
+    path: str,
+    layer: str | None,
+    grid: Grid,
+    id_field: str | None = None,
+    *,
+    required: bool = True,
+    filters: Collection[FeatureFilter] = (),
 ) -> InventoryPart:
     """Read the glaciers near a scene.
 
@@ -85,10 +94,11 @@ def read_inventory(
         id_field: The field that holds the id; by default the first of `ID_FIELDS` that the layer has. Features without
             an id are glaciers of their own.
         required: Whether it is an error if no glacier is near.
+        filters: Only features that one of these lets count are read; all without any.
 
     Raises:
-        OutlineError: The file cannot be used, lacks the field, or has no polygon near the scene; or a polygon cannot be
-            repaired without losing most of it.
+        OutlineError: The file cannot be used, lacks the field or one of a filter, or has no polygon near the scene; or
+            a polygon cannot be repaired without losing most of it.
     """
     with open_vector(path) as file:
         header = choose_layer(path, file, layer)
@@ -97,8 +107,13 @@ def read_inventory(
             raise OutlineError(f"{path}: found no field {id_field!r}; expected one of {', '.join(header.fields)}")
         glims_field, title_field = first_field(header.fields, _GLIMS_FIELDS), first_field(header.fields, _TITLE_FIELDS)
         placement = Placement(grid, header.crs, header.extent)
-        wanted = dict.fromkeys(name for name in (field, glims_field, title_field) if name)
+        told_by = [name for item in filters for name in item.columns(path, header)]
+        wanted = dict.fromkeys(name for name in (field, glims_field, title_field, *told_by) if name)
         near = file.read(header, placement.boxes, list(wanted))
+        if filters:
+            kept = np.any([item.counts(path, header, near) for item in filters], axis=0)
+            columns = {name: column[kept] for name, column in near.columns.items()}
+            near = Features(near.ids[kept], near.wkb[kept], columns)
         shapes = decode(near.ids, near.wkb, placement.turn)
         check_kept(path, shapes.repairs)
         left_out = (*shapes.left_out, *without_place(file, header, shapes.left_out))

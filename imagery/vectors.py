@@ -35,6 +35,48 @@ class ClassFilter:
 
 
 @dataclass(frozen=True)
+class FeatureFilter:
+    """Which features of a layer count: those of some attribute values, drawn from images of some dates.
+
+    Attributes:
+        class_filter: Which values; None: any.
+        period: Which dates, by the first field of `DATE_FIELDS`; None: any, also none.
+    """
+
+    class_filter: ClassFilter | None = None
+    period: Period | None = None
+
+    def columns(self, path: str, header: LayerHeader) -> tuple[str | None, str | None]:
+        """Return the fields that tell values and dates, as the layer spells them; None for what does not matter.
+
+        Raises:
+            OutlineError: The layer lacks one.
+        """
+        column = _class_column(path, header, None, self.class_filter)
+        return column, _date_column(path, header) if self.period else None
+
+    def counts(self, path: str, header: LayerHeader, features: Features) -> NDArray[np.bool_]:
+        """Return which features count, (n,).
+
+        Args:
+            path: The file.
+            header: The layer's header.
+            features: With the columns of `columns`.
+
+        Raises:
+            OutlineError: The layer lacks a field.
+        """
+        column, dated_by = self.columns(path, header)
+        found: NDArray[np.bool_] = np.ones(len(features.ids), np.bool_)
+        if column is not None and self.class_filter is not None:
+            texts = np.array([value_text(value) for value in features.columns[column]], dtype=object)
+            found &= np.isin(texts, list(self.class_filter.values))
+        if dated_by is not None and self.period is not None:
+            found &= of_period([value_text(value) for value in features.columns[dated_by]], self.period)
+        return found
+
+
+@dataclass(frozen=True)
 class VectorLayer:
     """The polygons of a layer near a scene.
 

@@ -17,7 +17,7 @@ from catalog.settings import Settings
 from services import raster_keys
 from services.scenes import day_of
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Increase it whenever the code writes different files from the same input, so that stored files are replaced."""
 
 

@@ -1,27 +1,31 @@
 """The glaciers on a scene: those of the inventory of the settings, else those with an id of its prior outlines."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from catalog.records import Scene
+from imagery.classes import ClassScheme
 from imagery.glaciers import InventoryGlacier, names_glaciers, read_inventory
 from imagery.grid import Grid
+from imagery.vectors import FeatureFilter
 from services.delivery import DeliveryOptions
 from services.scenes import priors_of, source_of
 
 log = logging.getLogger(__name__)
 
 
-def known_glaciers(scene: Scene, options: DeliveryOptions) -> list[InventoryGlacier]:
+def known_glaciers(scene: Scene, options: DeliveryOptions, scheme: ClassScheme) -> list[InventoryGlacier]:
     """Return the glaciers; several polygons of one id stay several items.
 
     Prior outlines count as far as their layers have a field with ids, and as long as their files are there: the scene
-    itself does not need them any more.
+    itself does not need them any more. Of a layer only the features count that are prior outlines: those of its period
+    and of a class that is not the background.
 
     Args:
         scene: The scene.
         options: They name the inventory.
+        scheme: The classes.
 
     Raises:
         OutlineError: A file cannot be used.
@@ -30,19 +34,24 @@ def known_glaciers(scene: Scene, options: DeliveryOptions) -> list[InventoryGlac
     if options.glacier_inventory:
         return list(_read(options.glacier_inventory, None, grid))
     prior = priors_of(scene)
-    layers = dict.fromkeys((layer.path, layer.layer) for layer in prior.layers) if prior else {}
+    layers: dict[tuple[str, str | None], list[FeatureFilter]] = {}
+    for item in prior.layers if prior else ():
+        if item.class_name != scheme.background.name:
+            layers.setdefault((item.path, item.layer), []).append(FeatureFilter(item.class_filter, item.period))
     found = []
-    for path, layer in layers:
+    for (path, layer), filters in layers.items():
         if not Path(path).is_file():
             log.warning("the prior outlines %s of scene %s are gone: their glaciers are not known", path, scene.name)
         elif names_glaciers(path, layer):
-            found += [glacier for glacier in _read(path, layer, grid) if glacier.has_id]
+            found += [glacier for glacier in _read(path, layer, grid, filters) if glacier.has_id]
     return found
 
 
-def _read(path: str, layer: str | None, grid: Grid) -> Sequence[InventoryGlacier]:
+def _read(
+    path: str, layer: str | None, grid: Grid, filters: Collection[FeatureFilter] = ()
+) -> Sequence[InventoryGlacier]:
     """Return the glaciers of an inventory near a scene, and log the notes on them."""
-    part = read_inventory(path, layer, grid, required=False)
+    part = read_inventory(path, layer, grid, required=False, filters=filters)
     for note in part.notes:
         log.warning("%s: %s", path, note)
     return part.glaciers

@@ -85,7 +85,7 @@ def write_prediction(
     names = head_classes(loaded.segmenter.head, scheme.names, scheme.foreground)
     calibration = VersionCalibration(names, scheme.foreground, loaded.card.area_error)
     tags, colours = map_tags(scene, version), scheme.colours_of(names)
-    glaciers = [(glacier.name, glacier.polygon) for glacier in known_glaciers(scene, options)]
+    glaciers = [(glacier.name, glacier.polygon) for glacier in known_glaciers(scene, options, scheme)]
     with predict_scene_once(
         loaded.segmenter, source, loaded.card.patch_size_px, settings.inference_batch_size, settings.var_dir
     ) as predicted:

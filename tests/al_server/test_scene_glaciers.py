@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyogrio
 import pytest
 import shapely.affinity
 from flask.testing import FlaskClient
@@ -54,6 +56,36 @@ def test_prior_outlines_name_glaciers(
     assert glaciers(client, catalog, scene) == [("RGI-1", "Khumbu"), ("RGI-2", None)]
     path.unlink()
     assert glaciers(client, catalog, scene) == []
+
+
+def test_only_what_is_a_prior_outline_names_a_glacier(
+    client: FlaskClient, catalog: Catalog, pool: tuple[Scene, ForgedScene], tmp_path: Path
+) -> None:
+    """Of the glacier "a" there is an outline of 1970, and rock inside of it; the prior outlines are of 2000 to 2005."""
+    scene, forged = pool
+    path, box = str(tmp_path / "glims.gpkg"), shapely.box(*forged.grid.bounds)
+    columns = {
+        "glac_id": ["a", "a", "a", "lake"],
+        "glac_name": ["old", "new", "rock", "lake"],
+        "src_date": ["1970", "2001", "2001", "2001"],
+        "line_type": ["glac_bound", "glac_bound", "intrnl_rock", "supra_lake"],
+    }
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb([box] * 4),
+        field_data=[np.array(values, object) for values in columns.values()],
+        fields=list(columns),
+        geometry_type="Polygon",
+        crs=forged.grid.crs,
+    )
+    layers = tuple(
+        OutlineLayer(path, None, name, "line_type", (value,), "2000", "2005")
+        for name, value in (("clean ice", "glac_bound"), ("background", "intrnl_rock"))
+    )
+    with catalog.database.write() as session:
+        prior = PriorOutlines(layers, None, None, 0.0, "2" * 64)
+        session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
+    assert glaciers(client, catalog, scene) == [("a", "new")]
 
 
 def test_the_inventory_of_the_settings_comes_first(

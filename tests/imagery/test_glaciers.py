@@ -12,7 +12,9 @@ from shapely.geometry import Polygon
 from imagery.errors import OutlineError
 from imagery.glaciers import count_glaciers, read_inventory
 from imagery.grid import Grid
+from imagery.outline_period import Period
 from imagery.projection import reproject
+from imagery.vectors import ClassFilter, FeatureFilter
 from tests.imagery.forge import NORTH_UP, UTM_45N
 
 GRID = Grid(UTM_45N, NORTH_UP, width=160, height=100)
@@ -64,6 +66,27 @@ def test_without_an_id_of_its_own_a_glacier_has_that_of_glims(tmp_path: Path) ->
     found = read_inventory(path, None, GRID)
     assert [(item.name, item.has_id) for item in found.glaciers] == [("RGI-1", True), (ids[0], False)]
     assert found.notes == ()
+
+
+def test_only_features_that_a_filter_lets_count_are_glaciers(tmp_path: Path) -> None:
+    path = write(
+        *(tmp_path / "glims.gpkg", [square(place) for place in range(4)]),
+        glac_id=["old", "new", "rock", "undated"],
+        src_date=["1970-01-01", "2001-10-30", "2001-10-30", None],
+        line_type=["glac_bound", "glac_bound", "intrnl_rock", "glac_bound"],
+    )
+
+    def names(*filters: FeatureFilter) -> list[str]:
+        return [item.name for item in read_inventory(path, None, GRID, filters=filters).glaciers]
+
+    ice, later = ClassFilter("LINE_TYPE", ("glac_bound",)), Period("2000", "2005")
+    assert names() == names(FeatureFilter()) == ["old", "new", "rock", "undated"]
+    assert names(FeatureFilter(ice)) == ["old", "new", "undated"]
+    assert names(FeatureFilter(None, later)) == ["new", "rock"]
+    assert names(FeatureFilter(ice, later)) == ["new"]
+    assert names(FeatureFilter(ice, later), FeatureFilter(ice, Period(None, "1980"))) == ["old", "new"]
+    with pytest.raises(OutlineError, match="found no field 'kind'"):
+        names(FeatureFilter(ClassFilter("kind", ("ice",))))
 
 
 def test_what_is_repaired_and_left_out_is_told(tmp_path: Path) -> None:
