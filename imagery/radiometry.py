@@ -17,12 +17,13 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
 from imagery.grid import Window
 from imagery.raster_file import alpha_index, declared_valid, read_window
 from imagery.scene_source import BandSource
-from imagery.stored_numbers import declared_number, declared_scale
+from imagery.stored_numbers import declared_number, declared_scale, void_numbers
 from imagery.units import DIGITAL_NUMBER, KELVIN, REFLECTANCE, Level
 
 _FEWEST: Final = 16  # pixels, to judge a band by
@@ -153,15 +154,19 @@ def prefer(stated: Scaling, declared: Scaling | None, where: str) -> tuple[Scali
     )
 
 
-def sample(dataset: DatasetReader, index: int, nodata: float | None = None) -> NDArray[np.float64]:
+def sample(
+    dataset: DatasetReader, index: int, nodata: float | None = None, void: float | None = None
+) -> NDArray[np.float64]:
     """Return some valid stored numbers of a band: a few thousand pixels along the diagonal, whatever the file's size.
 
-    What the file declares invalid is left out as when the band is read (`imagery.raster_file.declared_valid`).
+    What the file declares invalid is left out as when the band is read (`imagery.raster_file.declared_valid`). If it
+    declares nothing, numbers that mean no data by convention are (`imagery.stored_numbers.VOID_NUMBERS`).
 
     Args:
         dataset: An open dataset.
         index: The 1-based band index.
         nodata: A number that means no data, in addition to the file's own.
+        void: A further one.
 
     Returns:
         (pixels,), perhaps empty.
@@ -178,11 +183,12 @@ def sample(dataset: DatasetReader, index: int, nodata: float | None = None) -> N
         window = Window(row, col, min(side, dataset.height - row), min(side, dataset.width - col))
         raw = read_window(dataset, [index], window)[0]
         parts.append(raw[declared_valid(dataset, index, raw, window, alpha)])
-    values = np.concatenate(parts).astype(np.float64)
-    keep = np.isfinite(values)
-    if nodata is not None:
-        keep &= values != nodata
-    result: NDArray[np.float64] = values[keep]
+    numbers = np.concatenate(parts)
+    declares_nothing = dataset.mask_flag_enums[index - 1] == [MaskFlags.all_valid]
+    voids = void_numbers(numbers) if declares_nothing else []
+    missing = [*voids, *(number for number in (nodata, void) if number is not None)]
+    values = numbers.astype(np.float64)
+    result: NDArray[np.float64] = values[np.isfinite(values) & ~np.isin(values, missing)]
     return result
 
 

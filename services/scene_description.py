@@ -23,7 +23,7 @@ from imagery.grid import Grid, Window
 from imagery.ground_metric import pixel_size_m
 from imagery.masks import OutlineLayer
 from imagery.products.bundle import Located
-from imagery.products.plain import recognise_plain
+from imagery.products.plain import Stated, recognise_plain
 from imagery.products.product import Product
 from imagery.products.recognise import recognise
 from imagery.projection import WGS84
@@ -170,19 +170,21 @@ def _recognise(request: SceneRequest, files: SceneFiles) -> Product:
         given = [BandSource(band.name, files(band.path), band.index) for band in request.bands]
         named = describe(given)  # refuses files without these bands
         located = [Located(band.name, band.path, band.index, f"the band {band.name!r}") for band in given]
-        product = recognise_plain(
-            request.name or "the bands",
-            located,
-            sensor=request.sensor,
-            level=request.level,
-            extra=further,
-            first_sets_grid=True,
-        )
+        stated = Stated(request.sensor, request.level, further, request.acquired, request.nodata)
+        product = recognise_plain(request.name or "the bands", located, stated, first_sets_grid=True)
         note = _check_first(named, product, has_region=request.region is not None)
         product = replace(product, product_id=None, notes=(*product.notes, *note))
     else:
         path = files(str(request.path))
-        product = recognise(path, sensor=request.sensor, level=request.level, extra=further, permit=files.permit)
+        product = recognise(
+            path,
+            sensor=request.sensor,
+            level=request.level,
+            acquired=request.acquired,
+            nodata=request.nodata,
+            extra=further,
+            permit=files.permit,
+        )
         for member in product.paths:
             files.permit(member.removeprefix("/vsicurl/"))
     if request.unit == DIGITAL_NUMBER:

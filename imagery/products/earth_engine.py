@@ -3,13 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Final
 
 import numpy as np
 
 from imagery.errors import SceneError
 from imagery.products.bundle import Located
-from imagery.products.headers import date_in_name, notes_on_landsat_of_hls, satellite_in_name, sensor_in_name
+from imagery.products.headers import notes_on_landsat_of_hls, satellite_in_name, sensor_in_name
 from imagery.products.landsat_names import LandsatName, is_of_earth_engine, landsat_name
 from imagery.products.sentinel2 import guess_offset, offset_by_pixels
 from imagery.radiometry import (
@@ -61,7 +62,15 @@ class Convention:
     notes: tuple[str, ...] = ()
 
 
-def convention(located: Sequence[Located], sensor: str | None, level: Level | None, name: str) -> Convention | None:
+def convention(
+    located: Sequence[Located],
+    sensor: str | None,
+    level: Level | None,
+    name: str,
+    *,
+    acquired: date | None,
+    nodata: float | None,
+) -> Convention | None:
     """Return what the designations tell about sensor, level and scaling; None if they are not Earth Engine's or USGS's.
 
     1. SR_B4 and so on are Landsat Collection 2 surface reflectance, stored x 2.75e-5 - 0.2 (sr_band4 and so on in int16
@@ -77,7 +86,9 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
         located: The bands.
         sensor: A key of `imagery.sensors.SENSORS` as the user states it, or None.
         level: What reflectances refer to, as the user states it, or None.
-        name: The file's or folder's name, which may tell sensor and date.
+        name: The file's or folder's name, which may tell the sensor.
+        acquired: When the image was taken; None if unknown.
+        nodata: A stored number that means no data, in addition to what the files declare, or None.
 
     Raises:
         SceneError: The sensor or the level cannot be told, or the bands contradict the name or the stated sensor.
@@ -90,19 +101,19 @@ def convention(located: Sequence[Located], sensor: str | None, level: Level | No
     if "FMASK" in fields:
         found = sensor or named or ("sentinel-2-msi" if fields & _S30_ONLY else "landsat-8-oli")
         either = sensor is None and found == "landsat-8-oli"
-        return _hls(located, found, notes_on_landsat_of_hls(date_in_name(name)) if either else [])
+        return _hls(located, found, notes_on_landsat_of_hls(acquired) if either else [], nodata)
     if sensor == "sentinel-2-msi" or (sensor is None and _is_sentinel_2(fields, named)):
         by_name = sensor is None and not _only_of_sentinel_2(fields)
         if by_name:
             _check_no_landsat(located, fields, name)
         notes = ("the sensor follows from the name; taken as sentinel-2-msi",) if by_name else ()
-        return _sentinel_2(located, fields, level, name, notes)
+        return _sentinel_2(located, fields, level, name, notes, acquired, nodata)
     landsat = sensor or named or _landsat_of(fields)
     if landsat is None or not landsat.startswith("landsat") or not fields & (names_upper(landsat) - _QUALITY):
         return None
     if _is_level_2(located, level, fields, name):
         return _landsat_level_2(located, landsat)
-    return _landsat_level_1(located, landsat, level, name) if fields & _QUALITY else None
+    return _landsat_level_1(located, landsat, level, name, nodata) if fields & _QUALITY else None
 
 
 def _is_sentinel_2(fields: set[str], named: str | None) -> bool:
@@ -198,7 +209,13 @@ def _of_collection_1(told: Convention) -> Convention:
 
 
 def _sentinel_2(
-    located: Sequence[Located], fields: set[str], stated: Level | None, name: str, told: Sequence[str]
+    located: Sequence[Located],
+    fields: set[str],
+    stated: Level | None,
+    name: str,
+    told: Sequence[str],
+    acquired: date | None,
+    nodata: float | None,
 ) -> Convention:
     notes: list[str] = [*told]
     level = stated or Level.SURFACE
@@ -221,7 +238,7 @@ def _sentinel_2(
     for item in located:
         if item.designation.upper() in designations:
             with open_raster(item.path) as dataset:
-                values = sample(dataset, item.index, 0)
+                values = sample(dataset, item.index, 0, nodata)
                 fractional.append(already_reflectance(str(dataset.dtypes[item.index - 1]), values))
                 tagged = (dataset.scales[item.index - 1], dataset.offsets[item.index - 1]) != (1.0, 0.0)
             if tagged:
@@ -245,7 +262,7 @@ def _sentinel_2(
             "check how the fractions were made"
         )
     if parts and not fractions:
-        offset, note = guess_offset(np.concatenate(parts), date_in_name(name), infrared=infrared)
+        offset, note = guess_offset(np.concatenate(parts), acquired, infrared=infrared)
         notes.append(note)
     return Convention(kind, "sentinel-2-msi", level, sentinel_2(offset), Scaling(), tuple(notes))
 
@@ -262,14 +279,15 @@ def _integer_of_browser(located: Sequence[Located]) -> int | None:
         return {"uint8": 255, "uint16": 65535}.get(str(dataset.dtypes[0]))
 
 
-def _hls(located: Sequence[Located], sensor: str, notes: Sequence[str]) -> Convention | None:
+def _hls(located: Sequence[Located], sensor: str, notes: Sequence[str], nodata: float | None) -> Convention | None:
     """HLS by its Fmask: Earth Engine's bands are fractions and degrees Celsius, NASA's stored x 1e-4 and x 0.01."""
     names = names_of(sensor)
     solar = next((item for item in located if names.get(item.designation.lower()) in {"red", "green", "blue"}), None)
     if solar is None:
         return None
     with open_raster(solar.path) as dataset:
-        fractions = already_reflectance(str(dataset.dtypes[solar.index - 1]), sample(dataset, solar.index, 0))
+        values = sample(dataset, solar.index, 0, nodata)
+        fractions = already_reflectance(str(dataset.dtypes[solar.index - 1]), values)
     reflective, thermal = HLS_REFLECTANCE, HLS_TEMPERATURE
     if fractions:
         reflective = Scaling(1.0, 0.0, 0, REFLECTANCE)
@@ -311,7 +329,9 @@ def _landsat_level_2(located: Sequence[Located], sensor: str) -> Convention:
     )
 
 
-def _landsat_level_1(located: Sequence[Located], sensor: str, level: Level | None, name: str) -> Convention | None:
+def _landsat_level_1(
+    located: Sequence[Located], sensor: str, level: Level | None, name: str, nodata: float | None
+) -> Convention | None:
     """Fractions are the collections T1_TOA, whose thermal bands are in kelvin; OLI's integers have constants.
 
     Raises:
@@ -322,7 +342,7 @@ def _landsat_level_1(located: Sequence[Located], sensor: str, level: Level | Non
         return None
     with open_raster(solar.path) as dataset:
         dtype = str(dataset.dtypes[solar.index - 1])
-        fractions = already_reflectance(dtype, sample(dataset, solar.index, 0))
+        fractions = already_reflectance(dtype, sample(dataset, solar.index, 0, nodata))
     # BQA is of Collection 1, whose surface reflectance has another quality band.
     has_bqa = any(item.designation.upper() == "BQA" for item in located)
     named = has_bqa or is_of_earth_engine(name) or landsat_name(name) is not None

@@ -42,7 +42,13 @@ def is_raster(name: str) -> bool:
 
 
 def choose_scaling(
-    dataset: DatasetReader, index: int, stated: Scaling, *, constant: bool = False, check: bool = True
+    dataset: DatasetReader,
+    index: int,
+    stated: Scaling,
+    *,
+    constant: bool = False,
+    check: bool = True,
+    void: float | None = None,
 ) -> tuple[Scaling, list[str]]:
     """Return how the stored numbers of a band become values, and notes on contradictions.
 
@@ -55,6 +61,7 @@ def choose_scaling(
         stated: What the product's metadata state, or its constants.
         constant: Whether `stated` are constants, which tags of the file overrule.
         check: Whether to compare some pixels with what is possible, which reads them.
+        void: A further stored number that means no data: such pixels are not compared.
 
     Raises:
         SceneError: Tags are no numbers, or pixels cannot be read.
@@ -91,7 +98,7 @@ def choose_scaling(
     if stated.unit != REFLECTANCE or not (check or is_float):
         return scaling, notes
     nodata, found = _fill_of_fractions(dataset, index, scaling) if is_float else (scaling.nodata, [])
-    values = sample(dataset, index, nodata)
+    values = sample(dataset, index, nodata, void)
     if already_reflectance(dtype, values) and (scaling.scale, scaling.offset) != (1.0, 0.0):
         notes.append(
             f"{dataset.name}: holds fractions already, so "

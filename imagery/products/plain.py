@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -46,13 +47,35 @@ KIND: Final = "raster without a product's metadata"
 _NOT_BANDS: Final = frozenset({"TCI", "TCI_R", "TCI_G", "TCI_B", "AOT", "WVP", "SZA", "SAA", "VZA", "VAA"})
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What the user says of bands that their files may not tell.
+
+    Attributes:
+        sensor: A key of `imagery.sensors.SENSORS`, or None.
+        level: What reflectances refer to, or None.
+        extra: Names of bands that are further channels.
+        acquired: When the image was taken; None: as the name tells.
+        nodata: A stored number that means no data, or None. Pixels are judged without it; the bands do not state it
+            (see `imagery.describe_scene.describe`).
+    """
+
+    sensor: str | None = None
+    level: Level | None = None
+    extra: Collection[str] = ()
+    acquired: date | None = None
+    nodata: float | None = None
+
+    def moment(self, name: str) -> date | None:
+        """Return when the image was taken: as stated, or else as the name of the file or folder tells."""
+        return self.acquired or date_in_name(name)
+
+
 def recognise_plain(
     name: str,
     located: Sequence[Located],
+    stated: Stated,
     *,
-    sensor: str | None,
-    level: Level | None,
-    extra: Collection[str],
     others: Sequence[tuple[str, str]] = (),
     first_sets_grid: bool = False,
 ) -> Product:
@@ -61,9 +84,7 @@ def recognise_plain(
     Args:
         name: The file's or folder's name.
         located: The bands by their designations.
-        sensor: A key of `imagery.sensors.SENSORS` as the user states it, or None.
-        level: What reflectances refer to, as the user states it, or None.
-        extra: Names of bands that are further channels.
+        stated: What the user says of them.
         others: Files that are no bands, each with the reason.
         first_sets_grid: Whether the file of the first band comes first, whose grid becomes the scene's; else that of
             the finest.
@@ -71,8 +92,9 @@ def recognise_plain(
     Raises:
         SceneError: A band is unknown, or the same as another, or there is none.
     """
+    sensor, level, extra = stated.sensor, stated.level, stated.extra
     with _naming(name):
-        told = convention(located, sensor, level, name)
+        told = convention(located, sensor, level, name, acquired=stated.moment(name), nodata=stated.nodata)
     known = told.sensor if told else sensor or _sensor_by_name(located, name) or _sensor_by_bands(located, name)
     notes: list[str | None] = [*(told.notes if told else ())]
     if sensor is None and known is not None and told is None:
@@ -89,7 +111,7 @@ def recognise_plain(
     fill, found = undeclared_fill(measured, zero=known is None)
     notes += found
     for item, ours in parts.measured:
-        source, found_level, found = _source(item, ours, told, level, extra, fill.get(item))
+        source, found_level, found = _source(item, ours, told, stated, fill.get(item))
         if item in fill:
             source = replace(source, nodata=fill[item])
         elif told is None and known is not None and source.nodata is None:
@@ -117,7 +139,7 @@ def recognise_plain(
     if product := landsat_name(name):
         notes += notes_on_ground_control(product.level, product.text)
     if sensor is None and known == "landsat-8-oli" and told is None and is_hls_landsat(name):
-        notes += notes_on_landsat_of_hls(date_in_name(name))
+        notes += notes_on_landsat_of_hls(stated.moment(name))
     if not any(band.table for band in parts.quality):
         notes.append(f"{name}: found no band of clouds that is decoded, so clouds and shadows are not masked")
     return Product(
@@ -247,16 +269,16 @@ def _source(
     item: Located,
     ours: str,
     told: Convention | None,
-    level: Level | None,
-    extra: Collection[str],
+    stated: Stated,
     fill: float | None,
 ) -> tuple[BandSource, Level | None, list[str]]:
     """A band with its scaling, the level that the scaling is characteristic of, and notes."""
+    void = fill if stated.nodata is None else stated.nodata
     found_level: Level | None = None
     notes: list[str] = []
     with open_raster(item.path) as dataset:
         declared = declared_scaling(dataset, item.index)
-        if ours in {text.lower() for text in extra}:
+        if ours in {text.lower() for text in stated.extra}:
             scaling = declared or Scaling()
         elif ours == SURFACE_TEMPERATURE or ours.startswith("thermal"):
             usual = LANDSAT_SURFACE_TEMPERATURE if ours == SURFACE_TEMPERATURE else told.thermal if told else Scaling()
@@ -267,15 +289,15 @@ def _source(
             else:
                 scaling, notes = choose_thermal(dataset, item.index, usual, constant=True)
         elif told:
-            scaling, notes = choose_scaling(dataset, item.index, told.reflective, constant=True)
+            scaling, notes = choose_scaling(dataset, item.index, told.reflective, constant=True, void=void)
             found_level = told.level
         elif declared:
-            scaling, notes = choose_scaling(dataset, item.index, replace(declared, unit=REFLECTANCE))
+            scaling, notes = choose_scaling(dataset, item.index, replace(declared, unit=REFLECTANCE), void=void)
             found_level = level_of(declared)
-        elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index, fill)):
+        elif not already_reflectance(dataset.dtypes[item.index - 1], sample(dataset, item.index, void)):
             scaling = Scaling()
             notes = ["no tags state how the numbers become reflectance; they are read as digital numbers"]
-        elif level:
+        elif stated.level:
             scaling = Scaling(unit=REFLECTANCE)
         else:
             scaling = Scaling()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from datetime import date
 from pathlib import Path
 
 from imagery.channels import ELEVATION
@@ -13,7 +14,7 @@ from imagery.products.headers import date_in_name, is_raster, sensor_in_name
 from imagery.products.hls import hls_id, hls_sensor, recognise_hls
 from imagery.products.landsat import recognise_landsat
 from imagery.products.listing import Listing, is_archive, list_files
-from imagery.products.plain import recognise_plain
+from imagery.products.plain import Stated, recognise_plain
 from imagery.products.planetscope import recognise_file as recognise_planet_file
 from imagery.products.planetscope import recognise_planetscope
 from imagery.products.product import Product
@@ -30,6 +31,8 @@ def recognise(
     *,
     sensor: str | None = None,
     level: Level | None = None,
+    acquired: date | None = None,
+    nodata: float | None = None,
     extra: Collection[str] = (),
     permit: Permit = local_files_only,
 ) -> Product:
@@ -43,6 +46,9 @@ def recognise(
         path: A local path, or an http address of a STAC item.
         sensor: A key of `imagery.sensors.SENSORS`, where the product does not tell it.
         level: What reflectances refer to, where the product does not tell it.
+        acquired: When the image was taken, where the product does not tell it: the day may decide about its scaling.
+        nodata: A stored number that means no data in files of no known product, in addition to what they declare.
+            Pixels are judged without it; the bands do not state it (see `imagery.describe_scene.describe`).
         extra: Names of bands that are no bands of a sensor and become further channels.
         permit: Decides which files and addresses a STAC item may lead to.
 
@@ -51,16 +57,17 @@ def recognise(
     """
     if sensor is not None:
         sensor_bands(sensor)  # refuses an unknown one
+    stated = Stated(sensor, level, extra, acquired, nodata)
     if is_http(path) or (path.lower().endswith((".json", ".geojson")) and not path.lower().endswith("_mtl.json")):
-        product = recognise_item(path, sensor=sensor, level=level, extra=extra, permit=permit)
+        product = recognise_item(path, sensor=sensor, level=level, acquired=acquired, extra=extra, permit=permit)
     elif not is_address(path) and not Path(path).exists():
         raise SceneError(f"{path}: found no such file or folder; expected a product's folder, archive or file")
     elif not is_address(path) and (Path(path).is_dir() or is_archive(path)):
-        product = _folder(list_files(path), sensor, level, extra)
+        product = _folder(list_files(path), stated)
     elif Path(path).name.lower().endswith(("_mtl.txt", "_mtl.json", "_mtl.xml", "mtd_msil1c.xml", "mtd_msil2a.xml")):
-        product = _folder(list_files(str(Path(path).absolute().parent)), sensor, level, extra)
+        product = _folder(list_files(str(Path(path).absolute().parent)), stated)
     else:
-        product = _file(path, sensor, level, extra)
+        product = _file(path, stated)
     if sensor is not None and product.sensor != sensor:
         raise SceneError(
             f"{path}: found a product of {product.sensor}; expected {sensor}, as stated: leave --sensor out"
@@ -70,7 +77,7 @@ def recognise(
     return product
 
 
-def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
+def _folder(listing: Listing, stated: Stated) -> Product:
     listing = without_common_ending(listing)
     product = recognise_landsat(listing) or recognise_sentinel_2(listing) or recognise_planetscope(listing)
     if product:
@@ -80,17 +87,17 @@ def _folder(listing: Listing, sensor: str | None, level: Level | None, extra: Co
     if len(granules) > 1:
         raise SceneError(f"{listing.root}: found the granules {', '.join(sorted(granules))}; expected one in a folder")
     if granules and found:
-        return recognise_hls(granules.pop(), found, others, sensor)
+        return recognise_hls(granules.pop(), found, others, stated.sensor)
     rasters = [member for member in listing.members if is_raster(member)]
     if not found and len(rasters) == 1:
-        return _file(listing.path(rasters[0]), sensor, level, extra)
+        return _file(listing.path(rasters[0]), stated)
     if not found:
         raise SceneError(_unrecognised(listing, rasters))
     # The folder's name, or else those of its files, tell sensor and date; elevation is of another day.
     tells = sensor_in_name(listing.name) and date_in_name(listing.name)
     first = next((item for item in found if item.designation.lower() != ELEVATION), found[0])
     name = listing.name if tells else f"{listing.name}/{first.label.rpartition('/')[2]}"
-    return recognise_plain(name, found, sensor=sensor, level=level, extra=extra, others=others)
+    return recognise_plain(name, found, stated, others=others)
 
 
 def _unrecognised(listing: Listing, rasters: list[str]) -> str:
@@ -111,16 +118,16 @@ def _unrecognised(listing: Listing, rasters: list[str]) -> str:
     )
 
 
-def _file(path: str, sensor: str | None, level: Level | None, extra: Collection[str]) -> Product:
+def _file(path: str, stated: Stated) -> Product:
     granule = hls_id(path.rpartition("/")[2])
     _check_whole(path, certain=granule is not None)
     if granule:
-        return recognise_hls(granule, bands_in_file(path, sensor or hls_sensor(granule)), [], sensor)
+        return recognise_hls(granule, bands_in_file(path, stated.sensor or hls_sensor(granule)), [], stated.sensor)
     product = recognise_baraka(path) or (None if is_address(path) else recognise_planet_file(path))
     if product:
         return product
-    located = bands_in_file(path, sensor or sensor_in_name(path.rpartition("/")[2]), extra)
-    return recognise_plain(path.rpartition("/")[2], located, sensor=sensor, level=level, extra=extra)
+    located = bands_in_file(path, stated.sensor or sensor_in_name(path.rpartition("/")[2]), stated.extra)
+    return recognise_plain(path.rpartition("/")[2], located, stated)
 
 
 def _check_whole(path: str, *, certain: bool) -> None:

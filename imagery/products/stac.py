@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Final
 
 import numpy as np
@@ -48,7 +49,13 @@ _OLI: Final = ("landsat-8-oli", "landsat-9-oli-2")
 
 
 def recognise_item(
-    href: str, *, sensor: str | None, level: Level | None, extra: Collection[str], permit: Permit
+    href: str,
+    *,
+    sensor: str | None,
+    level: Level | None,
+    acquired: date | None,
+    extra: Collection[str],
+    permit: Permit,
 ) -> Product:
     """Return the product that a STAC item describes.
 
@@ -59,6 +66,7 @@ def recognise_item(
         href: A local path or an http address.
         sensor: A key of `imagery.sensors.SENSORS`, if the item's platform does not tell it.
         level: What reflectances refer to, if the item does not tell it.
+        acquired: When the image was taken, if the item does not tell it.
         extra: Keys of assets that are further channels.
         permit: Decides which files and addresses may be read.
 
@@ -82,7 +90,7 @@ def recognise_item(
     stated = {name: _stated(href, name, asset.stated) for name, asset in found.items()}
     defaults = _defaults(item, known, told, notes)
     if known == "sentinel-2-msi" and not _is_hls(item):
-        offset = _sentinel_offset(item, found, stated, notes)
+        offset = _sentinel_offset(item, acquired, found, stated, notes)
         stated = {
             name: Scaling(value.scale, offset * value.scale, value.nodata) if value else None
             for name, value in stated.items()
@@ -349,7 +357,11 @@ def _scaling_of(
 
 
 def _sentinel_offset(
-    item: pystac.Item, found: Mapping[str, _Found], stated: Mapping[str, Scaling | None], notes: list[str]
+    item: pystac.Item,
+    acquired: date | None,
+    found: Mapping[str, _Found],
+    stated: Mapping[str, Scaling | None],
+    notes: list[str],
 ) -> float:
     """Sentinel-2's offset in stored numbers: as the item states it, unless the pixels contradict it.
 
@@ -369,7 +381,7 @@ def _sentinel_offset(
     elif baseline is not None:
         said = float(SENTINEL_2_OFFSET if baseline >= SENTINEL_2_FIRST_OFFSET_BASELINE else 0)
     if said is None:
-        offset, note = guess_offset(values, item.datetime, infrared=infrared)
+        offset, note = guess_offset(values, item.datetime or acquired, infrared=infrared)
         notes.append(note)
         return float(offset)
     if by_pixels is not None and by_pixels != said:

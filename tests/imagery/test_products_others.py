@@ -627,6 +627,39 @@ def test_sentinel_2_is_scaled_in_every_type_that_holds_its_numbers(tmp_path: Pat
     check_truth(recognise(str(file)).bands, 1e-4)
 
 
+@pytest.mark.parametrize(("fill", "stated"), [(-9999, None), (-9999, -9999), (1, 1)])
+def test_fill_that_the_file_does_not_declare_does_not_hide_sentinel_2s_offset(
+    tmp_path: Path, fill: int, stated: float | None
+) -> None:
+    """It is 8 % of the pixels; of the others, which hold 1000 more than reflectance x 10,000, none is below 1000."""
+    fields = ("B2", "B3", "B4", "B8", "B11", "B12")
+    numbers = stack(1e-4, -0.1, fill=fill, dtype="int16")
+    product = recognise(str(write(tmp_path / "a.tif", numbers, descriptions=fields)), nodata=stated)
+    assert {(band.scale, band.offset) for band in product.bands} == {(1e-4, -0.1)}
+    check_truth([replace(band, nodata=fill) for band in product.bands], 1e-4)
+    assert any("-1000 is used, as no number lies below 1000" in note for note in product.notes)
+
+
+@pytest.mark.parametrize(("fill", "stated"), [(-9999, None), (-1, -1)])
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("S2A_20230815.tif", ("B2", "B3", "B4", "B8", "B11", "B12")),
+        ("LC08_20181026.tif", SR_OLI),
+        ("LC08_140041_20181026.tif", WITH_QA),
+        ("S2_clip.tif", ("B2", "B3", "B4", "B8", "B11", "B12", "Fmask")),
+    ],
+)
+def test_fractions_are_known_beside_fill_that_the_file_does_not_declare(
+    tmp_path: Path, name: str, fields: Sequence[str], fill: int, stated: float | None
+) -> None:
+    bands = [*stack(1, 0, fill=fill, dtype="float32"), np.zeros((SIDE, SIDE), np.float32)]
+    file = write(tmp_path / name, np.stack(bands[: len(fields)]), descriptions=fields)
+    product = recognise(str(file), nodata=stated)
+    assert {(band.scale, band.offset, band.unit) for band in product.bands} == {(1.0, 0.0, REFLECTANCE)}
+    check_truth([replace(band, nodata=fill) for band in product.bands], 1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fill_that_was_scaled_with_the_bands_is_fill(tmp_path: Path, dtype: str) -> None:
     scaled = np.round((stack(1, 0, dtype="float64") + 0.2) / 2.75e-5) * 2.75e-5 - 0.2

@@ -290,6 +290,41 @@ def test_a_date_that_follows_from_a_name_yields_to_one_that_is_stated(
     assert [text for text in found.summary.notes if "2018-10-26" in text] == ([note] if note else [])
 
 
+@pytest.mark.parametrize(
+    ("dark", "fields", "stated", "offset"),
+    [
+        (0, ("B2", "B3", "B4", "B8"), None, -0.1),
+        (0, ("B2", "B3", "B4", "B8"), "2018-10-26", 0.0),
+        (41, ("B2", "B3", "B4", "B8", "B11", "B12"), None, 0.0),
+        (41, ("B2", "B3", "B4", "B8", "B11", "B12"), "2023-08-01", -0.1),
+        (41, ("B2", "B3", "B4", "B8", "B11", "B12"), "2023-08-01T04:41:00Z", -0.1),
+    ],
+)
+def test_the_day_that_is_stated_decides_about_the_offset_of_sentinel_2(
+    describe: Describe, tmp_path: Path, dark: int, fields: tuple[str, ...], stated: str | None, offset: float
+) -> None:
+    """Pixels do not tell: no snow below 1000 without short-wave infrared, or 1 % of 4096 pixels."""
+    numbers = np.arange(3000, 3000 + SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
+    numbers.flat[:dark] = 900
+    file = str(write_geotiff(tmp_path / "area.tif", np.stack([numbers] * len(fields)), descriptions=fields))
+    bands = [{"name": name, "path": file, "index": index} for index, name in enumerate(fields, start=1)]
+    for named in ({"path": file}, {"bands": bands}):
+        found = describe(**named, unit=None, sensor="sentinel-2-msi", level="surface", acquired=stated)
+        assert {band.offset for band in found.summary.bands} == {offset}
+
+
+def test_fill_that_is_stated_is_no_pixel_where_the_offset_of_sentinel_2_is_judged(
+    describe: Describe, tmp_path: Path
+) -> None:
+    numbers = np.full((6, SIDE, SIDE), 4000, np.uint16) + np.arange(SIDE, dtype=np.uint16)
+    numbers[:, :8] = 1  # an eighth, and all that lies below 1000
+    fields = ("B2", "B3", "B4", "B8", "B11", "B12")
+    file = str(write_geotiff(tmp_path / "area.tif", numbers, descriptions=fields))
+    for stated, offset in ((None, 0.0), (1, -0.1)):
+        found = describe(path=file, unit=None, nodata=stated)
+        assert {band.offset for band in found.summary.bands} == {offset}
+
+
 def test_what_a_border_leaves_out_or_repairs_is_told(describe: Describe, tmp_path: Path) -> None:
     scene = str(write_geotiff(tmp_path / "scene.tif", colours(), descriptions=BANDS))
     x, y = NORTH_UP[2], NORTH_UP[5]
