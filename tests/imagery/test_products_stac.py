@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +398,21 @@ def test_the_date_of_an_item_is_in_utc_and_certain_unless_it_is_a_period(tmp_pat
     path.write_text(item(assets, platform="sentinel-2a", datetime=None, **period))
     product = recognise(str(path))
     assert (product.acquired, product.acquired_by) == (datetime(2022, 10, 1, tzinfo=UTC), "the item's start_datetime")
+
+
+@pytest.mark.parametrize(("stated", "offset"), [(None, -0.1), (date(2018, 10, 26), 0.0)])
+def test_the_day_that_is_stated_of_an_item_of_a_period_decides_about_its_offset(
+    tmp_path: Path, stated: date | None, offset: float
+) -> None:
+    """Bright snow without short-wave infrared does not tell it."""
+    assets = {}
+    for field in ("B02", "B04"):
+        write(tmp_path / f"{field}.tif", np.full((SIDE, SIDE), 7000, np.uint16), size=10)
+        assets[field] = {"href": f"./{field}.tif", "type": COG, "raster:bands": [{"nodata": 0}]}
+    period = {"start_datetime": "2018-10-01T00:00:00Z", "end_datetime": "2018-10-31T00:00:00Z"}
+    path = tmp_path / "item.json"
+    path.write_text(item(assets, platform="sentinel-2a", datetime=None, **period))
+    assert {band.offset for band in recognise(str(path), acquired=stated).bands} == {offset}
 
 
 @pytest.mark.parametrize(("platform", "doubted"), [({}, True), ({"platform": "landsat-8"}, False)])
