@@ -3,12 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
+from catalog.migrations.sqlite_tables import rebuild_table
+
 revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-NAMES = {"uq": "%(table_name)s_%(column_0_N_name)s_key"}
 BY_TIME, BY_EVENT = ["project_id", "annotation_id", "annotated_at"], ["event_id"]
 
 
@@ -73,13 +74,9 @@ def downgrade() -> None:
 
 
 def _replace_unique(before: list[str], after: list[str]) -> None:
-    """Replace the unique constraint of the labels, and keep their triggers: SQLite makes the table anew."""
-    connection, triggers = op.get_bind(), []
-    if connection.dialect.name == "sqlite":
-        of_labels = sa.text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'labels'")
-        triggers = list(connection.scalars(of_labels))
-    with op.batch_alter_table("labels", naming_convention=NAMES) as labels:
-        labels.drop_constraint(f"labels_{'_'.join(before)}_key", type_="unique")
-        labels.create_unique_constraint(f"labels_{'_'.join(after)}_key", after)
-    for trigger in triggers:
-        op.execute(trigger)
+    """Replace the unique constraint of the labels, to whose rows others refer."""
+    if op.get_bind().dialect.name == "sqlite":
+        rebuild_table("labels", f"UNIQUE ({', '.join(before)})", f"UNIQUE ({', '.join(after)})")
+    else:
+        op.drop_constraint(f"labels_{'_'.join(before)}_key", "labels", type_="unique")
+        op.create_unique_constraint(f"labels_{'_'.join(after)}_key", "labels", after)

@@ -8,18 +8,23 @@ import sqlalchemy as sa
 from alembic import op
 
 import catalog.records
+from catalog.migrations.sqlite_tables import rebuild_table
 
 revision = "0019"
 down_revision = "0018"
 branch_labels = None
 depends_on = None
 
+KEY, UNIQUE_UID = "PRIMARY KEY (id)", ", \n\tCONSTRAINT uq_subscriptions_uid UNIQUE (uid)"  # as SQLAlchemy writes them
+
 
 def upgrade() -> None:
-    with op.batch_alter_table("subscriptions") as table:
-        table.add_column(sa.Column("uid", sa.String(32), nullable=True))
-        table.create_unique_constraint("uq_subscriptions_uid", ["uid"])
-        table.drop_column("secret")
+    op.add_column("subscriptions", sa.Column("uid", sa.String(32), nullable=True))
+    op.drop_column("subscriptions", "secret")
+    if op.get_bind().dialect.name == "sqlite":
+        rebuild_table("subscriptions", KEY, f"{KEY}{UNIQUE_UID}")
+    else:
+        op.create_unique_constraint("uq_subscriptions_uid", "subscriptions", ["uid"])
     moment = catalog.records.UtcDateTime(timezone=True)
     op.create_table(
         "decision_requests",
@@ -39,7 +44,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Leave subscriptions with an empty secret, which signs nothing: each has to be made anew."""
     op.drop_table("decision_requests")
-    with op.batch_alter_table("subscriptions") as table:
-        table.add_column(sa.Column("secret", sa.String(), nullable=False, server_default=""))
-        table.drop_constraint("uq_subscriptions_uid", type_="unique")
-        table.drop_column("uid")
+    if op.get_bind().dialect.name == "sqlite":
+        rebuild_table("subscriptions", UNIQUE_UID, "")
+    else:
+        op.drop_constraint("uq_subscriptions_uid", "subscriptions", type_="unique")
+    op.drop_column("subscriptions", "uid")
+    op.add_column("subscriptions", sa.Column("secret", sa.String(), nullable=False, server_default=""))

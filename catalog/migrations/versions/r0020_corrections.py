@@ -1,7 +1,8 @@
 """Let labels and their proposals come from the map: of no round, and of no annotation of Label Studio."""
 
-import sqlalchemy as sa
 from alembic import op
+
+from catalog.migrations.sqlite_tables import rebuild_table
 
 revision = "0020"
 down_revision = "0019"
@@ -18,7 +19,7 @@ OPENED = (
 def upgrade() -> None:
     for table, column, kind in OPENED:
         if op.get_bind().dialect.name == "sqlite":
-            _rebuild(table, f"{column} {kind} NOT NULL", f"{column} {kind}")
+            rebuild_table(table, f"{column} {kind} NOT NULL", f"{column} {kind}")
         else:
             op.alter_column(table, column, nullable=True)
 
@@ -35,30 +36,6 @@ def downgrade() -> None:
     )
     for table, column, kind in OPENED:
         if op.get_bind().dialect.name == "sqlite":
-            _rebuild(table, f"{column} {kind}", f"{column} {kind} NOT NULL")
+            rebuild_table(table, f"{column} {kind}", f"{column} {kind} NOT NULL")
         else:
             op.alter_column(table, column, nullable=False)
-
-
-def _rebuild(table: str, found: str, wanted: str) -> None:
-    """Make a table of SQLite anew with a changed column; its indexes and triggers stay as they are.
-
-    Batch mode cannot: it drops a table to whose rows others refer, and loses the triggers. Here the references are
-    checked at the end of the transaction, when the rows are back.
-    """
-    connection = op.get_bind()
-    parts = connection.execute(
-        sa.text("SELECT type, sql FROM sqlite_master WHERE tbl_name = :table AND sql IS NOT NULL"), {"table": table}
-    ).all()
-    (definition,) = (sql for kind, sql in parts if kind == "table")
-    if definition.count(found) != 1:
-        raise RuntimeError(f"found no column {found!r} in the table {table}: {definition}")
-    op.execute("PRAGMA defer_foreign_keys = ON")
-    op.execute(f"CREATE TABLE kept_rows AS SELECT * FROM {table}")
-    op.execute(f"DROP TABLE {table}")
-    op.execute(definition.replace(found, wanted))
-    op.execute(f"INSERT INTO {table} SELECT * FROM kept_rows")
-    op.execute("DROP TABLE kept_rows")
-    for kind, sql in parts:
-        if kind != "table":
-            op.execute(sa.text(sql.replace(":", r"\:")))
