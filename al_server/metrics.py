@@ -41,7 +41,7 @@ from catalog.registry_records import RegistryState
 from catalog.set_aside import Kind
 from catalog.settings import Settings
 from catalog.webhook_records import Delivery, DeliveryState
-from services import canary
+from services import canary, failed_events
 from services.free_disk import free_bytes
 from services.part_checks import part_faults
 from services.version_figures import figures_of
@@ -78,7 +78,7 @@ def _add_states(session: Session, registry: CollectorRegistry) -> None:
         gauge = Gauge(
             f"glacier_al_{name}", f"Number of {name.replace('_', ' ')} in each state", ["state"], registry=registry
         )
-        counts = _patches_by_state(session) if column is Patch.state else _by_state(session, column)
+        counts = _by_state(session, column)
         for state in states:
             gauge.labels(state.value).set(counts.get(state, 0))
     left_out = Gauge("glacier_al_set_aside", "What is left out because it cannot be used", ["kind"], registry=registry)
@@ -165,6 +165,10 @@ def _add_version(alias: str, described: str, version: ModelVersion | None, regis
 
 
 def _by_state(session: Session, column: InstrumentedAttribute[Any]) -> Mapping[StrEnum, int]:
+    if column is Patch.state:
+        return _patches_by_state(session)
+    if column is LabelEvent.state:
+        return dict[StrEnum, int](failed_events.count_by_state(session).items())
     return dict(session.execute(select(column, func.count()).group_by(column)).all())
 
 

@@ -15,9 +15,9 @@ from al_server.scoring_schemas import ScoringAnswer, serialize_scoring
 from al_server.status_schemas import HealthAnswer, RoundStatus, StatusAnswer, StepAnswer, VersionStatus
 from catalog import scorings
 from catalog.jobs import OPEN
-from catalog.records import EventState, Job, JobKind, JobState, LabelEvent, SceneRole, SceneState
+from catalog.records import Job, JobKind, JobState, SceneRole, SceneState
 from catalog.registry import ModelVersion
-from services import forecast
+from services import failed_events, forecast
 from services.next_step import Step, light, next_step, troubles
 from services.situation import RoundFacts, Situation, read_situation
 from services.version_figures import figures_of
@@ -52,7 +52,7 @@ def status() -> Response:
             labels=situation.labels,
             new_labels=situation.new.count,
             new_labels_needed=situation.new.needed,
-            label_events=_count_events(session),
+            label_events=failed_events.count_by_state(session),
         )
     return json_response(answer)
 
@@ -92,8 +92,3 @@ def _describe_round(found: RoundFacts | None) -> RoundStatus | None:
     return (
         None if found is None else RoundStatus(id=found.id, state=found.state, done=found.done, waiting=found.waiting)
     )
-
-
-def _count_events(session: Session) -> dict[EventState, int]:
-    counts = dict(session.execute(select(LabelEvent.state, func.count()).group_by(LabelEvent.state)).all())
-    return {state: counts.get(state, 0) for state in EventState}

@@ -60,4 +60,6 @@ class StatusAnswer(BaseModel):
     labels: int = Field(description="labels that stand")
     new_labels: int = Field(description="labels that no version has learnt from")
     new_labels_needed: int = Field(description="how many of them start a fine-tune")
-    label_events: dict[EventState, int] = Field(description="number of label events in each state")
+    label_events: dict[EventState, int] = Field(
+        description="number of label events in each state; of failed ones, those with which something is left to do"
+    )

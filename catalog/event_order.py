@@ -14,8 +14,8 @@ So neither an id nor a time decides here.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from catalog.records import EventState, LabelEvent
 
@@ -145,6 +145,33 @@ def why_ignored(session: Session, event: LabelEvent) -> str | None:
         if _ends(other, event):
             return _DELETED[other.action].format(other.id)
     return None
+
+
+def is_ignored() -> ColumnElement[bool]:
+    """Return `why_ignored` as a condition on the events of a query: whether there is a reason."""
+    later = aliased(LabelEvent)
+    agree = [
+        or_(mine.is_(None), others.is_(None), mine == others)
+        for mine, others in (
+            (LabelEvent.annotation_created_at, later.annotation_created_at),
+            (LabelEvent.annotation_uid, later.annotation_uid),
+            (LabelEvent.proposal_id, later.proposal_id),
+        )
+    ]
+    has_effect = later.state.not_in(WITHOUT_EFFECT)
+    tells = or_(
+        and_(later.action.in_(SAVED), later.state == EventState.APPLIED),
+        and_(later.action == ANNOTATION_DELETED, has_effect),
+    )
+    found = select(later.id).where(later.project_id == LabelEvent.project_id, later.id > LabelEvent.id)
+    of_annotation = found.where(later.annotation_id == LabelEvent.annotation_id, *agree, tells)
+    of_task = found.where(
+        later.task_id == LabelEvent.task_id,
+        later.proposal_id.is_not_distinct_from(LabelEvent.proposal_id),
+        later.action == TASK_DELETED,
+        has_effect,
+    )
+    return or_(of_annotation.correlate(LabelEvent).exists(), of_task.correlate(LabelEvent).exists())
 
 
 _DELETED = {

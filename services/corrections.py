@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Integer, case, cast, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -238,12 +238,18 @@ def unapplied(session: Session, scene_id: int, state: EventState) -> list[int]:
 
     They have no proposal yet; only their keys say of which patch they are.
     """
-    found = select(LabelEvent.id, LabelEvent.dedupe_key).where(LabelEvent.state == state, LabelEvent.origin == MAP)
-    patches = set(session.scalars(select(Patch.id).where(Patch.scene_id == scene_id)))
-    return [event_id for event_id, key in session.execute(found) if int(key.rpartition(":")[2]) in patches]
+    found = select(LabelEvent.id).join(Patch, Patch.id == corrected_patch_id())
+    return list(session.scalars(found.where(LabelEvent.state == state, Patch.scene_id == scene_id)))
 
 
-def _key(correction: UUID) -> str:
+def corrected_patch_id() -> ColumnElement[int | None]:
+    """Return the id of the patch in the key of a correction's event; null for other events."""
+    behind_id = func.length(_key("")) + func.length(LabelEvent.annotation_uid)
+    number = cast(func.substr(LabelEvent.dedupe_key, behind_id + 1), Integer)
+    return case((LabelEvent.origin == MAP, number))
+
+
+def _key(correction: UUID | str) -> str:
     return f"map:{correction}:"
 
 

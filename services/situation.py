@@ -15,12 +15,10 @@ from catalog.job_queue import ASKED_BY_READERS
 from catalog.jobs import OPEN
 from catalog.paging import Cut
 from catalog.records import (
-    EventState,
     Job,
     JobKind,
     JobState,
     Label,
-    LabelEvent,
     Proposal,
     ProposalState,
     Round,
@@ -32,7 +30,7 @@ from catalog.records import (
 )
 from catalog.settings import Settings
 from catalog.webhook_records import Delivery, DeliveryState
-from services import canary
+from services import canary, failed_events
 from services.forecast import Worth
 from services.free_disk import free_bytes
 from services.part_checks import part_faults
@@ -123,7 +121,7 @@ class Situation:
         faults: What is wrong with each part that does not answer.
         free_bytes: Free space of the data folder.
         failed_jobs: Newest first.
-        failed_events: Number of label events that failed.
+        failed_events: Number of label events that failed and with which something is left to do.
         rejected: Scenes that were rejected, with the reasons.
         alerts: Newest first.
         set_aside: Number of things that cannot be used and are left out.
@@ -181,7 +179,7 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
         faults={name: fault for name, fault in part_faults(session).items() if fault is not None},
         free_bytes=free_bytes(settings),
         failed_jobs=failed_jobs(session),
-        failed_events=session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0,
+        failed_events=failed_events.count_left(session),
         rejected=_rejected(session),
         alerts=[
             Alert(row.id, row.decision.model_version) for row in canary.comparisons(session, Cut(10), standing=True)

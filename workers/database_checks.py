@@ -6,15 +6,16 @@ from functools import partial
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import jobs, set_aside, training
 from catalog.context import Catalog
 from catalog.database import MIGRATIONS
 from catalog.decision_records import PromotionIntent
-from catalog.records import EventState, JobKind, LabelEvent, RunState, TrainingRun, now
+from catalog.records import JobKind, RunState, TrainingRun, now
 from catalog.told_texts import described
+from services import failed_events
 from services.installation_findings import Finding, fault, listed, ok, warning
 from services.situation import failed_jobs
 
@@ -62,7 +63,7 @@ def check_rows(catalog: Catalog) -> Iterator[Finding]:
         left = training.unfinished_run(session)
         unfinished = select(PromotionIntent.id).where(PromotionIntent.decided_at < now() - _INTENT_SETTLED_WITHIN)
         intents = session.scalars(unfinished).all()
-        events = session.scalar(select(func.count()).where(LabelEvent.state == EventState.FAILED)) or 0
+        events = failed_events.count_left(session)
         aside = set_aside.standing(session)
     if stale:
         keys = listed(job.key for job in stale)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from catalog import event_order, labels
 from catalog.context import Catalog
@@ -63,8 +64,12 @@ def receive(catalog: Catalog, event: ParsedEvent, state: EventState | None = Non
 
 
 def why_ignored(catalog: Catalog, event_id: int) -> str | None:
+    """Return the reason; queries tell whether there is one."""
     with catalog.read() as session:
-        return event_order.why_ignored(session, session.get_one(LabelEvent, event_id))
+        found = event_order.why_ignored(session, session.get_one(LabelEvent, event_id))
+        is_ignored = session.scalar(select(event_order.is_ignored()).where(LabelEvent.id == event_id))
+    assert is_ignored == (found is not None)
+    return found
 
 
 def doubt(catalog: Catalog, event: ParsedEvent, origin: str = WEBHOOK) -> str | None:
