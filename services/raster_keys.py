@@ -19,6 +19,7 @@ _VIEW = re.compile(rf"{VIEWS}/patch-(\d+)/(.+)\.png")
 _UNCERTAINTY_VIEW = re.compile(r"uncertainty-(\d+)(?:-part-\d+)?")
 
 DATA_SETS = "data-sets"
+UPLOADS = "uploads"
 
 
 def truth(scene_id: int) -> str:
@@ -103,7 +104,7 @@ def area_prediction(uid: str, version: int, suffix: str) -> str:
 
 def upload(uid: str) -> str:
     """Return the key of the GeoTIFF that was sent to be predicted; removed when that is done."""
-    return f"uploads/{uid}.tif"
+    return f"{UPLOADS}/{uid}.tif"
 
 
 def glims_package(scene_id: int, version: int, fingerprint: str, digest: str) -> str:
@@ -118,12 +119,12 @@ def scene_change(uid: str, suffix: str) -> str:
 
 def sent_inventory(uid: str, ending: str) -> str:
     """Return the key of the inventory that was sent for a submission; removed when that is made."""
-    return f"uploads/{uid}{ending}"
+    return f"{UPLOADS}/{uid}{ending}"
 
 
 def is_upload(key: str) -> bool:
     """Return whether a key is one of `upload` or `sent_inventory`."""
-    return key.startswith("uploads/")
+    return key.startswith(f"{UPLOADS}/")
 
 
 def prediction_of(key: str) -> str | None:

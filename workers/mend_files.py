@@ -32,7 +32,7 @@ from services.patch_bands import unneeded_bands
 from services.places import bundle_cache, raster_store
 from services.scene_uploads import remove_abandoned
 from services.scenes import window_of
-from services.sent_uploads import abandoned_uploads
+from services.sent_uploads import abandoned_uploads, is_awaited
 from services.stored_files import expected_files, left_checkpoints
 from services.unusable_scenes import set_aside_scenes, take_back
 from services.unused_predictions import remove_unused
@@ -145,6 +145,7 @@ def _make_again(catalog: Catalog, key: str) -> str | None:
         "training": lambda catalog, key: "the training begins anew without this checkpoint",
         "preannotations": _preannotation,
         raster_keys.DATA_SETS: _data_set,
+        raster_keys.UPLOADS: _upload,
     }
     maker = makers.get(key.partition("/")[0])
     try:
@@ -243,6 +244,12 @@ def _data_set(catalog: Catalog, key: str) -> str | None:
     """Tell whether a data set still stands; another one would hold the labels of another day."""
     with catalog.read() as session:
         return "nobody needs it any more" if left_files(session, [key]) else None
+
+
+def _upload(catalog: Catalog, key: str) -> str | None:
+    """Tell whether a job still waits for a file that was sent; it fails, since only its sender has another copy."""
+    with catalog.read() as session:
+        return None if is_awaited(session, key) else "its job has ended; who needs the file has to send it again"
 
 
 def _look_at_labels(catalog: Catalog) -> None:

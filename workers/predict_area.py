@@ -10,6 +10,7 @@ from catalog.records import Scene
 from imagery.errors import SceneError, StoreError
 from imagery.grid import Window
 from imagery.lacking import was_lacking
+from imagery.store import RasterStore
 from services import raster_keys
 from services.area_predictions import FILE, area_keys
 from services.channel_rules import check_input
@@ -52,7 +53,7 @@ def predict_area(
         ConflictError: the version was trained on other classes than those of this installation.
         SceneError: the file cannot be read, or lacks a channel of the version or has it in another unit.
         OutlineError: the border of the scene cannot be read.
-        StoreError: the file that was sent is gone.
+        StoreError: the file that was sent is damaged or gone.
     """
     loaded, options = load_version(context.catalog, version), DeliveryOptions(**delivery)
     if upload is None:
@@ -66,7 +67,7 @@ def predict_area(
         return
     try:
         with TemporaryDirectory(dir=context.catalog.settings.var_dir) as folder:
-            store.fetch(key, Path(folder, FILE))
+            _fetch(store, key, Path(folder, FILE))
             scene = _described(context, Path(folder), SceneRequest.model_validate(upload), loaded)
             write_prediction(context, loaded, scene, options, area_keys(uid, version))
     except SceneError as error:
@@ -75,6 +76,16 @@ def predict_area(
                 store.delete(key)
         raise
     store.delete(key)
+
+
+def _fetch(store: RasterStore, key: str, target: Path) -> None:
+    """Copy a file that was sent, of which there is no other: one that is damaged fails its job at once."""
+    try:
+        store.fetch(key, target)
+    except StoreError as error:
+        raise StoreError(
+            "the file that was sent is damaged, or not kept any more since an earlier attempt ended; send it again"
+        ) from error
 
 
 def _part_of(context: JobContext, scene_id: int, window: Window, name: str) -> Scene:

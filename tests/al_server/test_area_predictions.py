@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from rasterio.io import MemoryFile
 from werkzeug.test import TestResponse
 
-from catalog import failures, jobs, prediction_uses
+from catalog import failures, jobs, prediction_uses, set_aside
 from catalog.context import Catalog
 from catalog.records import Job, JobKind, JobState, Scene, now
 from imagery.errors import SceneError
@@ -273,6 +273,41 @@ def test_a_file_whose_prediction_is_cancelled_is_removed(
     mend(catalog, lambda *_: None)
     left = [key for key in store.all_keys() if key.startswith("uploads/")]
     assert left == [raster_keys.upload(second["id"])]
+
+
+@pytest.mark.usefixtures("version")
+def test_a_damaged_file_is_set_aside_until_its_job_says_that_it_has_to_be_sent_again(
+    catalog: Catalog, scene: Scene, send: Callable[..., TestResponse], tmp_path: Path
+) -> None:
+    uid = send(cropped(scene, tmp_path)).json["id"]
+    key, store = raster_keys.upload(uid), raster_store(catalog)
+    Path(store.uri(key)).write_bytes(b"another file")
+    assert not store.exists(key)
+    mend(catalog, lambda *_: None)
+    assert (store.damaged(), names_aside(catalog)) == ([key], [key])
+    job = work(catalog, uid)
+    assert job.state is JobState.FAILED
+    assert "the file that was sent is damaged, or not kept any more" in (job.error or "")
+    mend(catalog, lambda *_: None)
+    assert (store.damaged(), names_aside(catalog)) == ([], [])
+
+
+@pytest.mark.usefixtures("version")
+def test_a_file_that_its_job_finds_damaged_has_to_be_sent_again(
+    catalog: Catalog, scene: Scene, send: Callable[..., TestResponse], tmp_path: Path
+) -> None:
+    uid = send(cropped(scene, tmp_path)).json["id"]
+    store = raster_store(catalog)
+    Path(store.uri(raster_keys.upload(uid))).write_bytes(b"another file")
+    job = work(catalog, uid)
+    assert (job.state, (job.error or "").endswith("send it again")) == (JobState.FAILED, True)
+    mend(catalog, lambda *_: None)
+    assert (store.damaged(), names_aside(catalog)) == ([], [])
+
+
+def names_aside(catalog: Catalog) -> list[str]:
+    with catalog.read() as session:
+        return [row.name for row in set_aside.standing(session)]
 
 
 def test_a_file_that_no_job_names_is_removed_after_a_day(catalog: Catalog) -> None:
