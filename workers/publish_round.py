@@ -4,7 +4,7 @@ Every step looks at what Label Studio has and adds what is missing: the job may 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import httpx
@@ -90,11 +90,21 @@ def _create_tasks(
     created = studio.import_missing(project_id, tasks)
     found = {**studio.present_tasks(project_id, list(present)), **created}
     kept = remove_doubles(context.catalog, studio, project_id, chosen, found)
+    _note_tasks(publication, project_id, chosen, {uid: task.id for uid, task in kept.items()})
+
+
+def _note_tasks(
+    publication: Publication, project_id: int, chosen: Sequence[Proposal], task_ids: Mapping[str, int]
+) -> None:
+    """Note the task of each proposal; one whose task was deleted meanwhile is withdrawn, as nobody can answer it."""
     for proposal in chosen:
-        if proposal.uid in kept:  # else it was deleted a moment ago
-            with context.catalog.write() as session:
-                task_id = kept[proposal.uid].id
-                rounds.mark_published(session, proposal.id, project_id, task_id, publication.urls.base_url)
+        with publication.catalog.write() as session:
+            if proposal.uid in task_ids:
+                base_url = publication.urls.base_url
+                rounds.mark_published(session, proposal.id, project_id, task_ids[proposal.uid], base_url)
+            elif labels.lock(session, proposal).state is ProposalState.CHOSEN:
+                log.warning("proposal %s is withdrawn: its task was deleted before it was noted", proposal.uid)
+                labels.withdraw(session, proposal)
 
 
 def _renew_waiting(context: JobContext, publication: Publication, studio: LabelStudio, project_id: int) -> None:

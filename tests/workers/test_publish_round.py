@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from sqlalchemy.orm import joinedload
 
-from catalog import scorings
+from catalog import rounds, scorings
 from catalog.pixel_regions import encode_region
 from catalog.records import (
     Patch,
+    PatchState,
     Proposal,
     ProposalReason,
     ProposalState,
     Round,
+    RoundState,
     RunState,
     RunTrigger,
     Scene,
@@ -23,7 +25,8 @@ from catalog.records import (
     Scoring,
     TrainingRun,
 )
-from catalog.settings import Settings
+from catalog.rounds import Choice
+from catalog.settings import Settings, Strategy
 from imagery.classes import GLACIER_SCHEME, UNKNOWN
 from imagery.cog import class_map_to_cog
 from imagery.geotiff import encode
@@ -35,10 +38,11 @@ from services.image_urls import image_urls
 from services.patch_bands import read_bands
 from services.places import raster_store
 from services.scenes import source_of, window_of
-from tests.catalog_fixtures import add_round
+from tests.catalog_fixtures import PROJECT_ID, add_round
 from tests.services.judging import judge
 from tests.workers.rows import champion, patches, score_pool, tiled
 from workers.publication import Publication, offer, why_undrawn
+from workers.publish_round import _note_tasks
 
 
 def publication(catalog) -> Publication:
@@ -356,3 +360,26 @@ def test_bands_are_stored_only_where_annotators_may_click(catalog, tmp_path):
     with SceneReader(source_of(scene)) as reader:
         expected = reader.read(source_of(scene).band_names, window_of(proposal.patch))
     np.testing.assert_array_equal(read_bands(store, proposal.patch_id), expected)
+
+
+def test_a_task_deleted_while_others_are_drawn_keeps_no_round_waiting(catalog, tmp_path):
+    """Label Studio tells of the deletion before the task is noted: then nobody knows whose task it was."""
+    scene, _ = tiled(catalog, tmp_path / "a.tif")
+    with catalog.write() as session:
+        chosen = Round(strategy=Strategy.RANDOM, size=2, seed=0)
+        session.add(chosen)
+        session.flush()
+        free = patches(catalog, scene.id)
+        rounds.store_choices(
+            session, chosen.id, [Choice(free[i].id, ProposalReason.RANDOM_START, None) for i in (6, 7)]
+        )
+        stays, deleted = session.query(Proposal).order_by(Proposal.rank)
+    _note_tasks(publication(catalog), PROJECT_ID, [stays, deleted], {stays.uid: 70})
+    with catalog.write() as session:
+        rounds.mark_open(session, chosen.id)
+        states = [item.state for item in session.query(Proposal).order_by(Proposal.rank)]
+        assert states == [ProposalState.PUBLISHED, ProposalState.WITHDRAWN]
+        assert session.get_one(Patch, deleted.patch_id).state is PatchState.UNLABELLED
+        session.get_one(Proposal, stays.id).state = ProposalState.LABELLED
+        rounds.complete_if_answered(session, chosen.id)
+        assert session.get_one(Round, chosen.id).state is RoundState.COMPLETE
