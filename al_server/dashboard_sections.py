@@ -36,7 +36,6 @@ from catalog.registry import CHAMPION
 from catalog.rounds import listed
 from catalog.settings import PatchPart, Strategy
 from catalog.settings_sources import config_file
-from catalog.webhook_records import DeliveryState
 from imagery import everest_files
 from imagery.classes import ClassScheme
 from services import canary, forecast, outgoing_events, promotion
@@ -345,7 +344,7 @@ def trouble() -> Shown:
             "aside_pager": pager,
             "unsuccessful": [serialize_job(job) for job in unsuccessful],
             "jobs_pager": jobs_pager,
-            "dead": outgoing_events.deliveries(session, Cut(UNSUCCESSFUL_SHOWN), DeliveryState.DEAD),
+            "dead": outgoing_events.given_up(session, Cut(UNSUCCESSFUL_SHOWN)),
         }
 
 

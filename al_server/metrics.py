@@ -40,8 +40,7 @@ from catalog.registry_copy import age_s
 from catalog.registry_records import RegistryState
 from catalog.set_aside import Kind
 from catalog.settings import Settings
-from catalog.webhook_records import Delivery, DeliveryState
-from services import canary, failed_events
+from services import canary, failed_events, outgoing_events
 from services.free_disk import free_bytes
 from services.part_checks import part_faults
 from services.version_figures import figures_of
@@ -85,7 +84,7 @@ def _add_states(session: Session, registry: CollectorRegistry) -> None:
     counted = Counter(row.kind for row in set_aside.standing(session))
     for kind in Kind:
         left_out.labels(kind.value).set(counted[kind.value])
-    dead = session.scalar(select(func.count(Delivery.id)).where(Delivery.state == DeliveryState.DEAD)) or 0
+    dead = outgoing_events.count_given_up(session)
     Gauge("glacier_al_dead_deliveries", "Events that were given up after a day", registry=registry).set(dead)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from catalog import jobs
@@ -207,6 +207,22 @@ def deliveries(session: Session, cut: Cut, state: DeliveryState | None = None) -
     if state is not None:
         statement = statement.where(Delivery.state == state)
     return session.scalars(cut_out(statement, Delivery.id, cut, newest_first=True)).all()
+
+
+def given_up(session: Session, cut: Cut) -> Sequence[Delivery]:
+    """Return a page of the deliveries that were given up, newest first, without those of removed subscriptions."""
+    loaded = _given_up().options(joinedload(Delivery.event), joinedload(Delivery.subscription))
+    return session.scalars(cut_out(loaded, Delivery.id, cut, newest_first=True)).all()
+
+
+def count_given_up(session: Session) -> int:
+    """Return the number of `given_up`."""
+    return session.scalar(select(func.count()).select_from(_given_up().subquery())) or 0
+
+
+def _given_up() -> Select[Delivery]:
+    standing = select(Delivery).join(Delivery.subscription).where(Subscription.removed_at.is_(None))
+    return standing.where(Delivery.state == DeliveryState.DEAD)
 
 
 def _store(session: Session, kind: str, moment: datetime, data: dict[str, Any]) -> OutgoingEvent:

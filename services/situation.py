@@ -29,8 +29,7 @@ from catalog.records import (
     Shard,
 )
 from catalog.settings import Settings
-from catalog.webhook_records import Delivery, DeliveryState
-from services import canary, failed_events
+from services import canary, failed_events, outgoing_events
 from services.forecast import Worth
 from services.free_disk import free_bytes
 from services.part_checks import part_faults
@@ -185,7 +184,7 @@ def read_situation(session: Session, settings: Settings, worth: Worth = Worth.CA
             Alert(row.id, row.decision.model_version) for row in canary.comparisons(session, Cut(10), standing=True)
         ],
         set_aside=len(set_aside.standing(session)),
-        dead_deliveries=session.scalar(select(func.count()).where(Delivery.state == DeliveryState.DEAD)) or 0,
+        dead_deliveries=outgoing_events.count_given_up(session),
         scenes=_scenes(session),
         tiling=_work(session, JobKind.TILE_SCENE),
         rounds=session.scalar(select(func.count(Round.id)).where(Round.state.not_in(given_up))) or 0,

@@ -26,6 +26,7 @@ from catalog.registry import ModelVersion
 from catalog.webhook_records import Delivery, DeliveryState
 from services import outgoing_events
 from services.outgoing_events import BACK_OFF, announce_promotion, check_address
+from services.situation import read_situation
 from tests.al_server.test_dashboard import load
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog.test_database import downgrade
@@ -158,6 +159,7 @@ def test_what_is_not_accepted_is_tried_again_for_a_day_and_then_given_up_visibly
     assert len(receiver.received) == len(BACK_OFF) + 1
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
     assert only_delivery(catalog).state is DeliveryState.DEAD
+    assert given_up(client, catalog) == 1
     dead = client.get(f"{SUBSCRIPTIONS}/deliveries?state=dead", headers=as_role(catalog, "operator")).json
     assert [item["last_error"] for item in dead] == [f"it answered {status}, expected 200 to 299"]
     assert "Events that were given up model.promoted" in " ".join(
@@ -182,6 +184,15 @@ def test_events_are_sent_again_since_a_time_with_their_ids(
     assert ids[0] == ids[2] != ids[1]
 
 
+def given_up(client: FlaskClient, catalog: Catalog) -> int:
+    """Return how many events for others were given up, as the dashboard and the metrics both say."""
+    with catalog.read() as session:
+        count = read_situation(session, catalog.settings).dead_deliveries
+    text = client.get("/metrics", headers=as_role(catalog, "reader")).text
+    assert f"glacier_al_dead_deliveries {count:.1f}" in text
+    return count
+
+
 def test_a_removed_subscriber_is_told_nothing_more(client: FlaskClient, catalog: Catalog, receiver: Receiver) -> None:
     added = subscribe(client, catalog, receiver.url)
     promote(catalog, 1)
@@ -191,6 +202,10 @@ def test_a_removed_subscriber_is_told_nothing_more(client: FlaskClient, catalog:
     work(catalog)
     assert receiver.received == []
     assert only_delivery(catalog).last_error == "the subscription was removed"
+    assert given_up(client, catalog) == 0  # nobody misses it
+    assert "Events that were given up" not in load(client, catalog).text
+    dead = client.get(f"{SUBSCRIPTIONS}/deliveries?state=dead", headers=as_role(catalog, "operator")).json
+    assert [item["last_error"] for item in dead] == ["the subscription was removed"]
     assert_problem(client.delete(address, headers=as_role(catalog, "operator")), 404, "there is no subscription")
 
 
