@@ -256,8 +256,8 @@ def request_by(catalog: Catalog, store: RasterStore, scene: Scene, known: KnownS
             store.fetch(key, file)
         except StoreError as error:
             raise NotFoundError(
-                f"the inventory {asked.inventory.name} that was sent is damaged, or not in the raster store any more; ask "
-                "for the outlines anew, and send it again"
+                f"the inventory {asked.inventory.name} that was sent is damaged, or not in the raster store any more; "
+                "ask for the outlines anew, and send it again"
             ) from error
         grid = source_of(scene).grid
         glaciers = read_inventory(str(file), options.inventory_layer, grid, options.glacier_id)

@@ -381,7 +381,7 @@ def test_a_sent_inventory_that_is_lost_is_asked_for_again(asking: Asking, tmp_pa
         raster_store(asking.catalog).delete(key)
     ended = carry_out(asking, accepted.json["id"])
     assert ended.state is JobState.FAILED
-    assert "is damaged, or not in the raster store any more; ask for the outlines anew, and send it again" in (ended.error or "")
+    assert "is damaged, or not in the raster store any more; ask for the outlines anew" in (ended.error or "")
 
 
 def test_a_sent_inventory_is_gone_with_its_submission(asking: Asking, tmp_path: Path) -> None:  # noqa: F811
