@@ -3,11 +3,14 @@
 import errno
 import json
 import sqlite3
+import time
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from click.testing import CliRunner
@@ -31,7 +34,7 @@ from services.scenes import find_scene
 from tests.al_server.test_corrections import scene_of
 from tests.al_server.test_error_shape import assert_problem
 from tests.catalog_fixtures import as_role
-from tests.imagery.forge import NORTH_UP, ForgedScene, forge_scene
+from tests.imagery.forge import NORTH_UP, UTM_45N, ForgedScene, forge_scene
 from tests.imagery.test_label_polygons import rectangle, write_drawn
 from tests.real_qgis import in_qgis, needs_qgis
 from tests.served_app import serving
@@ -230,6 +233,44 @@ def test_a_comb_of_thin_teeth_is_refused(
     refused = send(client, catalog, scene_id, content)
     assert_problem(refused, 422, "found 1024 runs of pixels of one class in all patches; expected at most 500")
     assert stored(catalog) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_million_polygons_are_read_or_refused_within_the_limits(
+    client: FlaskClient, catalog: Catalog, scene_id: int, edited: Path, tmp_path: Path
+) -> None:
+    """Squares of 1 m, 3 m apart: a hundred in each of 10,000 pixels. How far a machine comes depends on it."""
+    side, (step, _, x, _, _, y) = 1000, NORTH_UP
+    assert side * 3 <= min(100, 160) * step
+    columns, rows = (3.0 * axis.ravel() for axis in np.meshgrid(np.arange(side), np.arange(side)))
+    squares = shapely.to_wkb(shapely.box(x + columns, y - rows - 1, x + columns + 1, y - rows))
+    file = tmp_path / "judged.fgb"
+    pyogrio.raw.write(
+        file,
+        squares,
+        field_data=[np.full(side**2, "clean ice", dtype=object)],
+        fields=["class"],
+        driver="FlatGeobuf",
+        geometry_type="Polygon",
+        crs=UTM_45N,
+        SPATIAL_INDEX="NO",
+    )
+    with zipfile.ZipFile(tmp_path / "many.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.write(file, file.name)
+    content = (tmp_path / "many.zip").read_bytes()
+    assert len(content) < 64 * 2**20
+    began = time.monotonic()
+    answer = send(client, catalog, scene_id, content, "?dry_run=true")
+    print(f"{len(content) / 2**20:.0f} MiB, {time.monotonic() - began:.0f} s: {answer.status_code} {answer.text[:300]}")
+    if answer.status_code == 200:
+        assert answer.json is not None
+        assert answer.json["layers"][0]["features"] == {"clean ice": side**2}
+    else:
+        assert_problem(answer, 422, "")
+        detail = (answer.json or {})["detail"]
+        assert "could not be read within 60 s" in detail or "MiB of memory" in detail
+    assert send(client, catalog, scene_id, edited.read_bytes(), "?dry_run=true").status_code == 200
 
 
 def test_a_scene_that_judges_models_takes_no_labels(
