@@ -409,12 +409,18 @@ def _turns(crs: str) -> list[float]:
 
 
 def _around(windows: Sequence[Window]) -> Window | None:
-    """Return the smallest window that holds all windows; None without any."""
+    """Return the smallest window that holds all windows; None without any.
+
+    Of windows that lie apart, as at both ends of a grid around the whole globe, only the widest: between them lies what
+    nobody asked for.
+    """
     if not windows:
         return None
     row_off, col_off = min(window.row_off for window in windows), min(window.col_off for window in windows)
     end_row = max(window.row_off + window.height for window in windows)
     end_col = max(window.col_off + window.width for window in windows)
+    if end_col - col_off > sum(window.width for window in windows):
+        return max(windows, key=lambda window: window.width)
     return Window(row_off, col_off, end_row - row_off, end_col - col_off)
 
 

@@ -36,15 +36,19 @@ class ClassFilter:
 
 @dataclass(frozen=True)
 class FeatureFilter:
-    """Which features of a layer count: those of some attribute values, drawn from images of some dates.
+    """Which features of a layer count: those of some attribute values or a class, drawn from images of some dates.
 
     Attributes:
         class_filter: Which values; None: any.
         period: Which dates, by the first field of `DATE_FIELDS`; None: any, also none.
+        class_name: Without a filter, of which class, if the layer has a field that tells (see `read_layer`); None: any.
+        class_names: With `class_name`, the names of all classes.
     """
 
     class_filter: ClassFilter | None = None
     period: Period | None = None
+    class_name: str | None = None
+    class_names: tuple[str, ...] = ()
 
     def columns(self, path: str, header: LayerHeader) -> tuple[str | None, str | None]:
         """Return the fields that tell values and dates, as the layer spells them; None for what does not matter.
@@ -52,7 +56,7 @@ class FeatureFilter:
         Raises:
             OutlineError: The layer lacks one.
         """
-        column = _class_column(path, header, None, self.class_filter)
+        column = _class_column(path, header, self.class_name, self.class_filter)
         return column, _date_column(path, header) if self.period else None
 
     def counts(self, path: str, header: LayerHeader, features: Features) -> NDArray[np.bool_]:
@@ -64,13 +68,13 @@ class FeatureFilter:
             features: With the columns of `columns`.
 
         Raises:
-            OutlineError: The layer lacks a field.
+            OutlineError: The layer lacks a field, or the field of classes names others, too.
         """
         column, dated_by = self.columns(path, header)
         found: NDArray[np.bool_] = np.ones(len(features.ids), np.bool_)
-        if column is not None and self.class_filter is not None:
+        if column is not None:
             texts = np.array([value_text(value) for value in features.columns[column]], dtype=object)
-            found &= np.isin(texts, list(self.class_filter.values))
+            found = _is_of_class(path, features, texts, self.class_name, self.class_names, self.class_filter)
         if dated_by is not None and self.period is not None:
             found &= of_period([value_text(value) for value in features.columns[dated_by]], self.period)
         return found

@@ -1,8 +1,8 @@
 """Failed label events with which something is left to do: a drawing to correct, or a cause to mend and a replay.
 
 The ledger keeps all others, too, with the reasons. Nothing is left to do, and a replay would fail again or change
-nothing, where a later event of the annotation has been applied, the annotation or its task is deleted, the scene was
-removed, or the task is not ours.
+nothing, where a later event of the annotation has been applied, the annotation or its task is deleted, or the scene was
+removed. A drawing on a task that is not ours stays: perhaps the database was restored to a time before its proposal.
 """
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -28,9 +28,6 @@ def count_by_state(session: Session) -> dict[EventState, int]:
 
 def _is_done() -> ColumnElement[bool]:
     saved = LabelEvent.action.in_(event_order.SAVED)
-    # One that cannot be read has no digest of its content: its task may be ours, although it does not say so.
-    is_readable = LabelEvent.content_sha256.is_not(None)
-    is_foreign = and_(is_readable, LabelEvent.proposal_id.is_(None))
     standing = select(Patch.id).join(Scene, Patch.scene_id == Scene.id).where(Scene.state != SceneState.REMOVED)
     asked = standing.join(Proposal, Proposal.patch_id == Patch.id).where(Proposal.id == LabelEvent.proposal_id)
     of_removed = or_(
@@ -40,4 +37,4 @@ def _is_done() -> ColumnElement[bool]:
             ~standing.where(Patch.id == corrected_patch_id()).correlate(LabelEvent).exists(),
         ),
     )
-    return or_(and_(saved, or_(is_foreign, event_order.is_ignored())), of_removed)
+    return or_(and_(saved, event_order.is_ignored()), of_removed)

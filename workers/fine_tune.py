@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,11 +203,14 @@ def _train_and_register(
     dataset = LabelledPatchDataset(inputs.labels, segmenter.channels, raster_store(catalog), inputs.scheme)
     trained_on = _training_scenes(inputs, segmenter.channels)
     dataset.fill()
-    if inputs.weak.dataset is None and not dataset.teaches:
-        raise ConflictError(
-            f"found no pixel of known class in the {len(inputs.labels)} labels to learn from (pixels under masked "
-            "flags or without data have none), and no prior outlines to learn from; label more patches in Label Studio"
-        )
+    if not dataset.teaches:
+        if inputs.weak.dataset is None:
+            raise ConflictError(
+                f"found no pixel of known class in the {len(inputs.labels)} labels to learn from (pixels under masked "
+                "flags or without data have none), and no prior outlines to learn from; label more patches in Label "
+                "Studio"
+            )
+        inputs = replace(inputs, weak=replace(inputs.weak, share=1.0))
     further = {**inputs.weak.parameters, **_left_out(catalog)}
     start_tracking(catalog, tracking, run, config, segmenter, further)
     sets = {role: evaluation_set(catalog, judged_on[role]) for role in judged_on}

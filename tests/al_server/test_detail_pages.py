@@ -121,7 +121,7 @@ def test_a_round_tells_its_progress_why_each_patch_was_chosen_and_what_became_of
     assert "Round 3, open" in shown
     assert "4 of 6 patches are done: 2 published, 4 labelled." in shown
     assert "anna@glacier.local : 2 patches ben@glacier.local : 2 patches" in shown
-    assert "Which tasks somebody has begun, but not who, tells the column Drafts in Label Studio" in shown
+    assert "The column Drafts in Label Studio tells which tasks somebody has begun, but not who." in shown
     # Of its first patch, which was begun from an empty mask: 12 expected, 7 changed.
     assert "Of 1 labels, 12 pixels were expected to change and 7 did: 5 pixels a label fewer than expected." in shown
     assert "1 khumbu 13 uncertain – labelled anna@glacier.local 12 7 1.5 201" in shown
@@ -180,7 +180,7 @@ def test_a_patch_tells_where_it_lies_and_what_happened_to_it(client: FlaskClient
         # The 13th of 20 patches of a row: 12 * 32 columns of 30 m east of the corner of the scene.
         "row 0, column 384, 32 × 32 px, 960 m across, 100 % of them valid",
         "landsat-8-oli",
-        "There is no map by versions 3 , 2 , 1 any more, or not yet: the map page has it made.",
+        "Maps by versions 3 , 2 , 1 were removed, or not made yet. Follow a number to have one made.",
         "Round 3 , place 1, labelled",
         "task 201 in Label Studio",
         "3 2026",

@@ -86,6 +86,8 @@ def test_only_what_is_a_prior_outline_names_a_glacier(
         prior = PriorOutlines(layers, None, None, 0.0, "2" * 64)
         session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
     assert glaciers(client, catalog, scene) == [("a", "new")]
+    write_glaciers(Path(path), halves(forged))  # another file there, without these fields
+    assert glaciers(client, catalog, scene) == []
 
 
 def test_the_inventory_of_the_settings_comes_first(

@@ -85,6 +85,9 @@ def test_only_features_that_a_filter_lets_count_are_glaciers(tmp_path: Path) -> 
     assert names(FeatureFilter(None, later)) == ["new", "rock"]
     assert names(FeatureFilter(ice, later)) == ["new"]
     assert names(FeatureFilter(ice, later), FeatureFilter(ice, Period(None, "1980"))) == ["old", "new"]
+    both = write(tmp_path / "own.gpkg", [square(0), square(1)], glac_id=["a", "b"], **{"class": ["ice", "lake"]})
+    of_ice = FeatureFilter(class_name="ice", class_names=("ice", "lake"))
+    assert [item.name for item in read_inventory(both, None, GRID, filters=[of_ice]).glaciers] == ["a"]
     with pytest.raises(OutlineError, match="found no field 'kind'"):
         names(FeatureFilter(ClassFilter("kind", ("ice",))))
 

@@ -270,6 +270,13 @@ def test_a_window_is_found_however_the_grid_counts_longitudes(
     assert found == (Window(3, columns.start, 1, len(columns)) if columns else None)
 
 
+def test_points_at_both_ends_of_a_grid_around_the_globe_do_not_take_all_between() -> None:
+    """Of the columns of 0.25 degrees, three lie west of 180 degrees and two east of it."""
+    grid = Grid("EPSG:4326", (0.25, 0.0, -180, 0.0, -0.25, 2.0), width=1440, height=8)
+    assert grid.window_around(np.array([(179.3, 1), (180.45, 1.25)])) == Window(3, 1437, 1, 3)
+    assert grid.window_around(np.array([(179.6, 1), (180.7, 1.25)])) == Window(3, 0, 1, 3)
+
+
 @pytest.mark.parametrize(
     ("box", "expected"),
     [

@@ -72,8 +72,14 @@ def test_a_deleted_drawing_leaves_nothing_to_do(
     assert left(catalog) == counted
 
 
-def test_an_annotation_of_a_task_of_others_leaves_nothing_to_do(catalog: Catalog, patch: Patch) -> None:
-    receive(catalog, saved(None, task_id=7), EventState.FAILED)
+@pytest.mark.parametrize("uid", [None, "one that this database does not know"])
+def test_a_drawing_on_a_task_that_is_not_ours_counts_until_it_is_deleted(
+    catalog: Catalog, patch: Patch, uid: str | None
+) -> None:
+    """The database may have been restored to a time before the proposal."""
+    receive(catalog, saved(uid, task_id=7), EventState.FAILED)
+    assert left(catalog) == 1
+    receive(catalog, TaskDeleted(7, PROJECT_ID), EventState.APPLIED)
     assert left(catalog) == 0
 
 

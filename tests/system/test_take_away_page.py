@@ -517,6 +517,11 @@ def test_of_two_versions_each_side_tells_its_own_areas(page: Page, catalog: Cata
         expect(here).to_contain_text("No outline here.")
 
     expect_each(("#map", -20), ("#map", 20))
+    page.mouse.move(5, 5)  # the boundary is in the middle of the view, which counts now
+    expect(here).to_contain_text("Left: version 2")
+    page.get_by_label("Boundary between the two sides").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(here).to_contain_text("Right: version 1")
     page.get_by_role("button", name="Side by side").click()
     expect(page.locator(".beside canvas").first).to_be_visible()
     expect_each(("#map", 20), (".beside", 20))
@@ -525,6 +530,24 @@ def test_of_two_versions_each_side_tells_its_own_areas(page: Page, catalog: Cata
     expect(here).to_contain_text(debris)
     expect(here).not_to_contain_text("Left")
     expect(tables.nth(1)).to_be_hidden()
+
+
+def test_a_finger_asks_for_an_outline_on_either_side(browser: Browser, catalog: Catalog, forged: ForgedScene) -> None:
+    own = catalog.settings.api_url
+    page = browser.new_context(viewport={"width": 1440, "height": 900}, has_touch=True).new_page()
+    log_in(page, own, "rita")
+    where = over(forged, 75, 90, 15)
+    open_map(page, catalog, f"#layers=outlines&mode=beside&version=2&otherVersion=1&{where}")
+    here = page.locator(".here")
+    expect(here).to_contain_text("debris-covered ice")
+    for selector, said in ((".beside", "Right: version 1"), ("#map", "Left: version 2")):
+        box = page.locator(selector).bounding_box()
+        assert box is not None
+        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        expect(here).to_contain_text(said)
+        page.wait_for_timeout(500)  # the finger has left
+        expect(here).to_contain_text(said)
+    page.context.close()
 
 
 def test_labels_are_drawn_where_somebody_judged(page: Page, catalog: Catalog) -> None:

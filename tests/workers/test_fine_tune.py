@@ -529,6 +529,15 @@ def test_labels_without_a_pixel_of_known_class_are_no_reason_to_try_again(catalo
     assert "found no pixel of known class in the 1 labels to learn from" in job.error
 
 
+def test_without_a_pixel_of_known_class_in_labels_all_is_learnt_from_prior_outlines(catalog, tmp_path):
+    tiled(catalog, tmp_path / "validation.tif", SceneRole.VALIDATION, offset_px=400)
+    scene, _ = tiled(catalog, tmp_path / "pool.tif", priors=(0, 1), ring_m=15.0)
+    answer(catalog, scene, {patches(catalog, scene.id)[5]: np.full((32, 32), UNKNOWN, np.uint8)})
+    assert fine_tune(catalog).state is JobState.FINISHED
+    card = load_champion(catalog).card
+    assert (card.labels.count, card.priors.share) == (1, 1.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "classes"),
     [

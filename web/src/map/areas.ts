@@ -21,6 +21,9 @@ interface Glaciers {
   areas: Map<string, Area[]>;
 }
 
+/** A place on the map, on the side that shows there. */
+type Pointed = [Coordinate, OneSide];
+
 /** What is known of one side; if there is but one, of the left. */
 class SideAreas {
   readonly table: HTMLElement;
@@ -59,7 +62,9 @@ export class Areas {
   private readonly of: Record<OneSide, SideAreas> = { left: new SideAreas(), right: new SideAreas() };
   private asked = new AbortController();
   private still = 0;
-  private pointed: [Coordinate, OneSide] | null = null;
+  private pointed: Pointed | null = null;
+  /** The glaciers of scenes: those of two versions of a scene are the same. */
+  private readonly glaciers = new Map<number, Promise<VectorSource>>();
 
   constructor(
     private readonly api: Api,
@@ -92,17 +97,20 @@ export class Areas {
       if (!dragging) this.point([coordinate, this.page.sideAt(map, pixel)]);
     });
     map.on("click", ({ coordinate, pixel }) => {
-      const place: [Coordinate, OneSide] = [coordinate, this.page.sideAt(map, pixel)];
+      const place: Pointed = [coordinate, this.page.sideAt(map, pixel)];
       this.point(place); // fingers do not hover
       this.choosePatch(place);
     });
-    target.onpointerleave = () => this.point(null);
+    target.onpointerleave = ({ pointerType }) => {
+      if (pointerType !== "touch") this.point(null); // a finger that is lifted leaves, too
+    };
   }
 
   /** Forget all that is known: other maps show. */
   forget(): void {
     this.asked.abort();
     for (const side of Object.values(this.of)) side.forget();
+    this.glaciers.clear();
     this.tell();
     this.choosePatch();
   }
@@ -117,6 +125,12 @@ export class Areas {
   setPatches(side: Side, patches: VectorSource): void {
     this.of[side === "right" ? "right" : "left"].patches = patches;
     this.choosePatch();
+  }
+
+  /** Tell of what shows in the middle, where it may be another side now. */
+  look(): void {
+    this.choosePatch();
+    this.tell();
   }
 
   /** Lead to the page of the patch that was clicked, or in the middle of the view. Hovering must not change a link on the way to it. */
@@ -176,20 +190,29 @@ export class Areas {
     const of = `${scene} ${version}`;
     if (signal.aborted || of === side.glaciersOf) return;
     side.glaciers = null;
-    const [found, report] = await Promise.all([this.api.glaciers(scene), this.api.areas(scene, version, null, signal)]);
+    const [polygons, report] = await Promise.all([this.glaciersOn(scene), this.api.areas(scene, version, null, signal)]);
     if (signal.aborted) return;
     side.glaciersOf = of;
-    side.glaciers = { polygons: featuresOf(found), areas: new Map(report.glaciers.map(({ id, areas }) => [id, areas])) };
+    side.glaciers = { polygons, areas: new Map(report.glaciers.map(({ id, areas }) => [id, areas])) };
     this.tell();
   }
 
-  private point(place: [Coordinate, OneSide] | null): void {
+  private glaciersOn(scene: number): Promise<VectorSource> {
+    const asked = this.glaciers.get(scene);
+    if (asked) return asked;
+    const found = this.api.glaciers(scene).then(featuresOf);
+    found.catch(() => this.glaciers.delete(scene)); // so that they can be asked for again
+    this.glaciers.set(scene, found);
+    return found;
+  }
+
+  private point(place: Pointed | null): void {
     this.pointed = place;
     this.tell();
   }
 
   /** The middle of the view, on the side that shows there. */
-  private middle(): [Coordinate, OneSide] | null {
+  private middle(): Pointed | null {
     const { olMap } = this.page;
     const [place, [width = 0, height = 0] = []] = [olMap.getView().getCenter(), olMap.getSize()];
     return place ? [place, this.page.sideAt(olMap, [width / 2, height / 2])] : null;
@@ -197,7 +220,7 @@ export class Areas {
 
   /** What is known of a side: of the left, unless two are shown. */
   private at(side: OneSide): SideAreas {
-    return this.of[this.page.sideTitles.length < 2 ? "left" : side];
+    return this.of[this.page.grounds.length < 2 ? "left" : side];
   }
 
   /** Say what is under the cursor; without one, as when the map is moved by keys, in the middle. */

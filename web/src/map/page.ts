@@ -30,7 +30,7 @@ export const LABELS = "labels";
 const ABOVE_VIEWS = 10;
 const ABOVE_MAPS = 100;
 const SCENES = "scenes"; // what cannot be loaded may be the list of them, too
-const NOTHING = { scene: -1, sides: "", version: null as number | null };
+const NOTHING = { scene: -1, sides: "", grounds: [] as Ground[] };
 const PAUSE_MS = 20_000; // between two looks at what people drew meanwhile: it may be much
 
 /** A scene with its map, and the version that both are of; null: there is none yet. */
@@ -79,6 +79,7 @@ export class MapPage {
     this.faults = new LoadFaults(target, (of) => this.titleIfShown(of), () => void this.lookForMaps().catch(() => {})); // the note tells already
     this.compare = new Compare(this.olMap, target, this.faults, (swipe) => {
       this.layout.swipe = swipe;
+      this.areas.look();
       this.write();
     }, (map, beside) => this.areas.listen(map, beside));
     this.predictHere = new PredictHere(api, this.olMap, this.compare, (name) => coloursOf(this.map)(name));
@@ -166,8 +167,12 @@ export class MapPage {
 
   /** What shows, on the left if there are two; null: no scene is chosen, or what shows is still of another one. */
   get ground(): Ground | null {
-    const { scene, map } = this;
-    return scene && map && this.mapsOf.scene === scene.id ? { scene, map, version: this.mapsOf.version } : null;
+    return this.grounds[0] ?? null;
+  }
+
+  /** What shows on each side: but one, unless two scenes or versions are compared. */
+  get grounds(): Ground[] {
+    return this.scene && this.mapsOf.scene === this.scene.id ? this.mapsOf.grounds : [];
   }
 
   /** The scene on the right: the one that was chosen there, else the same. */
@@ -178,15 +183,6 @@ export class MapPage {
   /** The version whose maps show on the left: the one that was chosen, else the served one; null before the first. */
   get version(): number | null {
     return this.layout.version ?? this.versions.find((version) => version.aliases.includes("champion"))?.version ?? null;
-  }
-
-  /** What shows on each side: but one, unless two scenes or versions are compared. */
-  get grounds(): Ground[] {
-    const { ground, otherMap } = this;
-    const [, right] = this.sides;
-    if (!ground || !right) return ground ? [ground] : [];
-    const [, version, scene] = right;
-    return scene && otherMap ? [ground, { scene, map: otherMap, version: version ?? this.version }] : [ground];
   }
 
   /** The side that shows at a pixel of a map. */
@@ -231,13 +227,16 @@ export class MapPage {
     return this.differences.map((said, place) => `${place ? "Right" : "Left"}: ${said.join(", ")}`);
   }
 
-  /** The scene and version of each side, if there are two: the scene only if there are two, too. */
+  /** The scene and version of each side, if there are two: what both have in common is left out. */
   private get differences(): string[][] {
-    const { sides } = this;
-    if (sides.length < 2) return [];
-    return sides.map(([, version, scene]) => [
-      ...(this.scene === this.otherScene ? [] : [scene?.name ?? ""]),
-      ...(version === null && this.version === null ? [] : [`version ${version ?? this.version}`]),
+    const { grounds } = this;
+    const [left, right] = grounds;
+    if (!left || !right) return [];
+    const isOneScene = left.scene.id === right.scene.id;
+    const hasVersion = grounds.some(({ version }) => version !== null);
+    return grounds.map(({ scene, version }) => [
+      ...(isOneScene ? [] : [scene.name]),
+      ...(hasVersion ? [version === null ? "no version" : `version ${version}`] : []),
     ]);
   }
 
@@ -315,13 +314,20 @@ export class MapPage {
       if (signal.aborted) return false;
       this.removeLayers();
       [this.map = null, this.otherMap = null] = maps;
-      this.mapsOf = { scene, sides: groundOfSides, version };
+      this.mapsOf = { scene, sides: groundOfSides, grounds: this.groundsOf(sides, maps, version) };
     } catch (error) {
       if (signal.aborted) return false;
       throw error;
     }
     this.areas.update();
     return true;
+  }
+
+  private groundsOf(sides: ShownSide[], maps: SceneMap[], served: number | null): Ground[] {
+    return sides.flatMap(([, version, scene], place) => {
+      const map = maps[place];
+      return scene && map ? [{ scene, map, version: version ?? served }] : [];
+    });
   }
 
   private removeLayers(): void {
@@ -373,7 +379,7 @@ export class MapPage {
     this.predictHere.show(this.scene);
     for (const name of this.layout.layers) for (const side of this.sides) void this.add(name, side);
     this.compare.only(this.layout.layers);
-    this.areas.choosePatch();
+    this.areas.look();
     this.faults.update();
     this.shown = this.layout;
     this.panel.show();
@@ -465,6 +471,7 @@ export class MapPage {
     if (!changed.size) return;
     const before = this.panel.layerTitles();
     [this.map = null, this.otherMap = null] = maps;
+    this.mapsOf.grounds = this.groundsOf(this.sides, maps, this.version);
     this.renew([...changed]);
     this.areas.update();
     this.panel.show();
