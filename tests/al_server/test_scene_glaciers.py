@@ -86,6 +86,7 @@ def test_only_what_is_a_prior_outline_names_a_glacier(
         prior = PriorOutlines(layers, None, None, 0.0, "2" * 64)
         session.get_one(Scene, scene.id).prior_outlines = prior.to_json()
     assert glaciers(client, catalog, scene) == [("a", "new")]
+    Path(path).unlink()
     write_glaciers(Path(path), halves(forged))  # another file there, without these fields
     assert glaciers(client, catalog, scene) == []
 
