@@ -2179,7 +2179,8 @@ class StatusAnswer(Schema):
     Attributes:
         champion: The version that is served; null: none yet.
         jobs: The first 50 of the open ones, without those of a scoring: those that run, then those that wait.
-        label_events: Number of label events in each state.
+        label_events: Number of label events in each state; of failed ones, those with which something is left to
+            do.
         labels: Labels that stand.
         learner: The version from which training goes on; null: none yet.
         more_jobs: How many open jobs are not listed.
