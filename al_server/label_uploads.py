@@ -123,7 +123,7 @@ def _journal_notes(content: bytes) -> list[str]:
     It is no error: a program that closes the file may leave this mode set (https://sqlite.org/fileformat.html, bytes 18
     and 19 of the header).
     """
-    if content.startswith(b"SQLite format 3\0") and content[18:20] == b"\2\2":
+    if ending_of(content) == ".gpkg" and content[18:20] == b"\2\2":
         return ["edits may be missing if QGIS still had the file open; then close the project, and send it again"]
     return []
 

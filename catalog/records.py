@@ -300,7 +300,7 @@ class Scene(Base):
     footprint: Mapped[dict[str, Any]]  # GeoJSON geometry, WGS 84
     outlines: Mapped[list[Any]]  # imagery.masks.OutlineLayer as JSON
     prior_outlines: Mapped[dict[str, Any] | None]  # services.prior_outlines.PriorOutlines as JSON; None: it has none
-    product: Mapped[dict[str, Any] | None]  # SceneSummary.stored of services; None before revision 0007
+    product: Mapped[dict[str, Any] | None]  # by services.scene_description; None before revision 0007
     patch_size_px: Mapped[int]
     patch_overlap_px: Mapped[int]
     patch_count: Mapped[int] = mapped_column(default=0)  # set when tiled, because counting millions of rows is slow

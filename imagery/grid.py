@@ -150,7 +150,8 @@ class Grid:
             margin_px: Added on each side, in pixels.
 
         Returns:
-            None if the window lies beside the grid, or a point is not finite.
+            None if the window lies beside the grid, or a point is not finite. Of parts that lie apart, as at both ends
+            of a grid around the whole globe, the widest.
         """
         if not np.isfinite(points).all():
             return None

@@ -111,19 +111,18 @@ export class Areas {
     this.asked.abort();
     for (const side of Object.values(this.of)) side.forget();
     this.glaciers.clear();
-    this.tell();
-    this.choosePatch();
+    this.look();
   }
 
   /** Take the outlines that show on a side. */
   setOutlines(side: Side, outlines: VectorSource): void {
-    this.of[side === "right" ? "right" : "left"].outlines = outlines;
+    this.of[side === "right" ? side : "left"].outlines = outlines;
     this.tell();
   }
 
   /** Take the patches that show on a side. */
   setPatches(side: Side, patches: VectorSource): void {
-    this.of[side === "right" ? "right" : "left"].patches = patches;
+    this.of[side === "right" ? side : "left"].patches = patches;
     this.choosePatch();
   }
 
